@@ -1,0 +1,85 @@
+# `make` lists the targets. Needs python3 (3.11 or newer), make and git; uv is fetched through pip when it is not there.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+UV ?= $(or $(shell command -v uv),$(CURDIR)/.uv/bin/uv)
+RUN := $(UV) run --no-sync
+export UV
+
+PORT ?= 8000
+DEMO_ENV := UV_PROJECT_ENVIRONMENT=.venv-demo
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(CURDIR)/.uv/bin/uv:
+	python3 -m pip install --quiet --disable-pip-version-check --target .uv 'uv>=0.13'
+
+.PHONY: sync
+sync: $(UV)
+	@$(UV) sync --quiet
+
+.PHONY: setup
+setup: sync ## prepare a clone for development: environment, git filter, commit hooks
+	git config filter.lock.clean 'python3 tools/lock.py clean'
+	git config filter.lock.smudge cat
+	$(RUN) pre-commit install
+
+.PHONY: demo
+demo: $(UV) ## run the quick start on embedded SQLite (SQL_URL=... for another database, PORT=8000)
+	@$(DEMO_ENV) $(UV) sync --quiet --no-default-groups --group demo
+	@cd examples/quickstart && exec ../../.venv-demo/bin/python -m quickstart --port '$(PORT)'
+
+.PHONY: demo-reset
+demo-reset: $(UV) ## start the quick start over with an empty database
+	@$(DEMO_ENV) $(UV) sync --quiet --no-default-groups --group demo
+	@cd examples/quickstart && exec ../../.venv-demo/bin/python -m quickstart --reset
+
+.PHONY: test
+test: sync ## run every test that this machine can run, and say which databases were covered
+	$(RUN) pytest -n 2 -m 'not soak and not fault'
+
+.PHONY: test-integration
+test-integration: sync ## run the tests of all packages together
+	$(RUN) pytest -n 2 -m 'not soak and not fault' tests-integration
+
+.PHONY: test-soak
+test-soak: sync ## run the long randomised runs and the server faults once
+	$(RUN) pytest -m 'soak or fault' --timeout 1200
+
+.PHONY: test-services
+test-services: ## install the servers that have no wheel (Debian: MariaDB, Redis, PgBouncer, PostgreSQL with TLS)
+	tools/install-services
+
+.PHONY: lint
+lint: sync ## formatting, lint rules, import directions, lock file
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) lint-imports
+	python3 tools/lock.py check
+
+.PHONY: types
+types: sync ## mypy and pyright
+	$(RUN) mypy packages/*/src
+	$(RUN) pyright
+
+.PHONY: bench
+bench: sync ## measure against hand-written code and the driver, in one run
+	$(RUN) python -m benchmarks
+
+.PHONY: docs
+docs: $(UV) ## build the documentation site into site/
+	$(UV) run --isolated --only-group docs zensical build --clean
+
+.PHONY: build
+build: sync ## build the seven wheels and prove that each installs and imports alone
+	rm -rf dist
+	$(UV) build --quiet --all-packages --out-dir dist
+	$(RUN) python tools/check_wheels.py dist
+
+.PHONY: lock
+lock: $(UV) ## update uv.lock and take the index addresses out of it
+	$(UV) lock
+	python3 tools/lock.py rewrite

@@ -1,0 +1,1 @@
+"""FastAPI on svc-infra: lifespan, session dependency, generated CRUD routes and health routes."""

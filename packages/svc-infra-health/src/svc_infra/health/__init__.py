@@ -1,0 +1,1 @@
+"""Health checks that stay bounded when the dependency hangs, and backup verification."""

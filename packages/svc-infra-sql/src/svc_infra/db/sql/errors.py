@@ -1,0 +1,150 @@
+"""The errors of svc-infra-sql.
+
+    SqlError
+    ├── NotFound                    no visible row has the key
+    ├── StaleVersion                the row was changed since it was read
+    ├── InvalidQuery (ValueError)   the caller's input can't become a statement
+    │   ├── UnknownField            a name that is no column of the model
+    │   └── InvalidValue            a value that its column can't hold
+    ├── IntegrityViolation          the database refused the data
+    │   ├── UniqueViolation
+    │   ├── ForeignKeyViolation
+    │   ├── NotNullViolation
+    │   ├── CheckViolation
+    │   └── ExclusionViolation
+    ├── RetryableError              the same transaction may succeed when run again
+    │   ├── SerializationFailure
+    │   └── DeadlockDetected
+    ├── LockTimeout                 another transaction held the row or table too long
+    ├── StatementTimeout            the statement ran longer than its limit and was cut
+    ├── PoolTimeout                 no connection became free in time
+    ├── Disconnected                the server refused, closed or never answered
+    └── ReadOnlyViolation           a write in a read-only transaction
+
+They are recognised by SQLSTATE or driver code, never by message text, and are the same on every database. The driver's
+own error stays as `__cause__`.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CheckViolation",
+    "DeadlockDetected",
+    "Disconnected",
+    "ExclusionViolation",
+    "ForeignKeyViolation",
+    "IntegrityViolation",
+    "InvalidQuery",
+    "InvalidValue",
+    "LockTimeout",
+    "NotFound",
+    "NotNullViolation",
+    "PoolTimeout",
+    "ReadOnlyViolation",
+    "RetryableError",
+    "SerializationFailure",
+    "SqlError",
+    "StaleVersion",
+    "StatementTimeout",
+    "UniqueViolation",
+    "UnknownField",
+]
+
+
+class SqlError(Exception):
+    """Base of every error that svc-infra-sql raises by itself."""
+
+
+class NotFound(SqlError):
+    """No visible row has the key: it never existed, is soft-deleted, or belongs to another tenant."""
+
+
+class StaleVersion(SqlError):
+    """The row has another version than the one that the caller read, so the write was not done."""
+
+
+class InvalidQuery(SqlError, ValueError):
+    """The caller's input can't become a statement; nothing was sent to the database."""
+
+
+class UnknownField(InvalidQuery):
+    """A name is no column of the model, or not one that may be used here."""
+
+
+class InvalidValue(InvalidQuery):
+    """A value is of a type or size that its column can't hold."""
+
+
+class IntegrityViolation(SqlError):
+    """The database refused the data because of a constraint.
+
+    Attributes:
+        constraint: Name of the constraint, or None where the database does not tell it.
+        columns: Names of the columns in question, empty where the database does not tell them.
+        table: Name of the table, or None where the database does not tell it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        constraint: str | None = None,
+        columns: tuple[str, ...] = (),
+        table: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.constraint = constraint
+        self.columns = columns
+        self.table = table
+
+
+class UniqueViolation(IntegrityViolation):
+    """Another row has the same values in the columns of a unique constraint or primary key."""
+
+
+class ForeignKeyViolation(IntegrityViolation):
+    """The row refers to a row that does not exist, or is still referred to."""
+
+
+class NotNullViolation(IntegrityViolation):
+    """A column that needs a value was given none."""
+
+
+class CheckViolation(IntegrityViolation):
+    """A value does not satisfy a CHECK constraint."""
+
+
+class ExclusionViolation(IntegrityViolation):
+    """The row conflicts with another one under an exclusion constraint (PostgreSQL)."""
+
+
+class RetryableError(SqlError):
+    """The transaction was rolled back by the database and may succeed when all of it is run again."""
+
+
+class SerializationFailure(RetryableError):
+    """Concurrent transactions could not be put in an order (SQLSTATE 40001)."""
+
+
+class DeadlockDetected(RetryableError):
+    """Two transactions waited for each other and this one was chosen to end (SQLSTATE 40P01)."""
+
+
+class LockTimeout(SqlError):
+    """A lock was not obtained within the lock timeout."""
+
+
+class StatementTimeout(SqlError):
+    """The statement ran longer than the statement timeout and was cancelled."""
+
+
+class PoolTimeout(SqlError):
+    """No connection of the pool became free within the pool timeout."""
+
+
+class Disconnected(SqlError):
+    """The database refused the connection, closed it, or did not answer in time."""
+
+
+class ReadOnlyViolation(SqlError):
+    """A write was tried in a read-only transaction or on a read-only server."""
