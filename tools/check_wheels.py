@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from configparser import ConfigParser
 from dataclasses import dataclass
 from email.parser import HeaderParser
@@ -154,9 +155,8 @@ def command_failures(wheel: Wheel, environment: Path) -> dict[str, str]:
     return failed
 
 
-def check(wheel: Wheel, wheels: dict[str, Wheel], folder: Path) -> list[str]:
-    """Try *wheel* without and with its extras and return what is wrong, one line each."""
-    problems = []
+def check(wheel: Wheel, wheels: dict[str, Wheel], folder: Path) -> Iterator[str]:
+    """Try *wheel* without and with its extras and yield what is wrong, one line each."""
     extras = [extra for extra in wheel.extras if extra not in UNTRIED_EXTRAS]
     for chosen in [[], extras] if extras else [[]]:
         title = f"{wheel.name}[{','.join(chosen)}]" if chosen else wheel.name
@@ -165,15 +165,14 @@ def check(wheel: Wheel, wheels: dict[str, Wheel], folder: Path) -> list[str]:
         installed = sources(environment)
         for name in sorted(set(pulled) & set(wheels)):
             if installed.get(name) != wheels[name].path.as_uri():
-                problems.append(f"{title}: {name} came from {installed.get(name, 'an index')}")
+                yield f"{title}: {name} came from {installed.get(name, 'an index')}"
         for module, (missing, message) in import_failures(wheel, environment).items():
             if chosen or not wheel.belongs_to_an_extra(missing):
-                problems.append(f"{title}: import {module}: {message}")
+                yield f"{title}: import {module}: {message}"
         for command, message in command_failures(wheel, environment).items():
-            problems.append(f"{title}: {command} --help: {message}")
-        print(f"{title}: {len(pulled)} distributions, {len(wheel.modules)} modules")
+            yield f"{title}: {command} --help: {message}"
+        print(f"{title}: {len(pulled)} distributions, {len(wheel.modules)} modules", flush=True)
         shutil.rmtree(environment)
-    return problems
 
 
 def main(arguments: list[str]) -> int:

@@ -65,10 +65,10 @@ def run(library: str, resolution: str, pytest_arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="isolated-") as folder:
         environment = Path(folder) / "venv"
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, environment], check=True, timeout=120)
-        install = [uv, "pip", "install", "--quiet", "--python", environment, "--resolution", resolution]
+        install = [uv, "pip", "install", "--quiet", "--python", str(environment), "--resolution", resolution]
         subprocess.run([*install, *_requirements(library)], check=True, timeout=900, cwd=ROOT)
-        command = [environment / "bin" / "python", "-m", "pytest", "-m", "not soak and not fault"]
-        result = subprocess.run([*command, *pytest_arguments, ROOT / "packages" / library], check=False, cwd=ROOT)
+        command = [str(environment / "bin" / "python"), "-m", "pytest", "-m", "not soak and not fault"]
+        result = subprocess.run([*command, *pytest_arguments, str(ROOT / "packages" / library)], check=False, cwd=ROOT)
     return result.returncode
 
 
