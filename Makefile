@@ -86,7 +86,8 @@ bench: sync ## measure against hand-written code and the driver, in one run
 
 .PHONY: docs
 docs: $(UV) ## build the documentation site into site/
-	$(UV) run --isolated --only-group docs zensical build --clean
+	python3 tools/reference.py
+	$(UV) run --isolated --only-group docs zensical build --clean --strict
 
 .PHONY: build
 build: sync ## build the seven wheels and prove that each installs and imports alone
