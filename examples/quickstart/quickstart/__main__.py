@@ -15,8 +15,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from svc_infra.db.sql.core.errors import MigrationError
-from svc_infra.db.sql.core.project import Project, find_project
 from svc_infra.dburl.errors import DatabaseUrlError
 
 from quickstart.app import create_app
@@ -24,6 +22,8 @@ from quickstart.dataset import Dataset, DatasetError
 from quickstart.loading import is_loaded, load
 from quickstart.server import PortError, bind, parse_port, serve
 from svc_infra.db.sql.core import downgrade, upgrade
+from svc_infra.db.sql.core.errors import MigrationError
+from svc_infra.db.sql.core.project import Project, find_project
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.errors import SqlError
 from svc_infra.dburl import ResolvedUrl, resolve_url

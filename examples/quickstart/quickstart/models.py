@@ -13,6 +13,7 @@ from datetime import datetime
 
 from sqlalchemy import DateTime, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
+
 from svc_infra.db.sql.base import ModelBase
 
 __all__ = ["MODELS", "Airline", "Airport", "Flight", "Plane", "Weather"]
