@@ -26,15 +26,21 @@ _TIMEOUT_ARGUMENTS = ("timeout", "connect_timeout", "login_timeout")
 
 def create_engine(url: URL, resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bool) -> AsyncEngine:
     """Make the engine; nothing connects yet."""
-    sqlite = url.get_backend_name() == "sqlite"
-    memory = sqlite and is_memory(url)
+    backend = url.get_backend_name()
+    sqlite = backend == "sqlite"
+    if backend in ("duckdb", "mssql"):
+        from svc_infra.db.sql.dialects import register_dialects
+
+        register_dialects()
+    memory = backend in ("duckdb", "sqlite") and is_memory(url)
     pool: dict[str, Any] = {
         "poolclass": AsyncAdaptedQueuePool,
         "pool_size": settings.pool_size,
         "max_overflow": settings.max_overflow,
         "pool_timeout": settings.pool_timeout,
         "pool_recycle": settings.pool_recycle,
-        "pool_pre_ping": settings.pool_pre_ping and not sqlite,  # a file has no server that could have gone
+        "pool_pre_ping": settings.pool_pre_ping
+        and backend not in ("duckdb", "sqlite"),  # a file has no server that could have gone
     }
     if memory:
         # The database is its one connection: sessions take turns on it, as sharing it would mix their transactions.
@@ -48,13 +54,13 @@ def create_engine(url: URL, resolved: ResolvedUrl, settings: DatabaseSettings, *
         from svc_infra.db.sql._sqlite import prepare_sqlite
 
         prepare_sqlite(sync_engine, memory=memory)
-    elif url.get_backend_name() == "postgresql":
+    elif backend == "postgresql":
         _limit_statements_on_postgresql(sync_engine, settings.statement_timeout_ms)
     return engine
 
 
 def is_memory(url: URL) -> bool:
-    """Whether a SQLite URL means a database in memory."""
+    """Whether a SQLite or DuckDB URL means a database in memory."""
     name = url.database or ""
     return name in ("", ":memory:") or "mode=memory" in name or url.query.get("mode") == "memory"
 

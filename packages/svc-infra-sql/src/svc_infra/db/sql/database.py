@@ -38,7 +38,7 @@ class Database:
         pool_timeout: Seconds that a session waits for a connection (`DB_POOL_TIMEOUT`, default 30).
         pool_recycle: Seconds after which a connection is replaced (`DB_POOL_RECYCLE`, default 3600; -1 never).
         pool_pre_ping: Whether a connection is tested at each checkout (`DB_POOL_PRE_PING`, default true).
-        statement_timeout_ms: Milliseconds that one statement may run (`DB_STATEMENT_TIMEOUT_MS`); None: no limit of ours.
+        statement_timeout_ms: Milliseconds that one statement may run (`DB_STATEMENT_TIMEOUT_MS`).
         echo: Whether SQLAlchemy logs every statement with its parameters, which are hidden otherwise.
 
     An argument beats the URL's parameter of the same name, which beats the environment.
