@@ -10,6 +10,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool, StaticPool
 
 from svc_infra.db.sql.dialects.adapter import ThreadConnection, ThreadCursor
 from svc_infra.db.sql.dialects.dialect import ThreadDialect, ThreadExecutionContext
+from svc_infra.db.sql.dialects.worker import Worker
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -29,9 +30,20 @@ class DuckDBCursor(ThreadCursor):
 class DuckDBConnection(ThreadConnection):
     """A connection whose running query ends when its task is cancelled."""
 
-    __slots__ = ()
+    __slots__ = ("readonly",)
 
     cursor_class = DuckDBCursor
+
+    def __init__(self, connection: Any, worker: Worker) -> None:
+        super().__init__(connection, worker)
+        self.readonly = False
+
+    def begin(self) -> None:
+        """Begin a transaction, one that refuses writes when `readonly` is set."""
+        if not self.readonly or self.autocommit:
+            self.run(self._connection.begin)
+        else:
+            self.run(lambda: self._connection.execute("BEGIN TRANSACTION READ ONLY"))
 
     def interrupt(self) -> None:
         """Interrupt the running query; DuckDB allows this from another thread."""
