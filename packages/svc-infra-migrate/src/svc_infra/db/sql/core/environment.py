@@ -16,6 +16,7 @@ from sqlalchemy import Connection, MetaData
 
 from svc_infra.db.sql.core.connection import run_blocking, run_on_connection
 from svc_infra.db.sql.core.discovery import Discovery, discover_models
+from svc_infra.db.sql.core.limits import Limits
 from svc_infra.db.sql.core.project import Project
 from svc_infra.db.sql.core.runner import run_steps
 from svc_infra.db.sql.core.target import resolve_target
@@ -85,7 +86,8 @@ def _run_online(
         chosen["target_metadata"] = list(found.metadata)
         context.configure(connection=connection, include_object=include_object, **chosen)  # type: ignore[arg-type]
     if "destination_rev" in opts:
-        run_steps(connection, project, partial(context.configure, connection=connection, **chosen))
+        limits = context.config.attributes.get("limits") or Limits.from_environ(project.environ)
+        run_steps(connection, project.progress, limits, partial(context.configure, connection=connection, **chosen))
     else:
         with context.begin_transaction():
             context.run_migrations()

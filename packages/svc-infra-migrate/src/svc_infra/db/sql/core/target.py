@@ -10,6 +10,7 @@ from svc_infra.db.sql.core.project import Project
 
 if TYPE_CHECKING:
     from alembic.config import Config
+
     from svc_infra.dburl import ResolvedUrl
 
 __all__ = ["resolve_target"]
@@ -20,9 +21,7 @@ _PLACEHOLDER = "driver://"
 _SYNC_BACKENDS = frozenset({"sqlite", "duckdb", "mssql", "snowflake"})
 
 
-def resolve_target(
-    project: Project, database_url: str | None = None, *, config: Config | None = None
-) -> ResolvedUrl:
+def resolve_target(project: Project, database_url: str | None = None, *, config: Config | None = None) -> ResolvedUrl:
     """Resolve the URL of the database to migrate.
 
     Order: `database_url`; `sqlalchemy.url` in the configuration file, which one file per environment may set; the
