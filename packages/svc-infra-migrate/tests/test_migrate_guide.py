@@ -115,7 +115,9 @@ def test_the_functions_of_the_guide_work_from_sync_code(workspace: Workspace, tm
 async def test_the_functions_work_inside_a_running_loop(workspace: Workspace, tmp_path: Path) -> None:
     """A service may migrate in its start-up, where an event loop runs already."""
     project = workspace.init()
-    workspace.revision("one", 'op.create_table("t", sa.Column("id", sa.Integer, primary_key=True))', 'op.drop_table("t")')
+    workspace.revision(
+        "one", 'op.create_table("t", sa.Column("id", sa.Integer, primary_key=True))', 'op.drop_table("t")'
+    )
     core.upgrade(project=project)
     assert "t" in tables(tmp_path / "app.db")
     await asyncio.to_thread(core.downgrade, "base", project=project)
@@ -154,4 +156,4 @@ def test_another_configuration_file_points_to_another_database(workspace: Worksp
         done = workspace.run("sql", "--config", "alembic.test.ini", "upgrade", "head")
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "app.db").exists()
-    assert "t" in tables(tmp_path / "100%25.db")
+    assert "t" in tables(tmp_path / "100%.db")
