@@ -53,16 +53,21 @@ def _doc(model: type[object], schema: str) -> str:
     return inspect.cleandoc(own) if own else f"{schema} of {model.__name__}."
 
 
-def read_schema_of(model: type[object], columns: Mapping[str, ApiColumn], name: str | None = None) -> type[BaseModel]:
+def read_schema_of(
+    model: type[object], columns: Mapping[str, ApiColumn], name: str | None = None, *, exclude: Collection[str] = ()
+) -> type[BaseModel]:
     """Make the schema of a row as responses show it: every column that is not hidden.
 
     Args:
         model: The mapped class; its docstring becomes the description.
         columns: Its columns.
         name: Name in the OpenAPI document, default `<Model>Read`.
+        exclude: Names to leave out besides the hidden ones.
     """
     fields: dict[str, Any] = {
-        column.name: (column.read_type, _field(column)) for column in columns.values() if not column.is_hidden
+        column.name: (column.read_type, _field(column))
+        for column in columns.values()
+        if not column.is_hidden and column.name not in exclude
     }
     made: type[BaseModel] = create_model(
         name or f"{model.__name__}Read", __config__=_READ_CONFIG, __doc__=_doc(model, "A record"), **fields
@@ -148,3 +153,15 @@ def _field(column: ApiColumn, *, required: bool | None = None) -> Any:
         return Field(**about)
     # A factory and no default: the OpenAPI document must not say that null is the default of a column that can't be null.
     return Field(default_factory=_absent, **about)
+
+
+def page_schema_of(read: type[BaseModel]) -> type[BaseModel]:
+    """Make the schema of a page of *read*, called `Page_<name>_` in the OpenAPI document."""
+    fields: dict[str, Any] = {
+        "total": (int | None, Field(description="Rows that the request matches in all; null when they were not counted.")),
+        "items": (list[read], Field(description="The rows of this page.")),  # type: ignore[valid-type]
+        "limit": (int, Field(description="Rows of a page at most.")),
+        "offset": (int, Field(description="Rows before this page.")),
+    }
+    made: type[BaseModel] = create_model(f"Page_{read.__name__}_", __doc__="A page of records.", **fields)
+    return made
