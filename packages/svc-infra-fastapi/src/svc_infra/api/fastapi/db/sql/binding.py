@@ -58,21 +58,8 @@ class ResourceBinding:
         """Make everything that *resource* needs; mistakes in its description are raised here, at set-up."""
         repo = resource.repository()
         columns = dict(_columns(resource, repo))
-        has_hooks = resource.service_factory is not None
         visible = [name for name, column in columns.items() if not column.is_hidden]
-        schemas = ResourceSchemas(
-            read=resource.read_schema
-            or read_schema_of(resource.model, columns, resource.read_name, exclude=resource.read_exclude),
-            create=resource.create_schema
-            or create_schema_of(
-                resource.model, columns, resource.create_name, exclude=resource.create_exclude, takes_more=has_hooks
-            ),
-            update=resource.update_schema
-            or update_schema_of(
-                resource.model, columns, resource.update_name, exclude=resource.update_exclude, takes_more=has_hooks
-            ),
-            ignored=frozenset(name for name, column in columns.items() if column.is_server_owned),
-        )
+        schemas = _schemas(resource, columns)
         rules = ListRules(
             columns,
             filter_fields=_allowed(resource.allowed_filter_fields, visible),
@@ -236,6 +223,26 @@ def _columns(resource: SqlResource[AnyModel], repo: SqlRepository[AnyModel]) -> 
     if resource.version_field is not None:
         owned.add(resource.version_field)
     return dict(api_columns(resource.model, server_owned=owned))
+
+
+def _schemas(resource: SqlResource[AnyModel], columns: dict[str, ApiColumn]) -> ResourceSchemas:
+    model, has_hooks = resource.model, resource.service_factory is not None
+    read, create, update = resource.read_schema, resource.create_schema, resource.update_schema
+    made: list[type[BaseModel]] = []
+    if read is None:
+        read = read_schema_of(model, columns, resource.read_name, exclude=resource.read_exclude)
+    if create is None:
+        create = create_schema_of(
+            model, columns, resource.create_name, exclude=resource.create_exclude, takes_more=has_hooks
+        )
+        made.append(create)
+    if update is None:
+        update = update_schema_of(
+            model, columns, resource.update_name, exclude=resource.update_exclude, takes_more=has_hooks
+        )
+        made.append(update)
+    owned = frozenset(name for name, column in columns.items() if column.is_server_owned)
+    return ResourceSchemas(read, create, update, owned, takes_more=has_hooks, made=frozenset(made))
 
 
 def _allowed(chosen: Sequence[str] | None, visible: Sequence[str]) -> tuple[str, ...]:

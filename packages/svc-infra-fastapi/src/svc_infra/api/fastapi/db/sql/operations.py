@@ -7,8 +7,8 @@ a write answers only after its transaction was committed.
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
-from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
@@ -99,16 +99,14 @@ class Create:
         """Create the row that the body describes and answer it, with its place in `Location`."""
         binding = self.binding
         body = await parse_json(call.request, binding.create_adapter, binding.max_body_bytes)
+        data = written_fields(body, binding.schemas)
         direct = binding.creates_rows
         target: Any = binding.rows(call.tenant) if direct else binding.service(call.tenant)
         encoder = binding.encoder if direct else binding.object_encoder
         async with call.open_session() as session:
-            record = await target.create(session, self._data(body))
+            record = await target.create(session, data)
             content = encoder.one(record)
         return json_response(content, 201, {"Location": location_of(call, binding, encoder, record)})
-
-    def _data(self, body: BaseModel) -> dict[str, object]:
-        return writable(self.binding, body)
 
 
 class Update:
@@ -122,11 +120,12 @@ class Update:
         binding = self.binding
         key = binding.parse_id(call.request)
         body = await parse_json(call.request, binding.update_adapter, binding.max_body_bytes)
+        data = written_fields(body, binding.schemas)
         direct = binding.updates_rows
         target: Any = binding.rows(call.tenant) if direct else binding.service(call.tenant)
         encoder = binding.encoder if direct else binding.object_encoder
         async with call.open_session() as session:
-            record = await target.update(session, key, writable(binding, body))
+            record = await target.update(session, key, data)
             if record is None:
                 raise ProblemError(NOT_FOUND)
             content = encoder.one(record)
@@ -162,15 +161,7 @@ class Head:
         return Response(status_code=found.status_code, headers=dict(found.headers))
 
 
-def writable(binding: ResourceBinding, body: BaseModel) -> dict[str, object]:
-    """Return what *body* sets, without what the server owns."""
-    ignored = binding.schemas.ignored
-    return {name: value for name, value in written_fields(body).items() if name not in ignored}
-
-
 def location_of(call: Call, binding: ResourceBinding, encoder: Encoder, record: Any) -> str:
     """Return the path of a row that was just created in the collection that *call* addresses."""
-    from urllib.parse import quote
-
     parts = [quote(str(encoder.member(record, column.name)), safe="") for column in binding.id_columns]
     return "/".join([call.request.scope["path"].rstrip("/"), *parts])

@@ -35,7 +35,7 @@ __all__ = ["Call", "Operation", "ResourceRoute", "RouteSpec"]
 class ProblemDetails(BaseModel):
     """An error, as RFC 9457 defines it."""
 
-    model_config = ConfigDict(title="Problem", json_schema_extra={"required": ["type", "title", "status", "detail"]})
+    model_config = ConfigDict(json_schema_extra={"required": ["type", "title", "status", "detail"]})
 
     type: str = Field(description="Names the kind of problem; stable, meant for programs.", examples=["urn:svc-infra:problem:not-found"])
     title: str = Field(description="The kind of problem in words.", examples=["Not Found"])
@@ -46,8 +46,6 @@ class ProblemDetails(BaseModel):
 
 class ProblemField(BaseModel):
     """One input at fault."""
-
-    model_config = ConfigDict(title="ProblemField")
 
     loc: list[str | int] = Field(description="Where it stands, from the outside inwards.")
     msg: str = Field(description="What is wrong with it, for people.")
@@ -259,7 +257,7 @@ def _problem_response_doc(status: int) -> dict[str, Any]:
         return {"description": description}
     found: dict[str, Any] = {
         "description": description,
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
     }
     if status == 503:  # noqa: PLR2004
         found["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait"}}
