@@ -16,6 +16,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from benchmarks.weight import POSTGRES_DISTRIBUTIONS_LIMIT, distributions
+
 ROOT = Path(__file__).parent.parent
 LIBRARIES = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
 
@@ -175,3 +177,9 @@ def test_no_library_reaches_into_a_private_module_of_another() -> None:
         for importer in graph.find_modules_that_directly_import(module)
         if owner(importer) != owner(module)
     ] == []
+
+
+def test_installing_sql_for_postgresql_pulls_few_distributions() -> None:
+    """Each distribution that a service installs is one to update and to trust."""
+    pulled = distributions("svc-infra-sql", frozenset({"postgres"}))
+    assert len(pulled) <= POSTGRES_DISTRIBUTIONS_LIMIT, sorted(pulled)
