@@ -11,6 +11,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import httpx
 import pytest
 
+from dbservers.postgres import PostgresServer
 from quickstart_process import Extract, QuickStart, Run, free_port
 
 AIRLINES = [("9E", "Endeavor Air Inc."), ("AA", "American Airlines Inc."), ("UA", "United Air Lines Inc.")]
@@ -102,11 +103,19 @@ def url(request: pytest.FixtureRequest) -> str:
     return value
 
 
-@pytest.fixture
-def client(url: str, run: Run, extract: Extract) -> Iterator[httpx.Client]:
-    """A client of the quick start, which serves 60 flights."""
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of a quick start that serves 60 flights to all tests of a module, on SQLite and on PostgreSQL."""
+    folder = tmp_path_factory.mktemp("quickstart")
     port = free_port()
-    service = run(url, "--port", str(port), "--data", str(extract(60)))
-    service.wait_until_ready()
-    with service.client(port) as client:
-        yield client
+    with ExitStack() as stack:
+        if request.param == "postgres":
+            server: PostgresServer = request.getfixturevalue("postgres_server")
+            url = server.create_database()
+            stack.callback(server.drop_database, url)
+        else:
+            url = f"sqlite:///{folder / 'db.sqlite'}"
+        arguments = ("--port", str(port), "--data", str(write_extract(folder / "extract", 60)))
+        service = stack.enter_context(QuickStart(folder / "quickstart.log", url, *arguments))
+        service.wait_until_ready()
+        yield stack.enter_context(service.client(port))

@@ -71,7 +71,9 @@ def test_a_row_with_a_generated_key_is_created(client: httpx.Client) -> None:
     created = client.post("/flights", json=flight | {"flight": 4711})
     assert created.status_code == 201, created.text
     assert created.json()["id"] > TOTALS["flights"]
-    assert client.get(f"/flights/{created.json()['id']}").json()["flight"] == 4711
+    path = f"/flights/{created.json()['id']}"
+    assert client.get(path).json()["flight"] == 4711
+    assert client.delete(path).status_code == 204
 
 
 @pytest.mark.parametrize(
