@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from migrate.workspace import Workspace
-
 from svc_infra.db.sql import core
 
 MODELS = """
