@@ -1,1 +1,3 @@
 """FastAPI on svc-infra: lifespan, session dependency, generated CRUD routes and health routes."""
+
+from __future__ import annotations

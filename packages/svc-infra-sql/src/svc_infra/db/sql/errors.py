@@ -19,7 +19,9 @@
     ├── StatementTimeout            the statement ran longer than its limit and was cut
     ├── PoolTimeout                 no connection became free in time
     ├── Disconnected                the server refused, closed or never answered
-    └── ReadOnlyViolation           a write in a read-only transaction
+    ├── ReadOnlyViolation           a write in a read-only transaction
+    ├── InvalidSetting (ValueError) a setting of the Database that means nothing
+    └── UnusableDatabase (RuntimeError)   the Database is closed, or belongs to another process or event loop
 
 They are recognised by SQLSTATE or driver code, never by message text, and are the same on every database. The driver's
 own error stays as `__cause__`.
@@ -35,6 +37,7 @@ __all__ = [
     "ForeignKeyViolation",
     "IntegrityViolation",
     "InvalidQuery",
+    "InvalidSetting",
     "InvalidValue",
     "LockTimeout",
     "NotFound",
@@ -48,6 +51,7 @@ __all__ = [
     "StatementTimeout",
     "UniqueViolation",
     "UnknownField",
+    "UnusableDatabase",
 ]
 
 
@@ -148,3 +152,11 @@ class Disconnected(SqlError):
 
 class ReadOnlyViolation(SqlError):
     """A write was tried in a read-only transaction or on a read-only server."""
+
+
+class InvalidSetting(SqlError, ValueError):
+    """A setting of the `Database` is not of its kind or out of range; raised at start, before any connection."""
+
+
+class UnusableDatabase(SqlError, RuntimeError):
+    """The `Database` can't be used here: it is closed, was used before a fork, or belongs to another event loop."""

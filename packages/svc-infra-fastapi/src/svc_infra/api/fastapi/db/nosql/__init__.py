@@ -1,0 +1,1 @@
+"""Document databases in a FastAPI application."""

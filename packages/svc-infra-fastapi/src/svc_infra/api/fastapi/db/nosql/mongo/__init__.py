@@ -1,0 +1,1 @@
+"""MongoDB in a FastAPI application: `add` opens the client and generates routes."""

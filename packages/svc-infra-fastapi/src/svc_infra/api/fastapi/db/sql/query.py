@@ -1,0 +1,338 @@
+"""The query string of a list route: what may stand in it, how it is read, how it is documented.
+
+    limit=50&offset=0          a page by position; limit is 1..1000
+    cursor=...                 a page by key, stable under concurrent inserts; empty for the first one
+    total=exact                exact, capped, estimated or none
+    order_by=-created_at,name  allowed fields; a minus sign for descending
+    q=john&fields=name,email   search, in some of the search fields
+    email=a@b.c&age__gte=18    conditions on allowed fields; `__in` takes several values, separated by commas
+    select=id,email            only these fields in the answer
+    include=orders             related records in the answer
+
+A name that means nothing is an error, because a condition with a typing mistake would otherwise return every row. Names that
+begin with an underscore are left to others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, Literal, TypeAlias, get_args
+from urllib.parse import parse_qsl
+
+from pydantic import ValidationError
+
+from svc_infra.api.fastapi.db.sql.columns import ApiColumn
+from svc_infra.api.fastapi.problems import FieldError, Problem, ProblemError, invalid_request
+
+__all__ = ["Condition", "ListQuery", "ListRules", "Operator", "TotalMode"]
+
+Operator: TypeAlias = Literal[
+    "eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "contains", "starts_with", "ends_with", "is_null"
+]
+"""What a condition compares by; the names are those of the repository's filters."""
+
+TotalMode: TypeAlias = Literal["exact", "capped", "estimated", "none"]
+"""How the number of all rows is found: counted, counted up to a limit, taken from the database's statistics, or not."""
+
+_SUFFIXES: Final[Mapping[str, Operator]] = {
+    "eq": "eq",
+    "ne": "ne",
+    "lt": "lt",
+    "lte": "le",
+    "le": "le",
+    "gt": "gt",
+    "gte": "ge",
+    "ge": "ge",
+    "in": "in",
+    "not_in": "not_in",
+    "contains": "contains",
+    "starts_with": "starts_with",
+    "ends_with": "ends_with",
+    "is_null": "is_null",
+}
+_TEXT_ONLY: Final = frozenset({"contains", "starts_with", "ends_with"})
+_DOCUMENTED_SUFFIXES: Final = ("ne", "lt", "lte", "gt", "gte", "in", "contains", "starts_with", "is_null")
+
+_MAX_OFFSET: Final = 2**31 - 1
+_MAX_TEXT: Final = 256
+_MAX_VALUES: Final = 100
+_BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One comparison of a field with a value of its type; for `in` and `not_in` with a tuple of them."""
+
+    field: str
+    operator: Operator
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """A list request after parsing. `cursor` is None for a page by position and "" for the first page by key."""
+
+    limit: int
+    offset: int = 0
+    cursor: str | None = None
+    total: TotalMode = "exact"
+    order_by: tuple[str, ...] = ()
+    q: str | None = None
+    fields: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    select: tuple[str, ...] | None = None
+    include: tuple[str, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it asks for no more than one page of all rows."""
+        return not (self.q or self.conditions or self.include) and self.cursor is None and self.select is None
+
+
+@dataclass(frozen=True)
+class ListRules:
+    """What the query string of one resource may hold.
+
+    Attributes:
+        columns: The resource's columns.
+        filter_fields: Fields that conditions may name.
+        order_fields: Fields that `order_by` may name.
+        order_default: The order when none is asked for.
+        search_fields: Fields that `q` searches; none switches `q` off.
+        relations: Names that `include` may hold.
+        limit_default: Rows of a page when `limit` is absent.
+        limit_max: Rows of a page at most.
+        document_operators: Document every operator of every field, and not only equality.
+        foreign: Parameters that belong to dependencies of the route.
+    """
+
+    columns: Mapping[str, ApiColumn]
+    filter_fields: Sequence[str]
+    order_fields: Sequence[str]
+    order_default: tuple[str, ...] = ()
+    search_fields: Sequence[str] = ()
+    relations: Sequence[str] = ()
+    limit_default: int = 50
+    limit_max: int = 1000
+    total_default: TotalMode = "exact"
+    document_operators: bool = False
+    foreign: Collection[str] = ()
+    _cache: dict[bytes, ListQuery] = field(default_factory=dict, repr=False, compare=False)
+
+    def parse(self, query_string: bytes) -> ListQuery:
+        """Read a query string.
+
+        Raises:
+            ProblemError: 422 with every mistake and its place.
+        """
+        found = self._cache.get(query_string)
+        if found is None:
+            found = _Reader(self).read(query_string)
+            # The same few pages are asked for again and again; the bound keeps memory flat under random input.
+            if len(self._cache) >= 512 or len(query_string) > 512:  # noqa: PLR2004
+                self._cache.clear()
+            self._cache[query_string] = found
+        return found
+
+    @cached_property
+    def selectable(self) -> frozenset[str]:
+        """The fields that `select` may name."""
+        return frozenset(column.name for column in self.columns.values() if not column.is_hidden)
+
+    def parameters(self) -> list[dict[str, Any]]:
+        """Return the OpenAPI parameter objects."""
+        order = [sign + name for name in self.order_fields for sign in ("", "-")]
+        found = [
+            _parameter("limit", {"type": "integer", "minimum": 1, "maximum": self.limit_max, "default": self.limit_default}, "Rows of a page."),
+            _parameter("offset", {"type": "integer", "minimum": 0, "maximum": _MAX_OFFSET, "default": 0}, "Rows to skip."),
+            _parameter(
+                "cursor",
+                {"type": "string", "maxLength": 4096},
+                "A page by key: empty for the first, then what `next_cursor` of the page before says. Excludes `offset`.",
+            ),
+            _parameter(
+                "total",
+                {"type": "string", "enum": list(get_args(TotalMode)), "default": self.total_default},
+                "How `total` is found: counted, counted up to a limit, estimated, or not at all (null).",
+            ),
+        ]
+        if order:
+            found.append(_list_parameter("order_by", {"type": "string", "enum": order}, "Fields to order by; a minus sign for descending."))
+        if self.search_fields:
+            found.append(_parameter("q", {"type": "string", "maxLength": _MAX_TEXT, "pattern": "^[^\\u0000]*$"}, "Text to search for, without regard to case."))
+            found.append(_list_parameter("fields", {"type": "string", "enum": list(self.search_fields)}, "Fields to search in; all search fields when absent."))
+        found.append(_list_parameter("select", {"type": "string", "enum": sorted(self.selectable)}, "Fields of the answer; all when absent."))
+        if self.relations:
+            found.append(_list_parameter("include", {"type": "string", "enum": list(self.relations)}, "Related records to add."))
+        for name in self.filter_fields:
+            found.extend(self._filter_parameters(self.columns[name]))
+        return found
+
+    def _filter_parameters(self, column: ApiColumn) -> list[dict[str, Any]]:
+        schema = column.text_parser.json_schema(mode="validation")
+        schema.pop("$defs", None)
+        more = "" if self.document_operators else f" Also {column.name}__ne, __lt, __lte, __gt, __gte, __in, __is_null."
+        found = [_parameter(column.name, schema, f"Equal to this value.{more}")]
+        if not self.document_operators:
+            return found
+        for suffix in _DOCUMENTED_SUFFIXES:
+            operator = _SUFFIXES[suffix]
+            if (operator in _TEXT_ONLY and not column.is_text) or (operator == "is_null" and not column.column.nullable):
+                continue
+            name = f"{column.name}__{suffix}"
+            if operator == "in":
+                found.append(_list_parameter(name, schema, "One of these values."))
+            elif operator == "is_null":
+                found.append(_parameter(name, {"type": "boolean"}, "Whether there is no value."))
+            elif operator in _TEXT_ONLY:
+                found.append(_parameter(name, {"type": "string", "maxLength": _MAX_TEXT}, f"{operator.replace('_', ' ').capitalize()} this text."))
+            else:
+                found.append(_parameter(name, schema, _WORDS[operator]))
+        return found
+
+
+_WORDS: Final[Mapping[str, str]] = {
+    "ne": "Different from this value.",
+    "lt": "Less than this value.",
+    "le": "At most this value.",
+    "gt": "Greater than this value.",
+    "ge": "At least this value.",
+}
+
+
+def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+
+
+def _list_parameter(name: str, item: dict[str, Any], description: str) -> dict[str, Any]:
+    schema = {"type": "array", "items": item, "maxItems": _MAX_VALUES}
+    return {**_parameter(name, schema, description), "style": "form", "explode": False}
+
+
+class _Reader:
+    """Reads one query string and collects every mistake in it."""
+
+    def __init__(self, rules: ListRules) -> None:
+        self.rules = rules
+        self.errors: list[FieldError] = []
+
+    def read(self, query_string: bytes) -> ListQuery:
+        rules = self.rules
+        values: dict[str, list[str]] = {}
+        try:
+            pairs = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=1000)
+        except ValueError:
+            raise ProblemError(Problem("invalid-request", 422, "The query string is not valid.")) from None
+        for name, value in pairs:
+            values.setdefault(name, []).append(value)
+        limit = self._integer(values, "limit", 1, rules.limit_max, rules.limit_default)
+        offset = self._integer(values, "offset", 0, _MAX_OFFSET, 0)
+        cursor = self._single(values, "cursor")
+        if cursor is not None and offset:
+            self._refuse("offset", "offset and cursor exclude each other", "exclusive")
+        total = self._single(values, "total") or rules.total_default
+        if total not in get_args(TotalMode):
+            self._refuse("total", f"Input should be one of {', '.join(get_args(TotalMode))}", "enum")
+        order_by = self._names(values, "order_by", rules.order_fields, signed=True)
+        q, fields = None, ()
+        if rules.search_fields:
+            q = self._single(values, "q")
+            if q is not None and (len(q) > _MAX_TEXT or "\x00" in q):
+                self._refuse("q", f"Text should have at most {_MAX_TEXT} characters and no NUL", "string_too_long")
+            fields = self._names(values, "fields", rules.search_fields)
+        select = self._names(values, "select", rules.selectable) if "select" in values else None
+        include = self._names(values, "include", rules.relations) if rules.relations else ()
+        conditions = [found for name in list(values) for found in self._conditions(name, values[name])]
+        if self.errors:
+            raise ProblemError(invalid_request(self.errors))
+        return ListQuery(
+            limit=limit,
+            offset=offset,
+            cursor=cursor,
+            total=total,  # type: ignore[arg-type]
+            order_by=order_by or rules.order_default,
+            q=q or None,
+            fields=fields or tuple(rules.search_fields),
+            conditions=tuple(conditions),
+            select=select,
+            include=include,
+        )
+
+    def _refuse(self, name: str, message: str, kind: str) -> None:
+        self.errors.append({"loc": ["query", name], "msg": message, "type": kind})
+
+    def _single(self, values: dict[str, list[str]], name: str) -> str | None:
+        found = values.pop(name, None)
+        if found is None:
+            return None
+        if len(found) > 1:
+            self._refuse(name, "Given more than once", "repeated")
+        return found[-1]
+
+    def _integer(self, values: dict[str, list[str]], name: str, low: int, high: int, default: int) -> int:
+        text = self._single(values, name)
+        if text is None:
+            return default
+        digits = text[1:] if text[:1] == "-" else text
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 20):  # noqa: PLR2004
+            self._refuse(name, "Input should be a valid integer", "int_parsing")
+            return default
+        number = int(text)
+        if number < low:
+            self._refuse(name, f"Input should be greater than or equal to {low}", "greater_than_equal")
+        elif number > high:
+            self._refuse(name, f"Input should be less than or equal to {high}", "less_than_equal")
+        return number
+
+    def _names(
+        self, values: dict[str, list[str]], name: str, allowed: Collection[str], *, signed: bool = False
+    ) -> tuple[str, ...]:
+        found = [part.strip() for text in values.pop(name, ()) for part in text.split(",") if part.strip()]
+        for part in found:
+            if (part.lstrip("-") if signed else part) not in allowed or part.startswith("--"):
+                self._refuse(name, f"{part!r} is not one of {', '.join(sorted(allowed)) or 'none'}", "enum")
+        return tuple(dict.fromkeys(found))
+
+    def _conditions(self, name: str, texts: list[str]) -> list[Condition]:
+        if name.startswith("_") or name in self.rules.foreign:
+            return []
+        base, _, suffix = name.rpartition("__")
+        if not base or suffix not in _SUFFIXES:
+            base, suffix = name, "eq"
+        if base not in self.rules.filter_fields:
+            self._refuse(name, "There is no such parameter", "unknown_parameter")
+            return []
+        column, operator = self.rules.columns[base], _SUFFIXES[suffix]
+        if operator in _TEXT_ONLY and not column.is_text:
+            self._refuse(name, f"{base} is no text", "unknown_parameter")
+            return []
+        return [Condition(base, operator, value) for value in self._values(name, column, operator, texts)]
+
+    def _values(self, name: str, column: ApiColumn, operator: Operator, texts: list[str]) -> list[object]:
+        if operator == "is_null":
+            flags = [_BOOLEANS.get(text.lower()) for text in texts]
+            if None in flags:
+                self._refuse(name, "Input should be true or false", "bool_parsing")
+            return list(flags)
+        if operator in {"in", "not_in"}:
+            parts = [part for text in texts for part in text.split(",")]
+            if len(parts) > _MAX_VALUES:
+                self._refuse(name, f"At most {_MAX_VALUES} values", "too_long")
+                return []
+            return [tuple(self._parsed(name, column, part) for part in parts)]
+        if operator in _TEXT_ONLY:
+            for text in texts:
+                if len(text) > _MAX_TEXT or "\x00" in text:
+                    self._refuse(name, f"Text should have at most {_MAX_TEXT} characters and no NUL", "string_too_long")
+            return list(texts)
+        return [self._parsed(name, column, text) for text in texts]
+
+    def _parsed(self, name: str, column: ApiColumn, text: str) -> object:
+        try:
+            return column.parse_text(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            self._refuse(name, first["msg"], first["type"])
+            return None

@@ -1,0 +1,60 @@
+"""A database session for a route: one transaction per request, committed before the response leaves.
+
+FastAPI ends a dependency of scope "function" when the endpoint has returned and its result is serialised, and before the
+response is sent. So a failed commit (a deferred constraint, a lost connection) becomes an error response, never a 200.
+Streaming responses and background tasks run after that: open a session of their own with `get_database(app).session()`.
+In a WebSocket endpoint the session and its one transaction last until the endpoint returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, TypeAlias
+
+from fastapi import Depends
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import HTTPConnection
+
+from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of
+
+__all__ = ["SqlReadSessionDep", "SqlSessionDep", "get_read_session", "get_session", "session_of"]
+
+
+async def get_session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
+    """Give a session of the default database; commit when the endpoint succeeds, else roll back.
+
+    Rolled back on every exception, an HTTPException included, and when the request is cancelled. Override this function in
+    `app.dependency_overrides` to give tests a session of their own.
+    """
+    async with database_of(connection).session() as session:
+        yield session
+
+
+async def get_read_session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
+    """Give a read-only session of the default database, on a replica when there is one."""
+    async with database_of(connection).session(readonly=True) as session:
+        yield session
+
+
+def session_of(name: str, *, readonly: bool = False) -> Callable[[HTTPConnection], AsyncIterator[AsyncSession]]:
+    """Return the dependency that gives a session of the database *name*, to be used with `scope="function"`.
+
+        AuditSession = Annotated[AsyncSession, Depends(session_of("audit"), scope="function")]
+
+    Call it once and keep the result: FastAPI shares one session per request between uses of the same object.
+    """
+    if name == DEFAULT:
+        return get_read_session if readonly else get_session
+
+    async def get_named_session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
+        async with database_of(connection, name).session(readonly=readonly) as session:
+            yield session
+
+    return get_named_session
+
+
+SqlSessionDep: TypeAlias = Annotated[AsyncSession, Depends(get_session, scope="function")]
+"""A session of the default database, as the type of an endpoint's parameter."""
+
+SqlReadSessionDep: TypeAlias = Annotated[AsyncSession, Depends(get_read_session, scope="function")]
+"""A read-only session of the default database, as the type of an endpoint's parameter."""

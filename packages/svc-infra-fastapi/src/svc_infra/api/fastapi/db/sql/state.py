@@ -1,0 +1,95 @@
+"""The databases of an application, kept on `app.state`, so that two applications in one process share nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from fastapi import FastAPI
+from starlette.requests import HTTPConnection
+
+from svc_infra.db.sql.database import Database
+from svc_infra.health import HealthRegistry
+
+__all__ = ["DatabaseNotStarted", "get_database"]
+
+DEFAULT = "default"
+_ATTRIBUTE = "svc_infra_sql"
+
+
+class DatabaseNotStarted(RuntimeError):
+    """A database was used that the application did not declare, or before its lifespan started or after it ended."""
+
+
+@dataclass(slots=True)
+class DatabaseSlot:
+    """One declared database of an application.
+
+    Attributes:
+        name: The name by which sessions and routes choose it.
+        connect: Creates the Database at start, or None when *database* is the caller's own, who closes it.
+        implied: Whether `setup_sql` declared it because nothing else had; an explicit declaration replaces it.
+        database: The open database while the application runs.
+        checks: Called at start, before the database opens; raise to stop the start-up.
+        health: The check of this database, made at the first health request.
+    """
+
+    name: str
+    connect: Callable[[], Database] | None
+    implied: bool = False
+    database: Database | None = None
+    checks: list[Callable[[FastAPI], None]] = field(default_factory=list)
+    health: HealthRegistry | None = None
+
+    @asynccontextmanager
+    async def opened(self, app: FastAPI) -> AsyncIterator[None]:
+        """Keep the database open while the application runs; also when it is started several times, one after the other."""
+        for check in self.checks:
+            check(app)
+        self.health = None
+        if self.connect is None:
+            yield
+            return
+        database = self.connect()
+        self.database = database
+        try:
+            yield
+        finally:
+            self.database = None
+            await database.close()
+
+
+def slots_of(app: FastAPI) -> dict[str, DatabaseSlot]:
+    """Return the declared databases of *app* by name, to be changed in place."""
+    slots: dict[str, DatabaseSlot] | None = getattr(app.state, _ATTRIBUTE, None)
+    if slots is None:
+        slots = {}
+        setattr(app.state, _ATTRIBUTE, slots)
+    return slots
+
+
+def get_database(app: FastAPI, name: str = DEFAULT) -> Database:
+    """Return the open database *name* of *app*.
+
+    Raises:
+        DatabaseNotStarted: `add_sql_db` was not called for this name, or the application's lifespan is not running.
+    """
+    slots: dict[str, DatabaseSlot] = getattr(app.state, _ATTRIBUTE, {})
+    slot = slots.get(name)
+    if slot is not None and slot.database is not None:
+        return slot.database
+    call = "add_sql_db(app, ...)" if name == DEFAULT else f"add_sql_db(app, name={name!r}, ...)"
+    if slot is None:
+        known = f" It knows {', '.join(sorted(slots))}." if slots else ""
+        raise DatabaseNotStarted(f"Database not initialized. Call {call} first.{known}")
+    raise DatabaseNotStarted(
+        f"The database {name!r} is declared but not open: the application's lifespan is not running. A server runs it;"
+        " in a test use `with TestClient(app)` or run `app.router.lifespan_context(app)`. A mounted application's lifespan"
+        " is not run by its parent."
+    )
+
+
+def database_of(connection: HTTPConnection, name: str = DEFAULT) -> Database:
+    """Return the open database *name* of the application that serves *connection*."""
+    return get_database(connection.app, name)

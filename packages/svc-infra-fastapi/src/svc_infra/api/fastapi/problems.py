@@ -1,0 +1,236 @@
+"""Errors as RFC 9457 problem details: one value, one table, one place that turns an exception into a response.
+
+A problem's body has the members `type` (stable, meant for programs), `title`, `status`, `detail` (meant for people) and,
+where fields are at fault, `errors`: a list of `{"loc": [...], "msg": ..., "type": ...}` as in FastAPI's own validation
+errors. No body ever holds SQL, the text of a driver or a secret: only texts of this module and of Pydantic appear.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import Final, TypedDict
+
+import pydantic_core
+from fastapi import FastAPI
+from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy import exc as sqlalchemy_errors
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from svc_infra.db.sql import errors as sql
+from svc_infra.db.sql.translate import translate
+
+__all__ = [
+    "FieldError",
+    "Problem",
+    "ProblemError",
+    "add_problem_details",
+    "problem_of",
+    "problem_response",
+]
+
+MEDIA_TYPE: Final = "application/problem+json"
+TYPE_PREFIX: Final = "urn:svc-infra:problem:"
+
+logger = logging.getLogger("svc_infra.api.fastapi")
+
+
+class FieldError(TypedDict):
+    """What is wrong with one input: where it stands, a text for people and a word for programs."""
+
+    loc: Sequence[str | int]
+    msg: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A problem details object (RFC 9457, section 3).
+
+    Attributes:
+        slug: The last part of the `type` URI, `urn:svc-infra:problem:<slug>`. Slugs are stable across versions.
+        status: The HTTP status code.
+        detail: What happened in this case and what to do, for people.
+        errors: The inputs at fault.
+        headers: Response headers that belong to the problem, such as `Retry-After` (seconds).
+    """
+
+    slug: str
+    status: int
+    detail: str
+    errors: Sequence[FieldError] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The status code's own phrase, the same for every problem of this status."""
+        return HTTPStatus(self.status).phrase
+
+    def body(self) -> dict[str, object]:
+        """Return the members of the JSON object."""
+        members: dict[str, object] = {
+            "type": TYPE_PREFIX + self.slug,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.errors:
+            members["errors"] = [dict(error) for error in self.errors]
+        return members
+
+
+class ProblemError(HTTPException):
+    """Raise a problem from a route, a dependency or a hook.
+
+    Where no problem handler is installed, FastAPI answers it as an ordinary HTTPException with the same status and detail.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.status, problem.detail, dict(problem.headers) or None)
+        self.problem = problem
+
+
+def problem_response(problem: Problem) -> Response:
+    """Return the response of *problem*, with the media type application/problem+json."""
+    return Response(
+        pydantic_core.to_json(problem.body(), fallback=str, inf_nan_mode="null", bytes_mode="base64"),
+        status_code=problem.status,
+        headers={"Cache-Control": "no-store", **problem.headers},
+        media_type=MEDIA_TYPE,
+    )
+
+
+NOT_FOUND: Final = Problem("not-found", 404, "Not found")
+
+_RETRY: Final = {"Retry-After": "1"}
+
+# The texts and status codes of 404, 400 and 409 are those that clients of the first svc-infra already know.
+_SQL_PROBLEMS: Final[Mapping[type[sql.SqlError], Problem]] = {
+    sql.NotFound: NOT_FOUND,
+    sql.StaleVersion: Problem("stale-version", 409, "The record was changed in the meantime. Read it again."),
+    sql.UnknownField: Problem("unknown-field", 422, "A field is not known here."),
+    sql.InvalidValue: Problem("invalid-value", 422, "A value can't be stored in its field."),
+    sql.InvalidQuery: Problem("invalid-query", 422, "The request can't be turned into a query."),
+    sql.UniqueViolation: Problem("unique-violation", 409, "Record already exists."),
+    sql.ForeignKeyViolation: Problem(
+        "foreign-key-violation", 409, "The record refers to one that does not exist, or is still referred to."
+    ),
+    sql.NotNullViolation: Problem("not-null-violation", 400, "Missing required field."),
+    sql.CheckViolation: Problem("check-violation", 422, "A value breaks a rule of the database."),
+    sql.ExclusionViolation: Problem("exclusion-violation", 409, "The record overlaps with another one."),
+    sql.IntegrityViolation: Problem("integrity-violation", 409, "The record breaks a rule of the database."),
+    sql.SerializationFailure: Problem("serialization-failure", 503, "Concurrent changes. Try again.", headers=_RETRY),
+    sql.DeadlockDetected: Problem("deadlock", 503, "Concurrent changes. Try again.", headers=_RETRY),
+    sql.RetryableError: Problem("retryable", 503, "Concurrent changes. Try again.", headers=_RETRY),
+    sql.LockTimeout: Problem("lock-timeout", 503, "The record is locked for too long. Try again.", headers=_RETRY),
+    sql.StatementTimeout: Problem("statement-timeout", 503, "The query took too long and was stopped.", headers=_RETRY),
+    sql.PoolTimeout: Problem("pool-exhausted", 503, "Too many requests at once. Try again.", headers=_RETRY),
+    sql.Disconnected: Problem("database-unavailable", 503, "The database can't be reached. Try again.", headers=_RETRY),
+    sql.ReadOnlyViolation: Problem("read-only", 503, "The database is read-only at present.", headers=_RETRY),
+    sql.SqlError: Problem("internal-error", 500, "The request could not be completed."),
+}
+
+_FIELD_WORDS: Final[Mapping[type[sql.SqlError], tuple[str, str]]] = {
+    sql.UniqueViolation: ("unique", "Another record has this value"),
+    sql.ForeignKeyViolation: ("foreign_key", "Refers to a record that does not exist, or is still referred to"),
+    sql.NotNullViolation: ("missing", "Field required"),
+    sql.CheckViolation: ("check", "Breaks a rule of the database"),
+    sql.ExclusionViolation: ("exclusion", "Overlaps with another record"),
+}
+
+_HTTP_SLUGS: Final[Mapping[int, str]] = {
+    400: "bad-request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not-found",
+    405: "method-not-allowed",
+    409: "conflict",
+    412: "precondition-failed",
+    413: "content-too-large",
+    415: "unsupported-media-type",
+    422: "invalid-request",
+    428: "precondition-required",
+    429: "too-many-requests",
+    503: "unavailable",
+}
+
+
+def problem_of(error: Exception) -> Problem | None:
+    """Return the problem that *error* stands for, or None when it is none of ours (a bug, to be seen as such)."""
+    if isinstance(error, ProblemError):
+        return error.problem
+    if isinstance(error, sql.SqlError):
+        return _problem_of_sql(error)
+    if isinstance(error, RequestValidationError):
+        return invalid_request(error.errors())
+    if isinstance(error, HTTPException):
+        return _problem_of_http(error)
+    translated = translate(error)
+    return None if translated is None else _problem_of_sql(translated)
+
+
+def invalid_request(errors: Sequence[Mapping[str, object]]) -> Problem:
+    """Return the 422 problem for the validation errors of Pydantic, without the input's own values."""
+    details: list[FieldError] = []
+    for error in errors:
+        place = error.get("loc")
+        loc = [part if isinstance(part, int) else str(part) for part in place] if isinstance(place, Sequence) else []
+        details.append({"loc": loc, "msg": str(error.get("msg", "")), "type": str(error.get("type", ""))})
+    first = details[0] if details else None
+    text = "The request is not valid."
+    if first is not None:
+        text = f"{'.'.join(str(part) for part in first['loc'][1:] or first['loc'])}: {first['msg']}"
+    return Problem("invalid-request", 422, text, errors=details)
+
+
+def _problem_of_sql(error: sql.SqlError) -> Problem:
+    for cls in type(error).__mro__:
+        found = _SQL_PROBLEMS.get(cls)
+        if found is None:
+            continue
+        if isinstance(error, sql.InvalidQuery):
+            # Our own text: names of fields and values of the request, nothing of the database.
+            return replace(found, detail=str(error) or found.detail)
+        if isinstance(error, sql.IntegrityViolation) and error.columns and cls in _FIELD_WORDS:
+            word, text = _FIELD_WORDS[cls]
+            return replace(found, errors=[{"loc": ["body", name], "msg": text, "type": word} for name in error.columns])
+        if found.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            logger.warning("%s: %s", type(error).__name__, error, exc_info=error if found.status == 500 else None)  # noqa: PLR2004
+        return found
+    return _SQL_PROBLEMS[sql.SqlError]
+
+
+def _problem_of_http(error: HTTPException) -> Problem:
+    detail = error.detail if isinstance(error.detail, str) else HTTPStatus(error.status_code).phrase
+    slug = _HTTP_SLUGS.get(error.status_code, "about-status")
+    return Problem(slug, error.status_code, detail, headers=dict(error.headers or {}))
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    problem = problem_of(error)
+    if problem is None:
+        raise error
+    return problem_response(problem)
+
+
+def handle_database_errors(app: FastAPI) -> None:
+    """Answer `ProblemError` and database errors of all routes as problems; a handler that is already there stays."""
+    for cls in (ProblemError, sql.SqlError, sqlalchemy_errors.DBAPIError, sqlalchemy_errors.TimeoutError):
+        app.exception_handlers.setdefault(cls, _answer)
+
+
+def add_problem_details(app: FastAPI) -> None:
+    """Answer every HTTPException and validation error of *app* as application/problem+json, not only generated routes.
+
+    Handlers that the application registered itself stay.
+    """
+    handle_database_errors(app)
+    defaults = {HTTPException: http_exception_handler, RequestValidationError: request_validation_exception_handler}
+    for cls, default in defaults.items():
+        if app.exception_handlers.get(cls) is default:
+            app.exception_handlers[cls] = _answer

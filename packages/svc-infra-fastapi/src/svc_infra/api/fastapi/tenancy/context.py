@@ -1,0 +1,103 @@
+"""The tenant of the current request.
+
+Who the tenant is, the application says: by a dependency given to `set_tenant_resolver`, which may itself depend on the
+application's authentication. A header is used only when it is chosen, with `tenant_header()`, because whoever can send
+a request can send a header: choose it behind a gateway that sets it.
+
+    set_tenant_resolver(app, current_tenant)              # async def current_tenant(user: CurrentUser) -> str: ...
+    set_tenant_resolver(app, tenant_header())             # X-Tenant-Id, set by a trusted gateway
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeAlias
+from uuid import UUID
+
+from fastapi import Depends, FastAPI
+from fastapi.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+
+__all__ = [
+    "OptionalTenantId",
+    "TenantId",
+    "TenantNotConfigured",
+    "TenantResolver",
+    "get_tenant_id",
+    "require_tenant_id",
+    "set_tenant_resolver",
+    "tenant_header",
+    "tenant_resolver_of",
+]
+
+TenantKey: TypeAlias = str | int | UUID
+"""What a tenant column may hold."""
+
+TenantResolver: TypeAlias = Callable[..., TenantKey | None | Awaitable[TenantKey | None]]
+"""A FastAPI dependency that returns the tenant of the request, or None when there is none."""
+
+_ATTRIBUTE = "svc_infra_tenant_resolver"
+MISSING = "tenant_context_missing"
+
+
+class TenantNotConfigured(RuntimeError):
+    """The tenant of a request is needed but the application never said how to find it."""
+
+
+def set_tenant_resolver(app: FastAPI, resolver: TenantResolver | None) -> None:
+    """Say how the tenant of a request of *app* is found; None takes it back.
+
+    Args:
+        app: The application.
+        resolver: For generated routes any FastAPI dependency (its parameters are resolved and documented as usual). To
+            be used by `TenantId` as well it must accept the connection alone, as `tenant_header()` does.
+    """
+    setattr(app.state, _ATTRIBUTE, resolver)
+
+
+def tenant_resolver_of(app: FastAPI) -> TenantResolver | None:
+    """Return what `set_tenant_resolver` was given, or None."""
+    resolver: TenantResolver | None = getattr(app.state, _ATTRIBUTE, None)
+    return resolver
+
+
+def tenant_header(name: str = "X-Tenant-Id") -> Callable[[HTTPConnection], str | None]:
+    """Return a resolver that believes the request header *name*.
+
+    Anyone who reaches the application can send the header. Use it only behind a gateway that authenticates the caller and
+    overwrites the header.
+    """
+
+    async def tenant_from_header(connection: HTTPConnection) -> str | None:
+        value = connection.headers.get(name, "").strip()
+        return value or None
+
+    return tenant_from_header  # type: ignore[return-value]
+
+
+async def get_tenant_id(connection: HTTPConnection) -> TenantKey | None:
+    """Return the tenant of the request, or None when it has none.
+
+    Raises:
+        TenantNotConfigured: `set_tenant_resolver` was not called.
+    """
+    resolver = tenant_resolver_of(connection.app)
+    if resolver is None:
+        raise TenantNotConfigured("The tenant of a request is not known: call set_tenant_resolver(app, ...) first.")
+    found = resolver(connection)
+    return await found if inspect.isawaitable(found) else found
+
+
+async def require_tenant_id(tenant: Annotated[TenantKey | None, Depends(get_tenant_id)]) -> TenantKey:
+    """Return the tenant of the request; 400 `tenant_context_missing` when it has none."""
+    if tenant is None or tenant == "":
+        raise HTTPException(400, MISSING)
+    return tenant
+
+
+TenantId: TypeAlias = Annotated[TenantKey, Depends(require_tenant_id)]
+"""The tenant of the request as the type of an endpoint's parameter; 400 when it has none."""
+
+OptionalTenantId: TypeAlias = Annotated[TenantKey | None, Depends(get_tenant_id)]
+"""The tenant of the request, or None, as the type of an endpoint's parameter."""

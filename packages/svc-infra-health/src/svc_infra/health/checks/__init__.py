@@ -1,0 +1,1 @@
+"""Ready-made checks, one module per kind of dependency."""

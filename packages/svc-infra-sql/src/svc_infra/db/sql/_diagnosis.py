@@ -1,0 +1,368 @@
+"""Read what happened out of a driver's own error: its kind, and the constraint, columns and table that it names.
+
+Each driver is told by the package that its error class comes from, so none of them is imported here. Codes come from:
+PostgreSQL, appendix A "Error Codes"; MySQL, "Server Error Message Reference"; MariaDB, "Error Codes"; SQLite,
+"Result and Error Codes"; ODBC, appendix A "Error Codes"; Snowflake, "Driver error codes".
+
+DuckDB and mssql-python give no code below "integrity constraint violated" (DuckDB 1.5, mssql-python 1.16). For these
+two the engine's fixed English words decide which constraint it was; anything else stays an `IntegrityViolation`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from svc_infra.db.sql.errors import (
+    CheckViolation,
+    DeadlockDetected,
+    Disconnected,
+    ExclusionViolation,
+    ForeignKeyViolation,
+    IntegrityViolation,
+    InvalidValue,
+    LockTimeout,
+    NotNullViolation,
+    ReadOnlyViolation,
+    SerializationFailure,
+    SqlError,
+    StatementTimeout,
+    UniqueViolation,
+)
+
+Kind = type[SqlError]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What a driver's error says."""
+
+    kind: Kind
+    constraint: str | None = None
+    columns: tuple[str, ...] = ()
+    table: str | None = None
+    detail: str = ""
+
+
+def diagnose(error: BaseException) -> Diagnosis | None:
+    """Diagnose a driver's own error, or return None when it is not a driver's or of no known kind."""
+    for ancestor in type(error).__mro__:
+        read = _READERS.get(ancestor.__module__.partition(".")[0])
+        if read is not None:
+            return read(error)
+    return None
+
+
+_SQLSTATE: dict[str, Kind] = {
+    "23000": IntegrityViolation,
+    "23001": ForeignKeyViolation,
+    "23502": NotNullViolation,
+    "23503": ForeignKeyViolation,
+    "23505": UniqueViolation,
+    "23514": CheckViolation,
+    "23P01": ExclusionViolation,
+    "25006": ReadOnlyViolation,
+    "25P03": Disconnected,  # idle_in_transaction_session_timeout ended the session
+    "25P04": StatementTimeout,  # transaction_timeout
+    "40001": SerializationFailure,
+    "40P01": DeadlockDetected,
+    "44000": CheckViolation,  # WITH CHECK OPTION
+    "53300": Disconnected,  # too_many_connections
+    "55P03": LockTimeout,
+    "57014": StatementTimeout,
+    "57P01": Disconnected,
+    "57P02": Disconnected,
+    "57P03": Disconnected,
+    "57P04": Disconnected,
+    "57P05": Disconnected,
+    "3D000": Disconnected,  # the database of the URL does not exist
+    "01002": Disconnected,
+    "HYT00": StatementTimeout,  # ODBC
+    "HYT01": Disconnected,  # ODBC: connection timeout expired
+}
+_SQLSTATE_CLASS: dict[str, Kind] = {
+    "08": Disconnected,
+    "22": InvalidValue,
+    "23": IntegrityViolation,
+    "28": Disconnected,  # the server refused the user or password
+}
+
+_MYSQL: dict[int, Kind] = {
+    1020: SerializationFailure,  # MariaDB, innodb_snapshot_isolation: the record changed since it was read
+    1022: UniqueViolation,
+    1040: Disconnected,  # too many connections
+    1044: Disconnected,
+    1045: Disconnected,
+    1048: NotNullViolation,
+    1049: Disconnected,
+    1053: Disconnected,
+    1062: UniqueViolation,
+    1152: Disconnected,
+    1205: LockTimeout,
+    1213: DeadlockDetected,
+    1216: ForeignKeyViolation,
+    1217: ForeignKeyViolation,
+    1264: InvalidValue,
+    1265: InvalidValue,
+    1290: ReadOnlyViolation,  # --read-only and other server options
+    1292: InvalidValue,
+    1317: StatementTimeout,  # the query was interrupted
+    1364: NotNullViolation,  # no value and no default
+    1366: InvalidValue,
+    1406: InvalidValue,
+    1451: ForeignKeyViolation,
+    1452: ForeignKeyViolation,
+    1557: ForeignKeyViolation,
+    1569: UniqueViolation,
+    1586: UniqueViolation,
+    1761: ForeignKeyViolation,
+    1762: ForeignKeyViolation,
+    1792: ReadOnlyViolation,
+    1836: ReadOnlyViolation,
+    1927: Disconnected,  # MariaDB: the connection was killed
+    1969: StatementTimeout,  # MariaDB: max_statement_time
+    2002: Disconnected,
+    2003: Disconnected,
+    2005: Disconnected,
+    2006: Disconnected,
+    2013: Disconnected,
+    2014: Disconnected,
+    2026: Disconnected,  # TLS
+    2045: Disconnected,
+    2055: Disconnected,
+    3024: StatementTimeout,  # MySQL: max_execution_time
+    3572: LockTimeout,  # NOWAIT
+    3819: CheckViolation,
+    4025: CheckViolation,  # MariaDB
+}
+
+_SQLITE: dict[int, Kind] = {
+    5: LockTimeout,  # SQLITE_BUSY after busy_timeout
+    6: LockTimeout,  # SQLITE_LOCKED
+    8: ReadOnlyViolation,
+    9: StatementTimeout,  # SQLITE_INTERRUPT
+    14: Disconnected,  # SQLITE_CANTOPEN
+    18: InvalidValue,  # SQLITE_TOOBIG
+    19: IntegrityViolation,
+    20: InvalidValue,  # SQLITE_MISMATCH
+    26: Disconnected,  # SQLITE_NOTADB
+    261: LockTimeout,  # SQLITE_BUSY_RECOVERY
+    275: CheckViolation,
+    517: SerializationFailure,  # SQLITE_BUSY_SNAPSHOT: another connection wrote since this transaction read
+    787: ForeignKeyViolation,
+    1299: NotNullViolation,
+    1555: UniqueViolation,  # primary key
+    1811: IntegrityViolation,  # RAISE(ABORT) of a trigger
+    2067: UniqueViolation,
+    2579: UniqueViolation,  # rowid
+    3091: InvalidValue,  # the type of a STRICT table's column
+}
+
+_IDENTIFIER = r'"(?:[^"]|"")+"|[^\W\d]\w*'
+_KEY = re.compile(r"\((.*?)\)=\(", re.DOTALL)
+
+
+def _postgresql(error: Any) -> Diagnosis | None:
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    kind = _by_sqlstate(state)
+    if state is None and type(error).__name__ in ("OperationalError", "ConnectionTimeout"):
+        return Diagnosis(Disconnected, detail=str(error).strip())  # libpq could not connect, or lost the connection
+    if kind is None:
+        return None
+    source = getattr(error, "diag", error)
+    column = getattr(source, "column_name", None)
+    detail = getattr(source, "message_detail", None) or getattr(source, "detail", None)
+    columns = (column,) if column else _columns_in_key(detail)
+    constraint = getattr(source, "constraint_name", None)
+    table = getattr(source, "table_name", None)
+    return Diagnosis(
+        kind, constraint, columns if issubclass(kind, IntegrityViolation) else (), table, f"SQLSTATE {state}"
+    )
+
+
+def _columns_in_key(detail: str | None) -> tuple[str, ...]:
+    """Read the columns of `Key (a, "b c")=(1, 2) ...`, which every language keeps; () for an expression index."""
+    match = _KEY.search(detail or "")
+    if match is None:
+        return ()
+    names = re.findall(_IDENTIFIER, match[1])
+    if ", ".join(names) != match[1]:
+        return ()
+    return tuple(name[1:-1].replace('""', '"') if name.startswith('"') else name for name in names)
+
+
+def _by_sqlstate(state: str | None) -> Kind | None:
+    if not state:
+        return None
+    return _SQLSTATE.get(state) or _SQLSTATE_CLASS.get(state[:2])
+
+
+def _mysql(error: Any) -> Diagnosis | None:
+    code = error.args[0] if error.args and isinstance(error.args[0], int) else None
+    if code is None:
+        return None
+    kind = _MYSQL.get(code)
+    if kind is None:
+        return None
+    message = str(error.args[1]) if len(error.args) > 1 else ""
+    quoted: list[str] = re.findall(r"'((?:[^']|'')*)'", message)
+    ticked: list[str] = re.findall(r"`([^`]+)`", message)
+    detail = f"error {code}"
+    if kind is UniqueViolation and quoted:
+        table, _, key = quoted[-1].rpartition(".")  # MySQL 8 says 'table.key', MariaDB 'key'
+        return Diagnosis(kind, key, (), table or None, detail)
+    if kind is NotNullViolation and quoted:
+        return Diagnosis(kind, None, (quoted[0],), None, detail)
+    if kind is ForeignKeyViolation and "CONSTRAINT" in message and len(ticked) > 3:
+        # (`schema`.`table`, CONSTRAINT `name` FOREIGN KEY (`column`, ...) REFERENCES `other` (`id`))
+        names = re.search(r"CONSTRAINT `([^`]+)` FOREIGN KEY \(([^)]*)\)", message)
+        if names:
+            return Diagnosis(kind, names[1], tuple(re.findall(r"`([^`]+)`", names[2])), ticked[1], detail)
+    if kind is CheckViolation:
+        if ticked:  # MariaDB: CONSTRAINT `name` failed for `schema`.`table`
+            return Diagnosis(kind, ticked[0], (), ticked[-1] if len(ticked) > 1 else None, detail)
+        return Diagnosis(kind, quoted[0] if quoted else None, (), None, detail)
+    return Diagnosis(kind, detail=detail)
+
+
+def _sqlite(error: Any) -> Diagnosis | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return None
+    kind = _SQLITE.get(code) or _SQLITE.get(code & 0xFF)
+    if kind is None:
+        return None
+    named = str(error).rpartition(": ")[2]
+    if kind in (UniqueViolation, NotNullViolation):
+        if named.startswith("index '"):  # an index on an expression
+            return Diagnosis(kind, named[7:-1])
+        pairs = [name.rpartition(".") for name in named.split(", ")]
+        return Diagnosis(kind, None, tuple(column for _, _, column in pairs), pairs[0][0] or None)
+    if kind is CheckViolation:
+        return Diagnosis(kind, named)
+    return Diagnosis(kind, detail=getattr(error, "sqlite_errorname", ""))
+
+
+_DUCKDB: dict[str, Kind] = {
+    "ConnectionException": Disconnected,
+    "ConversionException": InvalidValue,
+    "FatalException": Disconnected,
+    "InterruptException": StatementTimeout,
+    "IOException": Disconnected,
+    "OutOfRangeException": InvalidValue,
+    "SerializationException": SerializationFailure,
+    "TypeMismatchException": InvalidValue,
+}
+
+
+def _duckdb(error: Any) -> Diagnosis | None:
+    text = str(error)
+    name = type(error).__name__
+    if name == "TransactionException":
+        # "Conflict on update!" and its kin: optimistic concurrency lost; other texts are misuse, e.g. a nested BEGIN.
+        if "read-only mode" in text:
+            return Diagnosis(ReadOnlyViolation)
+        return Diagnosis(SerializationFailure) if "onflict" in text else None
+    if name == "InvalidInputException":
+        return Diagnosis(ReadOnlyViolation) if "read-only mode" in text else None
+    if name != "ConstraintException":
+        return Diagnosis(_DUCKDB[name]) if name in _DUCKDB else None
+    if match := re.search(r"NOT NULL constraint failed: (?:(.+)\.)?(.+)", text):
+        return Diagnosis(NotNullViolation, None, (match[2],), match[1])
+    if match := re.search(r"CHECK constraint failed on table (.+) with expression", text):
+        return Diagnosis(CheckViolation, None, (), match[1])
+    if "foreign key constraint" in text:
+        return Diagnosis(ForeignKeyViolation)
+    if match := re.search(r'Duplicate key "(.*)" violates', text, re.DOTALL):
+        return Diagnosis(UniqueViolation, None, tuple(re.findall(r"(?:^|, )(\w+): ", match[1])))
+    if "onflict" in text:
+        return Diagnosis(SerializationFailure)
+    return Diagnosis(IntegrityViolation)
+
+
+#: mssql-python replaces the SQLSTATE by a fixed text of its own (its exceptions.py); these are its names for ours.
+_MSSQL: dict[str, Kind] = {
+    "Client unable to establish connection": Disconnected,
+    "Communication link failure": Disconnected,
+    "Connection failure during transaction": Disconnected,
+    "Connection not open": Disconnected,
+    "Connection timeout expired": Disconnected,
+    "Datetime field overflow": InvalidValue,
+    "Disconnect error": Disconnected,
+    "Integrity constraint violation": IntegrityViolation,
+    "Invalid authorization specification": Disconnected,
+    "Invalid character value for cast specification": InvalidValue,
+    "Invalid datetime format": InvalidValue,
+    "Numeric value out of range": InvalidValue,
+    "Operation canceled": StatementTimeout,
+    "Serialization failure": DeadlockDetected,
+    "Server rejected the connection": Disconnected,
+    "String data, right-truncated": InvalidValue,
+    "Timeout expired": StatementTimeout,
+    "WITH CHECK OPTION violation": CheckViolation,
+}
+
+
+def _mssql(error: Any) -> Diagnosis | None:
+    kind = _MSSQL.get(getattr(error, "driver_error", ""))
+    if kind is IntegrityViolation:
+        return _mssql_integrity(str(getattr(error, "ddbc_error", "")))
+    return Diagnosis(kind, detail=error.driver_error) if kind else None
+
+
+def _mssql_integrity(text: str) -> Diagnosis:
+    if match := re.search(r"column '([^']+)', table '(?:[^']*\.)?([^'.]+)'", text):
+        return Diagnosis(NotNullViolation, None, (match[1],), match[2])
+    if match := re.search(r"(?:FOREIGN KEY|REFERENCE)[A-Z ]* constraint [\"']([^\"']+)[\"']", text):
+        return Diagnosis(ForeignKeyViolation, match[1])
+    if match := re.search(r"CHECK constraint [\"']([^\"']+)[\"']", text):
+        return Diagnosis(CheckViolation, match[1])
+    if match := re.search(r"(?:KEY constraint|unique index) '([^']+)'", text):
+        return Diagnosis(UniqueViolation, match[1])
+    return Diagnosis(IntegrityViolation)
+
+
+def _odbc(error: Any) -> Diagnosis | None:
+    state = error.args[0] if error.args and isinstance(error.args[0], str) else None
+    kind = _by_sqlstate(state)
+    if kind is IntegrityViolation:
+        return _mssql_integrity(str(error))
+    if kind is SerializationFailure:  # SQL Server reports its deadlocks (1205) as 40001
+        kind = DeadlockDetected
+    return Diagnosis(kind, detail=f"SQLSTATE {state}") if kind else None
+
+
+_SNOWFLAKE: dict[int, Kind] = {
+    100072: NotNullViolation,
+    604: StatementTimeout,  # the statement was cancelled
+    625: LockTimeout,
+    630: StatementTimeout,  # STATEMENT_TIMEOUT_IN_SECONDS
+    200001: UniqueViolation,  # hybrid tables
+}
+
+
+def _snowflake(error: Any) -> Diagnosis | None:
+    errno = getattr(error, "errno", None)
+    kind = _SNOWFLAKE.get(errno) if isinstance(errno, int) else None
+    kind = kind or _by_sqlstate(getattr(error, "sqlstate", None))
+    if kind is None and isinstance(errno, int) and 250000 <= errno < 252000:  # the driver's connection errors
+        kind = Disconnected
+    return Diagnosis(kind, detail=f"error {errno}") if kind else None
+
+
+_READERS: dict[str, Callable[[Any], Diagnosis | None]] = {
+    "_duckdb": _duckdb,
+    "aiomysql": _mysql,
+    "asyncmy": _mysql,
+    "asyncpg": _postgresql,
+    "duckdb": _duckdb,
+    "mssql_python": _mssql,
+    "psycopg": _postgresql,
+    "psycopg2": _postgresql,
+    "pymysql": _mysql,
+    "pyodbc": _odbc,
+    "snowflake": _snowflake,
+    "sqlite3": _sqlite,
+}

@@ -1,0 +1,58 @@
+"""Make the `AsyncEngine` of a `Database`: its pool, and what listens to its connections and statements."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import URL
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from svc_infra.db.sql._begin import listen_for_begin, prepare_sqlite_connections
+from svc_infra.db.sql._connecting import connect_with, listen_for_rest
+from svc_infra.db.sql.settings import DatabaseSettings
+
+if TYPE_CHECKING:
+    from svc_infra.dburl import ResolvedUrl
+
+#: Databases that run in this process: no server that could have gone, no network.
+EMBEDDED = frozenset({"duckdb", "sqlite"})
+
+
+def create_engine(url: URL, resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bool) -> AsyncEngine:
+    """Make the engine; nothing connects yet."""
+    backend = url.get_backend_name()
+    if backend in ("duckdb", "mssql"):
+        from svc_infra.db.sql.dialects import register_dialects
+
+        register_dialects()
+    memory = backend in EMBEDDED and is_memory(url)
+    pool: dict[str, Any] = {
+        "poolclass": AsyncAdaptedQueuePool,
+        "pool_size": settings.pool_size,
+        "max_overflow": settings.max_overflow,
+        "pool_timeout": settings.pool_timeout,
+        "pool_recycle": settings.pool_recycle,
+    }
+    if memory:
+        # The database is its one connection: sessions take turns on it, as sharing it would mix their transactions.
+        pool |= {"pool_size": 1, "max_overflow": 0, "pool_recycle": -1}
+    connect_args = dict(resolved.connect_args)
+    if url.drivername == "postgresql+asyncpg":
+        from svc_infra.db.sql._asyncpg import PrologueConnection
+
+        connect_args.setdefault("connection_class", PrologueConnection)
+    engine = create_async_engine(url, connect_args=connect_args, echo=echo, hide_parameters=not echo, **pool)
+    connect_with(engine.sync_engine, resolved)
+    if settings.pool_pre_ping and backend not in EMBEDDED:
+        listen_for_rest(engine.sync_engine)
+    if backend == "sqlite":
+        prepare_sqlite_connections(engine.sync_engine, memory=memory)
+    listen_for_begin(engine.sync_engine, settings.statement_timeout_ms)
+    return engine
+
+
+def is_memory(url: URL) -> bool:
+    """Whether a SQLite or DuckDB URL means a database in memory."""
+    name = url.database or ""
+    return name in ("", ":memory:") or "mode=memory" in name or url.query.get("mode") == "memory"

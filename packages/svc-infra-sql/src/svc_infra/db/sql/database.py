@@ -1,0 +1,232 @@
+"""`Database`: one object between the URL and the transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from sqlalchemy import URL
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from svc_infra.db.sql._deadline import listen_for_deadlines
+from svc_infra.db.sql._engine import create_engine
+from svc_infra.db.sql._options import READONLY, STATEMENT_TIMEOUT_MS
+from svc_infra.db.sql._wait import bounded
+from svc_infra.db.sql.errors import Disconnected, UnusableDatabase
+from svc_infra.db.sql.session import SessionScope
+from svc_infra.db.sql.settings import DatabaseSettings
+from svc_infra.db.sql.translate import translating
+
+if TYPE_CHECKING:
+    from svc_infra.dburl import ResolvedUrl
+
+__all__ = ["Database"]
+
+
+class Database:
+    """The engine, the sessions and the settings of one database.
+
+    Making one reads the configuration and loads the driver, so that bad configuration fails at start; the first
+    session connects. It belongs to the event loop and the process that first use it.
+
+    Args:
+        url: The database's URL; None resolves it from `environ` as `svc_infra.dburl.resolve_database_url` does.
+        environ: Where the URL and the `DB_*` settings come from.
+        pool_size: Connections kept open (`DB_POOL_SIZE`, default 5).
+        max_overflow: Connections above `pool_size` under load (`DB_MAX_OVERFLOW`, default 10).
+        pool_timeout: Seconds that a session waits for a connection (`DB_POOL_TIMEOUT`, default 30).
+        pool_recycle: Seconds after which a connection is replaced (`DB_POOL_RECYCLE`, default 3600; -1 never).
+        pool_pre_ping: Whether a connection is tested at each checkout (`DB_POOL_PRE_PING`, default true).
+        statement_timeout_ms: Milliseconds that one statement may run (`DB_STATEMENT_TIMEOUT_MS`).
+        echo: Whether SQLAlchemy logs every statement with its parameters, which are hidden otherwise.
+
+    An argument beats the URL's parameter of the same name, which beats the environment.
+
+    Example:
+        >>> from sqlalchemy import text
+        >>> async def answer() -> int:
+        ...     async with Database("sqlite://") as database, database.session() as session:
+        ...         return (await session.execute(text("SELECT 42"))).scalar_one()
+        >>> import asyncio; asyncio.run(answer())
+        42
+
+    Raises:
+        svc_infra.dburl.errors.DatabaseUrlError: When there is no URL, or it can't be used.
+        InvalidSetting: When a setting is not of its kind or out of range.
+    """
+
+    def __init__(
+        self,
+        url: str | URL | ResolvedUrl | None = None,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        pool_size: int | None = None,
+        max_overflow: int | None = None,
+        pool_timeout: float | None = None,
+        pool_recycle: int | None = None,
+        pool_pre_ping: bool | None = None,
+        statement_timeout_ms: int | None = None,
+        echo: bool = False,
+    ) -> None:
+        resolved = _resolve(url, environ)
+        self._settings, kept = DatabaseSettings.resolve(
+            resolved.url,
+            environ,
+            pool_size=pool_size,
+            max_overflow=max_overflow,
+            pool_timeout=pool_timeout,
+            pool_recycle=pool_recycle,
+            pool_pre_ping=pool_pre_ping,
+            statement_timeout_ms=statement_timeout_ms,
+        )
+        self._engine = create_engine(kept, resolved, self._settings, echo=echo)
+        self._has_deadlines = False
+        if self._settings.statement_timeout_ms:
+            self._arm_deadlines()
+        self._variants: dict[tuple[bool, int | None], AsyncEngine] = {(False, None): self._engine}
+        self._owner: tuple[asyncio.AbstractEventLoop, int] | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Database {self.url!r}{' closed' if self._closed else ''}>"
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """SQLAlchemy's engine, for what this class does not offer."""
+        return self._engine
+
+    @property
+    def url(self) -> URL:
+        """The URL in use, its driver named and its password hidden when printed."""
+        return self._engine.url
+
+    @property
+    def settings(self) -> DatabaseSettings:
+        """The settings in force."""
+        return self._settings
+
+    def session(self, *, readonly: bool = False, statement_timeout_ms: int | None = None) -> SessionScope:
+        """Open a session: `async with database.session() as session`.
+
+        Leaving the block commits; leaving it by an exception, cancellation included, rolls back. Objects stay readable
+        after the commit. An error of SQLAlchemy or the driver that leaves the block, the commit's included, is raised
+        as the typed error of `svc_infra.db.sql.errors`; inside the block SQLAlchemy's own errors are seen.
+
+        Args:
+            readonly: Whether the transaction refuses writes, where the database can do that.
+            statement_timeout_ms: Milliseconds that one statement of this session may run; None for the database's
+                setting.
+
+        Raises:
+            UnusableDatabase: On entry, when the database is closed or was first used in another process or event loop.
+        """
+        return SessionScope(self, readonly=readonly, statement_timeout_ms=statement_timeout_ms)
+
+    async def ping(self, timeout: float = 1.0) -> float:  # noqa: ASYNC109 (asyncio.timeout can't bound a hanging driver)
+        """Ask the database for an answer through a connection of the pool.
+
+        Args:
+            timeout: Seconds to wait; the call ends by then even when the driver ignores its cancellation.
+
+        Returns:
+            The seconds that it took.
+
+        Raises:
+            Disconnected: When the database refuses, or does not answer in time.
+            PoolTimeout: When all connections are in use.
+        """
+        self.enter()
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        try:
+            with translating():
+                await bounded(self._ping(), timeout)
+        except TimeoutError:
+            raise Disconnected(f"no answer from {self.url!r} within {timeout:g} s") from None
+        return loop.time() - start
+
+    async def _ping(self) -> None:
+        # SQLite answers SELECT 1 for a file that is no database; reading the schema version reads the file.
+        statement = "PRAGMA schema_version" if self._engine.dialect.name == "sqlite" else "SELECT 1"
+        async with self._engine.connect() as connection:
+            await connection.exec_driver_sql(statement)
+
+    async def close(self) -> None:
+        """Close every connection; the database can't be used afterwards. Closing twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._owner is not None and self._owner != (asyncio.get_running_loop(), os.getpid()):
+            # The connections belong to a loop or process that this one can't speak for: drop them without a goodbye.
+            self._engine.sync_engine.dispose(close=False)
+            return
+        await self._engine.dispose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def enter(self) -> None:
+        """Claim the database for this process and event loop, or tell why it can't be used here.
+
+        Raises:
+            UnusableDatabase: When it is closed, was first used before a fork, or on another event loop.
+        """
+        here = (asyncio.get_running_loop(), os.getpid())
+        if self._owner == here and not self._closed:
+            return
+        if self._closed:
+            raise UnusableDatabase(f"{self!r} was closed; make a new Database")
+        if self._owner is None:
+            self._owner = here
+            return
+        if self._owner[1] != here[1]:
+            raise UnusableDatabase(
+                f"{self!r} was first used in process {self._owner[1]} and this is its fork {here[1]}: two processes "
+                "would share its connections. Make the Database after the fork (per worker), or close it before"
+            )
+        raise UnusableDatabase(
+            f"{self!r} was first used on another event loop and its connections are bound to that one. Make one "
+            "Database per event loop and close it before the loop ends"
+        )
+
+    def _arm_deadlines(self) -> None:
+        """Listen to each statement, from the moment that one of them has a limit."""
+        if not self._has_deadlines:
+            self._has_deadlines = True
+            listen_for_deadlines(self._engine.sync_engine, self._settings.statement_timeout_ms)
+
+    def engine_for(self, *, readonly: bool, statement_timeout_ms: int | None) -> AsyncEngine:
+        """Return the engine, of the same pool, whose transactions have these properties."""
+        key = (readonly, statement_timeout_ms)
+        engine = self._variants.get(key)
+        if engine is None:
+            options: dict[str, object] = {}
+            if readonly:
+                options[READONLY] = True
+                if self._engine.dialect.name == "postgresql":
+                    options["postgresql_readonly"] = True
+            if statement_timeout_ms is not None:
+                options[STATEMENT_TIMEOUT_MS] = statement_timeout_ms
+                self._arm_deadlines()
+            engine = self._engine.execution_options(**options)
+            if len(self._variants) < 64:  # a caller who computes its timeouts must not make this grow for ever
+                self._variants[key] = engine
+        return engine
+
+
+def _resolve(url: str | URL | ResolvedUrl | None, environ: Mapping[str, str]) -> ResolvedUrl:
+    from svc_infra.dburl import ResolvedUrl, resolve_database_url, resolve_url
+
+    if url is None:
+        return resolve_database_url(environ)
+    if isinstance(url, ResolvedUrl):
+        return url
+    return resolve_url(url, environ=environ)

@@ -1,0 +1,163 @@
+"""What a mapped class offers: its fields (column attributes), keys and how its rows may be read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Column, Table
+from sqlalchemy import inspect as sa_inspect
+from sqlalchemy.orm import Mapper, RelationshipDirection, Session
+
+from svc_infra.db.sql.errors import UnknownField
+
+__all__ = ["ModelFields"]
+
+M = TypeVar("M")
+
+_LAZY_LOADS = frozenset({"select", "raise", "raise_on_sql", "noload", "dynamic", "write_only", True, False, None})
+_WRITE_EVENTS = ("before_insert", "after_insert", "before_update", "after_update", "before_delete", "after_delete")
+_SESSION_EVENTS = ("before_flush", "after_flush", "after_flush_postexec", "do_orm_execute", "loaded_as_persistent")
+
+
+class ModelFields(Generic[M]):
+    """The fields of a model, by the names of its column attributes.
+
+    Reading them does not configure SQLAlchemy's mappers, so a repository may be made at import time, before the models
+    that this one is related to are imported.
+
+    Attributes:
+        model: The mapped class.
+        mapper: Its mapper.
+        columns: Name of each column attribute to its column.
+        names: The names, in the order of the columns.
+        primary_key: Names of the primary key's attributes.
+
+    Raises:
+        TypeError: When the class is not mapped.
+    """
+
+    def __init__(self, model: type[M]) -> None:
+        mapper: Mapper[M] | None = sa_inspect(model, raiseerr=False)
+        if not isinstance(mapper, Mapper):
+            raise TypeError(f"{model!r} is not a mapped class; derive it from ModelBase and give it a __tablename__")
+        self.model = model
+        self.mapper = mapper
+        columns: Mapping[str, object] = dict(mapper.columns.items())
+        self.columns: Mapping[str, Column[Any]] = {
+            name: column for name, column in columns.items() if isinstance(column, Column)
+        }
+        self.names: tuple[str, ...] = tuple(self.columns)
+        key_columns = list(mapper.primary_key)
+        by_column: dict[Any, str] = {column: name for name, column in reversed(self.columns.items())}
+        self.primary_key: tuple[str, ...] = tuple(by_column[column] for column in key_columns)
+        self._by_column: dict[object, str] = by_column
+
+    @property
+    def table(self) -> Table:
+        """The table that the model is mapped to."""
+        table = self.mapper.local_table
+        if not isinstance(table, Table):
+            raise TypeError(f"{self.model.__name__} is mapped to {table!r}, which is no table")
+        return table
+
+    def name_of(self, column: object) -> str | None:
+        """The field that a column belongs to, or None when it is not one of this model's."""
+        return self._by_column.get(column)
+
+    def column(self, name: str, *, use: str = "used") -> Column[Any]:
+        """The column of a field.
+
+        Args:
+            name: Name of the field.
+            use: What the caller wants of it, for the error's text, such as "ordered by".
+
+        Raises:
+            UnknownField: When the model has no such field; the message lists those it has.
+        """
+        column = self.columns.get(name)
+        if column is None:
+            kind = "is no column, so it can't be" if hasattr(self.model, name) else "does not exist, so it can't be"
+            raise UnknownField(
+                f"{self.model.__name__}.{name} {kind} {use}; the fields are {', '.join(sorted(self.names))}"
+            )
+        return column
+
+    def require(self, names: Iterable[str], *, use: str) -> None:
+        """Check that every name is a field.
+
+        Raises:
+            UnknownField: For the first one that is not.
+        """
+        for name in names:
+            self.column(name, use=use)
+
+    def identity_fields(self, id_attr: str | Sequence[str] | None) -> tuple[str, ...]:
+        """The fields by which rows are addressed: the given ones, else `id` when there is one, else the primary key.
+
+        Raises:
+            UnknownField: When a given name is no field.
+        """
+        if id_attr is None:
+            return ("id",) if "id" in self.columns else self.primary_key
+        names = (id_attr,) if isinstance(id_attr, str) else tuple(id_attr)
+        self.require(names, use="the id")
+        return names
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether one row of the table is one object, so that rows can be turned into objects directly.
+
+        Not so with inheritance, deferred or composed attributes and relationships that are loaded eagerly; SQLAlchemy's
+        own loading is used then. Configures the mappers.
+        """
+        mapper = self.mapper
+        if mapper.inherits is not None or mapper.polymorphic_on is not None or mapper.always_refresh:
+            return False
+        if not isinstance(mapper.local_table, Table) or list(mapper.composites):
+            return False
+        if any(
+            attribute.deferred or len(attribute.columns) != 1 or not isinstance(attribute.columns[0], Column)
+            for attribute in mapper.column_attrs
+        ):
+            return False
+        return all(relation.lazy in _LAZY_LOADS for relation in mapper.relationships)
+
+    @cached_property
+    def _is_constructed_plainly(self) -> bool:
+        manager = self.mapper.class_manager
+        if manager.original_init is not self.mapper.registry.constructor or self.mapper.validators:
+            return False
+        generator = self.mapper.version_id_generator
+        if self.mapper.version_id_col is not None and (not callable(generator) or generator(1) != 2):
+            return False
+        return not any(manager[name].dispatch.set for name in self.names)
+
+    @cached_property
+    def cascades_deletes(self) -> bool:
+        """Whether deleting an object makes the ORM touch objects that relate to it. Configures the mappers."""
+        return any(
+            not relation.passive_deletes
+            and not relation.viewonly
+            and relation.direction is not RelationshipDirection.MANYTOONE
+            for relation in self.mapper.relationships
+        )
+
+    def reads_directly(self, session: Session) -> bool:
+        """Whether rows may be read past SQLAlchemy's ORM: nothing listens to loading, neither model nor session."""
+        return (
+            self.is_plain
+            and not self.mapper.class_manager.dispatch.load
+            and not self.mapper.class_manager.dispatch.refresh
+            and not any(getattr(session.dispatch, event) for event in ("do_orm_execute", "loaded_as_persistent"))
+        )
+
+    def writes_directly(self, session: Session) -> bool:
+        """Whether rows may be written past the unit of work: no constructor, validator or listener is skipped."""
+        return (
+            self.reads_directly(session)
+            and self._is_constructed_plainly
+            and not any(getattr(self.mapper.dispatch, event) for event in _WRITE_EVENTS)
+            and not any(getattr(session.dispatch, event) for event in _SESSION_EVENTS)
+        )

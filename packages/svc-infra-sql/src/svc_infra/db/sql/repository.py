@@ -1,0 +1,168 @@
+"""The repository: typed create, read, update and delete over one model, each in one prebuilt statement.
+
+`SqlRepository` gives objects of the model. `SqlRepository.rows` is the **row form** of the same repository: the same
+methods with the same meaning that give named tuples. It is for callers that turn rows into something else at once, as
+routes turn them into JSON: no object is built, the session holds nothing, and it also runs on a bare
+`AsyncConnection`, so that a lone read needs no transaction on an engine in AUTOCOMMIT. `rows.names` are the fields in
+the order of the tuple; `repo.rows_of("id", "email")` reads only those.
+
+    row = await repo.rows.get(session, "user-123")
+    payload = dict(zip(repo.rows.names, row))
+
+`repo.scoped({"tenant_id": tenant})` is the repository confined to rows with these values: every statement carries them
+and every created row gets them. It shares the prebuilt statements and is cheap, so make one per request.
+
+`get` and `update` give None and `delete` gives False when no visible row has the id; `get_one` raises `NotFound`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import Generic, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from svc_infra.db.sql.errors import InvalidValue
+from svc_infra.db.sql.fields import ModelFields
+from svc_infra.db.sql.forms import EntityForm, ResultRow, RowForm
+from svc_infra.db.sql.plan import RepositoryPlan
+from svc_infra.db.sql.reading import Executor
+from svc_infra.db.sql.visibility import Visibility, utc_now
+from svc_infra.db.sql.writing import Writing
+
+__all__ = ["RowRepository", "SqlRepository"]
+
+M = TypeVar("M")
+
+_IMMUTABLE = ("id", "created_at", "updated_at")
+
+
+class RowRepository(Writing[M, ResultRow, Executor], Generic[M]):
+    """The row form of a repository; made by `SqlRepository.rows` and `SqlRepository.rows_of`.
+
+    Attributes:
+        names: The fields of each row, in order.
+    """
+
+    def __init__(self, plan: RepositoryPlan[M], scope: Mapping[str, object], form: RowForm) -> None:
+        self._plan = plan
+        self._scope = scope
+        self._form = form
+        self.names = form.names
+
+
+class SqlRepository(Writing[M, M, AsyncSession], Generic[M]):
+    """Typed access to the rows of one model.
+
+    Args:
+        model: The mapped class.
+        id_attr: The field by which rows are addressed; it need not be the primary key but must be unique. A
+            sequence for a composite id. Default: `id` when the model has it, else the primary key.
+        soft_delete: Whether `delete` marks rows instead of removing them. Marked rows are invisible to every method.
+        soft_delete_field: Nullable field that takes the time of the delete.
+        soft_delete_flag_field: Boolean field that is true in live rows and made false by the delete.
+        immutable_fields: Fields that `update` ignores. Default: those of `id`, `created_at` and `updated_at` that the
+            model has.
+        version_field: Integer field that counts updates, for optimistic locking. Default: the mapper's
+            `version_id_col`.
+        clock: Gives the time of a soft delete, aware.
+
+    Raises:
+        TypeError: When `model` is not mapped.
+        UnknownField: When a named field is no field of the model, or can't serve.
+    """
+
+    def __init__(
+        self,
+        model: type[M],
+        *,
+        id_attr: str | Sequence[str] | None = None,
+        soft_delete: bool = False,
+        soft_delete_field: str = "deleted_at",
+        soft_delete_flag_field: str | None = None,
+        immutable_fields: Collection[str] | None = None,
+        version_field: str | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        fields = ModelFields(model)
+        visibility = Visibility()
+        if soft_delete:
+            has_time = soft_delete_field in fields.columns or soft_delete_flag_field is None
+            visibility = Visibility(soft_delete_field if has_time else None, soft_delete_flag_field)
+        if immutable_fields is None:
+            immutable_fields = [name for name in _IMMUTABLE if name in fields.columns]
+        fields.require(immutable_fields, use="immutable")
+        counted = fields.mapper.version_id_col
+        if version_field is None and counted is not None:
+            version_field = fields.name_of(counted)
+        self._become(
+            RepositoryPlan(
+                fields=fields,
+                id_fields=fields.identity_fields(id_attr),
+                visibility=visibility,
+                immutable_fields=frozenset(immutable_fields),
+                version_field=version_field,
+                clock=clock,
+            ),
+            {},
+        )
+
+    def _become(self, plan: RepositoryPlan[M], scope: Mapping[str, object]) -> None:
+        self._plan = plan
+        self._scope = scope
+
+    @cached_property
+    def _form(self) -> EntityForm[M]:  # type: ignore[override]
+        return EntityForm(self._plan.fields)
+
+    @property
+    def model(self) -> type[M]:
+        """The mapped class."""
+        return self._plan.fields.model
+
+    @property
+    def id_fields(self) -> tuple[str, ...]:
+        """The fields by which rows are addressed."""
+        return self._plan.id_fields
+
+    @property
+    def soft_delete(self) -> bool:
+        """Whether `delete` marks rows instead of removing them."""
+        return self._plan.visibility.is_soft
+
+    @property
+    def fields(self) -> ModelFields[M]:
+        """The fields of the model."""
+        return self._plan.fields
+
+    @cached_property
+    def rows(self) -> RowRepository[M]:
+        """The row form, with every field."""
+        return RowRepository(self._plan, self._scope, RowForm(self._plan.fields.names))
+
+    def rows_of(self, *names: str) -> RowRepository[M]:
+        """The row form with some fields only; keep it when it is used often.
+
+        Raises:
+            UnknownField: When a name is no field.
+        """
+        self._plan.fields.require(names, use="read")
+        return RowRepository(self._plan, self._scope, RowForm(names))
+
+    def scoped(self, values: Mapping[str, object]) -> SqlRepository[M]:
+        """This repository confined to the rows that have these values, such as one tenant's.
+
+        Every statement carries them, every created row gets them, and no update changes them.
+
+        Raises:
+            UnknownField: When a name is no field.
+            InvalidValue: When a value is None.
+        """
+        for name, value in values.items():
+            if value is None:
+                raise InvalidValue(f"{self.model.__name__} can't be scoped by {name}=None; give the value of the scope")
+        confined = object.__new__(type(self))
+        confined._become(self._plan.scoped(values), {**self._scope, **values})
+        return confined

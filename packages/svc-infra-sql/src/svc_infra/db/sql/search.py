@@ -1,0 +1,61 @@
+"""Free-text search over columns: case-insensitive, and what the user typed is literal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import String, bindparam, cast, or_
+from sqlalchemy.sql.elements import ColumnElement
+
+from svc_infra.db.sql.errors import InvalidQuery, InvalidValue
+from svc_infra.db.sql.fields import ModelFields
+
+__all__ = ["escape_like", "search_criterion", "search_pattern"]
+
+M = TypeVar("M")
+
+_ESCAPE = "/"
+
+
+def escape_like(text: str) -> str:
+    """The text with LIKE's wildcards escaped by `/`, for use with `escape="/"`.
+
+    >>> escape_like("50%_/")
+    '50/%/_//'
+    """
+    return text.replace(_ESCAPE, _ESCAPE * 2).replace("%", f"{_ESCAPE}%").replace("_", f"{_ESCAPE}_")
+
+
+def search_pattern(q: str) -> str:
+    """The LIKE pattern that finds the text anywhere.
+
+    Raises:
+        InvalidValue: When it holds a NUL character, which PostgreSQL can't store or compare.
+    """
+    if "\0" in q:
+        raise InvalidValue("the search text holds a NUL character (\\x00); remove it")
+    return f"%{escape_like(q)}%"
+
+
+def search_criterion(
+    fields: ModelFields[M], names: Sequence[str], column: Callable[[str], ColumnElement[Any]]
+) -> ColumnElement[bool]:
+    """The condition that one of the fields holds the pattern bound as `search_pattern`, in any case of letters.
+
+    Fields that are not text are compared as text. Only ASCII letters are caseless on SQLite, as its LIKE is.
+
+    Raises:
+        UnknownField: When a name is no field.
+        InvalidQuery: When no field is named.
+    """
+    if not names:
+        raise InvalidQuery(f"search over {fields.model.__name__} needs at least one field to look in")
+    pattern = bindparam("search_pattern", type_=String())
+    found = []
+    for name in names:
+        kind = fields.column(name, use="searched").type
+        target = column(name)
+        text = target if isinstance(kind, String) else cast(target, String())
+        found.append(text.ilike(pattern, escape=_ESCAPE))
+    return or_(*found)

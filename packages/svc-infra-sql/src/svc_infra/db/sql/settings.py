@@ -1,0 +1,108 @@
+"""The settings of a `Database`: pool sizes, waits and timeouts, from arguments, the URL and the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import URL
+
+from svc_infra.db.sql.errors import InvalidSetting
+
+__all__ = ["DatabaseSettings"]
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+#: Field of `DatabaseSettings` to its environment variable. In a URL the field's own name is the parameter.
+_VARIABLES = {
+    "pool_size": "DB_POOL_SIZE",
+    "max_overflow": "DB_MAX_OVERFLOW",
+    "pool_timeout": "DB_POOL_TIMEOUT",
+    "pool_recycle": "DB_POOL_RECYCLE",
+    "pool_pre_ping": "DB_POOL_PRE_PING",
+    "statement_timeout_ms": "DB_STATEMENT_TIMEOUT_MS",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """How a `Database` uses its connections.
+
+    Attributes:
+        pool_size: Connections kept open, per process.
+        max_overflow: Connections opened above `pool_size` under load and closed after use.
+        pool_timeout: Seconds that a session waits for a free connection before `PoolTimeout`.
+        pool_recycle: Seconds after which a connection is replaced at its next checkout; -1 never.
+        pool_pre_ping: Whether a connection is tested at each checkout, so that a restarted server is not noticed by
+            the application.
+        statement_timeout_ms: Milliseconds that one statement may run, or None for the server's own limit. 0 means no
+            limit, as in PostgreSQL.
+    """
+
+    pool_size: int = 5
+    max_overflow: int = 10
+    pool_timeout: float = 30.0
+    pool_recycle: int = 3600
+    pool_pre_ping: bool = True
+    statement_timeout_ms: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that SQLAlchemy would take and that mean something else than they say."""
+        limits: tuple[tuple[str, float, float], ...] = (
+            ("pool_size", self.pool_size, 1),
+            ("max_overflow", self.max_overflow, 0),
+            ("pool_timeout", self.pool_timeout, 0),
+            ("pool_recycle", self.pool_recycle, -1),
+            ("statement_timeout_ms", self.statement_timeout_ms or 0, 0),
+        )
+        for name, value, least in limits:
+            if value < least:
+                raise InvalidSetting(f"{name} is {value!r}; it must be {least} or more")
+
+    @classmethod
+    def resolve(
+        cls, url: URL, environ: Mapping[str, str] = os.environ, **arguments: float | bool | None
+    ) -> tuple[DatabaseSettings, URL]:
+        """Collect the settings: an argument beats the URL's parameter, which beats the environment.
+
+        Args:
+            url: The database's URL, maybe with `pool_size=20` and the like among its parameters.
+            environ: Where `DB_POOL_SIZE` and the other variables are looked up; a blank value counts as unset.
+            arguments: Settings by name; None counts as not given.
+
+        Returns:
+            The settings, and the URL without the parameters that were settings.
+
+        Raises:
+            InvalidSetting: When a value is not of its setting's kind or out of range; the message names the place.
+        """
+        values: dict[str, float | bool] = {}
+        for name, variable in _VARIABLES.items():
+            argument = arguments.get(name)
+            parameter = url.query.get(name)
+            if argument is not None:
+                values[name] = argument
+            elif parameter is not None:
+                text = parameter if isinstance(parameter, str) else parameter[-1]
+                values[name] = _parse(name, text, f"the URL's parameter {name}")
+            elif environ.get(variable, "").strip():
+                values[name] = _parse(name, environ[variable], variable)
+        kept = url.difference_update_query([name for name in _VARIABLES if name in url.query])
+        return cls(**values), kept  # type: ignore[arg-type]  # each value was parsed as its field's type
+
+
+def _parse(name: str, text: str, place: str) -> float | bool:
+    text = text.strip()
+    if name == "pool_pre_ping":
+        if text.lower() in _TRUE | _FALSE:
+            return text.lower() in _TRUE
+        raise InvalidSetting(f"{place} is {text!r}; use true or false")
+    kind = float if name == "pool_timeout" else int
+    try:
+        return kind(text)
+    except ValueError:
+        raise InvalidSetting(
+            f"{place} is {text!r}; it must be a {'number' if kind is float else 'whole number'}"
+        ) from None

@@ -1,0 +1,142 @@
+"""Turn the errors of SQLAlchemy and of every driver into the errors of `svc_infra.db.sql.errors`.
+
+Recognition goes by SQLSTATE, by the driver's numeric code or by class, never by a message: messages are translated and
+reworded. Where a driver puts the name of the constraint or of the columns only into its message, the names alone are
+read from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Index, Table
+from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm.exc import StaleDataError
+from sqlalchemy.sql.schema import ColumnCollectionConstraint
+
+from svc_infra.db.sql._diagnosis import Diagnosis, diagnose
+from svc_infra.db.sql.errors import (
+    CheckViolation,
+    DeadlockDetected,
+    Disconnected,
+    ExclusionViolation,
+    ForeignKeyViolation,
+    IntegrityViolation,
+    InvalidValue,
+    LockTimeout,
+    NotNullViolation,
+    PoolTimeout,
+    ReadOnlyViolation,
+    SerializationFailure,
+    SqlError,
+    StaleVersion,
+    StatementTimeout,
+    UniqueViolation,
+)
+
+__all__ = ["translate", "translating"]
+
+_MESSAGES: dict[type[SqlError], str] = {
+    UniqueViolation: "another row has the same value",
+    ForeignKeyViolation: "the row refers to one that does not exist, or is still referred to",
+    NotNullViolation: "a value is missing",
+    CheckViolation: "a value is not allowed",
+    ExclusionViolation: "the row conflicts with another one",
+    IntegrityViolation: "the database refused the data",
+    SerializationFailure: "concurrent transactions could not be put in an order; run this one again",
+    DeadlockDetected: "two transactions waited for each other; run this one again",
+    LockTimeout: "another transaction held the lock too long",
+    StatementTimeout: "the statement ran longer than its limit",
+    Disconnected: "the connection to the database failed",
+    ReadOnlyViolation: "a write in a read-only transaction or on a read-only server",
+    InvalidValue: "a value does not fit its column",
+}
+
+
+def translate(error: BaseException, *, table: Table | None = None) -> SqlError | None:
+    """Return the typed error for an error of SQLAlchemy or a driver, or None when it is of no known kind.
+
+    Args:
+        error: What was raised. A `SqlError` is returned as it is.
+        table: The table that was written to; tells the columns of a constraint where the database only names it.
+
+    Returns:
+        An error whose `__cause__` is the driver's own one.
+    """
+    if isinstance(error, SqlError):
+        return error
+    if isinstance(error, PoolTimeoutError):
+        return _caused(PoolTimeout("no connection of the pool became free in time"), error)
+    if isinstance(error, StaleDataError):
+        return _caused(StaleVersion("the row was changed or deleted since it was read"), error)
+    cause = _driver_error(error)
+    diagnosis = diagnose(cause)
+    if diagnosis is None:
+        if isinstance(error, DBAPIError):
+            # An OSError is only told from the application's own when SQLAlchemy has wrapped it.
+            if error.connection_invalidated or isinstance(cause, OSError):
+                diagnosis = Diagnosis(Disconnected, detail=str(error.orig))
+        elif isinstance(error, StatementError) and isinstance(error.orig, (TypeError, ValueError, LookupError)):
+            diagnosis = Diagnosis(InvalidValue)
+    if diagnosis is None:
+        return None
+    return _caused(_typed(diagnosis, table), cause)
+
+
+@contextmanager
+def translating(*, table: Table | None = None) -> Iterator[None]:
+    """Raise the typed error in place of SQLAlchemy's for everything in the block; others pass unchanged."""
+    try:
+        yield
+    except Exception as error:
+        typed = translate(error, table=table)
+        if typed is None or typed is error:
+            raise
+        raise typed from typed.__cause__
+
+
+def _driver_error(error: BaseException) -> BaseException:
+    """Follow SQLAlchemy's and its adapters' wrapping down to the error that the driver raised."""
+    if isinstance(error, StatementError) and error.orig is not None:
+        error = error.orig
+    # SQLAlchemy's asyncpg adapter raises an error of its own, caused by asyncpg's.
+    if type(error).__module__.startswith("sqlalchemy.") and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _typed(diagnosis: Diagnosis, table: Table | None) -> SqlError:
+    message = _MESSAGES[diagnosis.kind]
+    if not issubclass(diagnosis.kind, IntegrityViolation):
+        return diagnosis.kind(f"{message}: {diagnosis.detail}" if diagnosis.detail else message)
+    columns = diagnosis.columns or _columns_of(diagnosis.constraint, table)
+    names = ", ".join(columns) or diagnosis.constraint
+    table_name = diagnosis.table or (table.name if table is not None else None)
+    where = ".".join(part for part in (table_name, names) if part)
+    return diagnosis.kind(
+        f"{where}: {message}" if where else message,
+        constraint=diagnosis.constraint,
+        columns=columns,
+        table=table_name,
+    )
+
+
+def _columns_of(constraint: str | None, table: Table | None) -> tuple[str, ...]:
+    if constraint is None or table is None:
+        return ()
+    if constraint == "PRIMARY":  # MySQL's name of every primary key
+        return tuple(table.primary_key.columns.keys())
+    candidates: list[ColumnCollectionConstraint | Index] = [
+        candidate for candidate in table.constraints if isinstance(candidate, ColumnCollectionConstraint)
+    ]
+    for candidate in (*candidates, *table.indexes):
+        if candidate.name == constraint:
+            return tuple(candidate.columns.keys())
+    return ()
+
+
+def _caused(error: SqlError, cause: BaseException) -> SqlError:
+    error.__cause__ = cause
+    return error
