@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from migrate.workspace import RecordedProgress, Workspace
 
-from migrate.workspace import Workspace
+import svc_infra.db.sql.core as core
 from svc_infra.db.sql.core.connection import run_on_connection
 from svc_infra.db.sql.core.target import resolve_target
 
@@ -98,10 +103,11 @@ HOLDS_THE_LOCK = """
 """
 
 
-def start_holder(workspace: Workspace) -> subprocess.Popen[str]:
+def start_holder(workspace: Workspace, *, after: str | None = None) -> subprocess.Popen[str]:
     """Start a process that holds the migration lock until the file `go on` is there."""
-    workspace.init()
-    workspace.revision("r1", HOLDS_THE_LOCK.format(root=str(workspace.root)))
+    if after is None:
+        workspace.init()
+    workspace.revision("r1", HOLDS_THE_LOCK.format(root=str(workspace.root)), after=after)
     code = "import sys; import svc_infra.db.sql.core as core; core.upgrade(project=core.find_project(sys.argv[1]))"
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(workspace.root)], env=workspace.environ, stderr=subprocess.PIPE, text=True
@@ -123,7 +129,9 @@ def test_the_lock_has_a_deadline_and_ends_with_a_killed_process(
     holder = start_holder(workspace)
     try:
         workspace.environ["MIGRATION_LOCK_WAIT_SECONDS"] = "0.3"
-        with pytest.raises(core.LockNotObtained, match="another process held the migration lock for .*process|connection"):
+        with pytest.raises(
+            core.LockNotObtained, match="another process held the migration lock for .*process|connection"
+        ):
             core.upgrade(project=workspace.project)
     finally:
         os.kill(holder.pid, signal.SIGKILL)
@@ -160,14 +168,29 @@ def test_a_transaction_pooler_is_refused_and_a_direct_url_asked_for(
     assert [item.revision for item in core.current(project=workspace.project)] == ["r5"]
 
 
-def test_a_relative_step_is_not_taken_twice_by_two_processes(workspace: Workspace) -> None:
+@dataclass
+class GoesOn(RecordedProgress):
+    """Lets the holder of the lock go on as soon as the run tells that it waits."""
+
+    root: Path = Path()
+
+    def waiting(self, reason: str, seconds: float) -> None:
+        super().waiting(reason, seconds)
+        (self.root / "go on").touch()
+
+
+def test_a_relative_step_is_not_taken_on_a_database_that_moved_meanwhile(workspace: Workspace) -> None:
     """`downgrade -1` that waited for another process stops when that one has moved the database."""
-    project = workspace.init()
-    workspace.revision("r1", "pass")
-    workspace.revision("r2", "pass", after="r1")
-    workspace.revision("r3", "pass", 'import svc_infra.db.sql.core\nraise AssertionError("not meant")', after="r2")
-    core.upgrade("r2", project=project)
-    moved = Moves(workspace)
-    with pytest.raises(core.RevisionError, match="another process moved the database"):
-        core.downgrade(project=core.find_project(workspace.root, environ=workspace.environ, progress=moved))
-    assert [item.revision for item in core.current(project=project)] == ["r3"]
+    workspace.init()
+    workspace.revision("r0", "pass")
+    core.upgrade("r0", project=workspace.project)
+    holder = start_holder(workspace, after="r0")
+    progress = GoesOn(root=workspace.root)
+    try:
+        with pytest.raises(core.RevisionError, match="another process moved the database from r0 to r1"):
+            core.downgrade(project=core.find_project(workspace.root, environ=workspace.environ, progress=progress))
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert progress.waits
+    assert [item.revision for item in core.current(project=workspace.project)] == ["r1"]

@@ -179,15 +179,27 @@ class _AdvisoryLock(_SessionLock):
 
         Such a pooler shows in that two open connections share a server process, or one changes it.
         """
-        before = self._scalar("SELECT pg_backend_pid()")
-        other = self._other.exec_driver_sql("SELECT pg_backend_pid()").scalar()
-        after = self._scalar("SELECT pg_backend_pid()")
-        self._other.rollback()
-        if before != after or other in {before, after}:
+        if self._shares_a_session():
             raise TargetNotResolved(
                 "the connection goes through a pooler in transaction mode, where a migration lock can't be held; "
                 "set MIGRATION_DATABASE_URL to the database's direct URL (or a session-mode port)"
             )
+
+    def _shares_a_session(self) -> bool:
+        from sqlalchemy.exc import DBAPIError
+
+        try:
+            before = self._scalar("SELECT pg_backend_pid()")
+            other = self._other.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+            after = self._scalar("SELECT pg_backend_pid()")
+        except DBAPIError as error:
+            # invalid_sql_statement_name: the statement was prepared in another session than it is run in.
+            if getattr(error.orig, "sqlstate", None) == "26000":
+                return True
+            raise
+        finally:
+            self._other.rollback()
+        return before != after or other in {before, after}
 
     def try_acquire(self) -> bool:
         return bool(self._scalar("SELECT pg_try_advisory_lock(:key)", key=self._key))
