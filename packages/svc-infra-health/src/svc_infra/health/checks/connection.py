@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from svc_infra.dburl import ResolvedUrl, resolve_database_url, resolve_url
-from svc_infra.health.check import Worker, import_early
+from svc_infra.health.check import Worker, import_early, seconds_left
 from svc_infra.health.checks import files
+from svc_infra.health.classify import classify
 from svc_infra.health.errors import CheckFailed
 
 if TYPE_CHECKING:
@@ -128,9 +129,9 @@ class DatabaseConnection:
         source = self._source
         if source is None or isinstance(source, str | ResolvedUrl):
             return None
-        engine: AsyncEngine | None = getattr(source, "engine", None)
-        if engine is None and hasattr(source, "sync_engine"):
+        if hasattr(source, "sync_engine"):
             return source  # type: ignore[return-value]
+        engine: AsyncEngine | None = getattr(source, "engine", None)
         return engine
 
     def _resolved(self) -> ResolvedUrl:
@@ -147,8 +148,13 @@ class DatabaseConnection:
     async def _run(self, function: Callable[[Connection], Any]) -> Any:  # noqa: ANN401 - passes through what it gets
         engine = self._given_engine() or self._own_async_engine()
         if engine is not None:
-            async with engine.connect() as connection:
-                return await connection.run_sync(function)
+            try:
+                async with engine.connect() as connection:
+                    return await connection.run_sync(function)
+            except Exception as error:
+                if engine.driver == "psycopg" and classify(error) == "unreachable":
+                    raise await _told(engine.url, error) from error
+                raise
         sync_engine = self._own_sync_engine()
 
         def work() -> object:
@@ -217,6 +223,21 @@ def _read_password_at_each_connect(engine: Engine, resolved: ResolvedUrl) -> Non
         parameters["password"] = password()
 
     event.listen(engine, "do_connect", replace)
+
+
+async def _told(url: URL, error: Exception) -> Exception:
+    """Return why psycopg could not connect: libpq puts the reason into its text only, in the server's language."""
+    hosts = url.normalized_query.get("host", ())
+    if url.host is None or hosts:
+        return error
+    try:
+        async with asyncio.timeout(seconds_left(2.0)):
+            _, writer = await asyncio.open_connection(url.host, url.port or 5432)
+    except OSError as cause:
+        return CheckFailed(classify(cause), str(error).partition("\n")[0])
+    writer.close()
+    # Somebody listens there: credentials, the database's name, TLS or the server itself.
+    return CheckFailed("failed", str(error).partition("\n")[0])
 
 
 def _no_sqlalchemy() -> CheckFailed:

@@ -7,7 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from svc_infra.health.check import ClosableCheck, import_early
+from svc_infra.health.check import ClosableCheck, import_early, seconds_left
+from svc_infra.health.classify import classify
 from svc_infra.health.errors import CheckFailed
 from svc_infra.health.report import Outcome
 
@@ -51,14 +52,29 @@ class _MongoCheck:
 
     async def __call__(self) -> Outcome:
         client = self._connected()
+        from pymongo.errors import AutoReconnect, NetworkTimeout, ServerSelectionTimeoutError
+
+        try:
+            try:
+                await self._ping(client)
+            except (NetworkTimeout, ServerSelectionTimeoutError):
+                raise
+            except AutoReconnect:
+                # A connection kept from the last check, closed by a restart. `ping` is not among the commands that the
+                # driver tries again by itself.
+                await self._ping(client)
+        except ServerSelectionTimeoutError as error:
+            raise _told(client, error) from error
+        return Outcome()
+
+    async def _ping(self, client: AsyncMongoClient[dict[str, Any]]) -> None:
         import pymongo
         from pymongo.read_preferences import Primary, PrimaryPreferred
 
         preference = Primary() if self._writable else PrimaryPreferred()
         # A deadline inside the driver keeps the connection usable; cancelling from outside costs it.
-        with pymongo.timeout(self._connect_timeout):
+        with pymongo.timeout(seconds_left(self._connect_timeout)):
             await client.admin.command("ping", read_preference=preference)
-        return Outcome()
 
     async def aclose(self) -> None:
         client, self._client = self._client, None
@@ -99,3 +115,11 @@ class _MongoCheck:
             raise CheckFailed("configuration", f"the MongoDB address is not usable: {type(error).__name__}") from error
         self._client, self._loop = client, loop
         return client
+
+
+def _told(client: AsyncMongoClient[dict[str, Any]], error: Exception) -> CheckFailed:
+    """Return why no server could be selected, which the driver's error says in its text only."""
+    causes = [server.error for server in client.topology_description.server_descriptions().values()]
+    reasons = [(classify(cause), cause) for cause in causes if cause is not None]
+    reason, cause = next((pair for pair in reasons if pair[0] not in ("unreachable", "failed")), ("unreachable", error))
+    return CheckFailed(reason, f"no server could be selected: {type(cause).__name__}: {cause}")
