@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from svc_infra.dburl import ResolvedUrl, resolve_database_url, resolve_url
-from svc_infra.health.check import Worker, import_early, seconds_left
+from svc_infra.health.check import Worker, import_early
 from svc_infra.health.checks import files
+from svc_infra.health.checks.reach import why_unreachable
 from svc_infra.health.classify import classify
 from svc_infra.health.errors import CheckFailed
 
@@ -152,7 +153,7 @@ class DatabaseConnection:
                 async with engine.connect() as connection:
                     return await connection.run_sync(function)
             except Exception as error:
-                if engine.driver == "psycopg" and classify(error) == "unreachable":
+                if engine.driver.startswith("psycopg") and classify(error) == "unreachable":
                     raise await _told(engine.url, error) from error
                 raise
         sync_engine = self._own_sync_engine()
@@ -174,13 +175,15 @@ class DatabaseConnection:
         if self._sync_engine is not None:
             return None
         try:
+            from sqlalchemy.exc import InvalidRequestError
             from sqlalchemy.ext.asyncio import create_async_engine
         except ImportError as error:
             raise _no_sqlalchemy() from error
         resolved = self._resolved()
-        if not resolved.url.get_dialect().is_async:
-            return None
-        engine = create_async_engine(resolved.url, **self._engine_options(resolved))
+        try:
+            engine = create_async_engine(resolved.url, **self._engine_options(resolved))
+        except InvalidRequestError:
+            return None  # the driver is a blocking one; it gets a thread
         _read_password_at_each_connect(engine.sync_engine, resolved)
         self._async_engine, self._loop = engine, loop
         return engine
@@ -226,18 +229,12 @@ def _read_password_at_each_connect(engine: Engine, resolved: ResolvedUrl) -> Non
 
 
 async def _told(url: URL, error: Exception) -> Exception:
-    """Return why psycopg could not connect: libpq puts the reason into its text only, in the server's language."""
-    hosts = url.normalized_query.get("host", ())
-    if url.host is None or hosts:
+    """Return why psycopg could not connect."""
+    if url.host is None or "host" in url.query:
         return error
-    try:
-        async with asyncio.timeout(seconds_left(2.0)):
-            _, writer = await asyncio.open_connection(url.host, url.port or 5432)
-    except OSError as cause:
-        return CheckFailed(classify(cause), str(error).partition("\n")[0])
-    writer.close()
-    # Somebody listens there: credentials, the database's name, TLS or the server itself.
-    return CheckFailed("failed", str(error).partition("\n")[0])
+    # When somebody listens, it may be the credentials, the database's name, TLS or the server itself.
+    reason = await why_unreachable(url.host, url.port or 5432) or "failed"
+    return CheckFailed(reason, str(error).partition("\n")[0])
 
 
 def _no_sqlalchemy() -> CheckFailed:

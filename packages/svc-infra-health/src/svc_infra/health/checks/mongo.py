@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from svc_infra.health.check import ClosableCheck, import_early, seconds_left
-from svc_infra.health.classify import classify
+from svc_infra.health.checks.reach import why_unreachable
 from svc_infra.health.errors import CheckFailed
 from svc_infra.health.report import Outcome
 
@@ -64,7 +64,7 @@ class _MongoCheck:
                 # driver tries again by itself.
                 await self._ping(client)
         except ServerSelectionTimeoutError as error:
-            raise _told(client, error) from error
+            raise await _told(client, error) from error
         return Outcome()
 
     async def _ping(self, client: AsyncMongoClient[dict[str, Any]]) -> None:
@@ -72,8 +72,8 @@ class _MongoCheck:
         from pymongo.read_preferences import Primary, PrimaryPreferred
 
         preference = Primary() if self._writable else PrimaryPreferred()
-        # A deadline inside the driver keeps the connection usable; cancelling from outside costs it.
-        with pymongo.timeout(seconds_left(self._connect_timeout)):
+        # Finding out why there is no server needs some of the time, too. A deadline inside the driver keeps the connection usable; cancelling from outside costs it.
+        with pymongo.timeout(seconds_left(self._connect_timeout) * 0.8):
             await client.admin.command("ping", read_preference=preference)
 
     async def aclose(self) -> None:
@@ -117,9 +117,10 @@ class _MongoCheck:
         return client
 
 
-def _told(client: AsyncMongoClient[dict[str, Any]], error: Exception) -> CheckFailed:
-    """Return why no server could be selected, which the driver's error says in its text only."""
-    causes = [server.error for server in client.topology_description.server_descriptions().values()]
-    reasons = [(classify(cause), cause) for cause in causes if cause is not None]
-    reason, cause = next((pair for pair in reasons if pair[0] not in ("unreachable", "failed")), ("unreachable", error))
-    return CheckFailed(reason, f"no server could be selected: {type(cause).__name__}: {cause}")
+async def _told(client: AsyncMongoClient[dict[str, Any]], error: Exception) -> CheckFailed:
+    """Return why no server could be selected."""
+    for host, port in client.topology_description.server_descriptions():
+        reason = await why_unreachable(host, port) if port is not None else None
+        if reason is not None:
+            return CheckFailed(reason, f"no MongoDB server can be used; {host}:{port}: {reason}")
+    return CheckFailed("unreachable", f"no MongoDB server can be used: {error}".partition(", Topology Description")[0])
