@@ -3,39 +3,49 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-UV ?= $(or $(shell command -v uv),$(CURDIR)/.uv/bin/uv)
+# The uv on the PATH when it is new enough, else one of our own.
+UV ?= $(shell uv --version 2>/dev/null | awk -v uv="$$(command -v uv)" '{ split($$2, v, "."); if (v[1] > 0 || v[2] >= 13) print uv }')
+UV := $(or $(UV),$(CURDIR)/.uv/bin/uv)
 RUN := $(UV) run --no-sync
 export UV
 
 PORT ?= 8000
-DEMO_ENV := UV_PROJECT_ENVIRONMENT=.venv-demo
+DEMO_ENV := UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-demo
+DEMO := cd examples/quickstart && exec $(CURDIR)/.venv-demo/bin/python -m quickstart
 
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(CURDIR)/.uv/bin/uv:
+	@python3 -m pip --version >/dev/null 2>&1 || { echo 'uv is needed: install uv, or python3-pip so that make can fetch it' >&2; exit 1; }
 	python3 -m pip install --quiet --disable-pip-version-check --target .uv 'uv>=0.13'
 
+# `git add` only tells git that the new size is not a change; nothing is staged when the content did change.
 .PHONY: sync
 sync: $(UV)
 	@$(UV) sync --quiet
+	@if git config --get filter.lock.clean >/dev/null && git diff --quiet -- uv.lock; then git add uv.lock; fi
 
 .PHONY: setup
-setup: sync ## prepare a clone for development: environment, git filter, commit hooks
+setup: $(UV) ## prepare a clone for development: environment, git filter, commit hooks
 	git config filter.lock.clean 'python3 tools/lock.py clean'
 	git config filter.lock.smudge cat
+	@$(MAKE) --no-print-directory sync
 	$(RUN) pre-commit install
 
-.PHONY: demo
-demo: $(UV) ## run the quick start on embedded SQLite (SQL_URL=... for another database, PORT=8000)
+.PHONY: demo-sync
+demo-sync: $(UV)
+	@test -d .venv-demo || echo 'Preparing the environment (first run only) ...'
 	@$(DEMO_ENV) $(UV) sync --quiet --no-default-groups --group demo
-	@cd examples/quickstart && exec ../../.venv-demo/bin/python -m quickstart --port '$(PORT)'
+
+.PHONY: demo
+demo: demo-sync ## run the quick start on embedded SQLite (SQL_URL=... for another database, PORT=8000)
+	@$(DEMO) --port '$(PORT)'
 
 .PHONY: demo-reset
-demo-reset: $(UV) ## start the quick start over with an empty database
-	@$(DEMO_ENV) $(UV) sync --quiet --no-default-groups --group demo
-	@cd examples/quickstart && exec ../../.venv-demo/bin/python -m quickstart --reset
+demo-reset: demo-sync ## empty the quick start's database, so that `make demo` starts over
+	@$(DEMO) --reset
 
 .PHONY: test
 test: sync ## run every test that this machine can run, and say which databases were covered
@@ -44,6 +54,10 @@ test: sync ## run every test that this machine can run, and say which databases 
 .PHONY: test-integration
 test-integration: sync ## run the tests of all packages together
 	$(RUN) pytest -n 2 -m 'not soak and not fault' tests-integration
+
+.PHONY: test-isolated
+test-isolated: sync ## run each library's tests with its declared dependencies alone (PACKAGE=svc-infra-sql for one)
+	$(RUN) python tools/test_isolated.py $(PACKAGE)
 
 .PHONY: test-soak
 test-soak: sync ## run the long randomised runs and the server faults once
@@ -54,10 +68,11 @@ test-services: ## install the servers that have no wheel (Debian: MariaDB, Redis
 	tools/install-services
 
 .PHONY: lint
-lint: sync ## formatting, lint rules, import directions, lock file
+lint: sync ## pins, formatting, lint rules, import directions, lock file
+	@$(RUN) $(UV) pip check
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
-	$(RUN) lint-imports
+	$(RUN) lint-imports --no-logo
 	python3 tools/lock.py check
 
 .PHONY: types
@@ -71,7 +86,8 @@ bench: sync ## measure against hand-written code and the driver, in one run
 
 .PHONY: docs
 docs: $(UV) ## build the documentation site into site/
-	$(UV) run --isolated --only-group docs zensical build --clean
+	python3 tools/reference.py
+	$(UV) run --isolated --only-group docs zensical build --clean --strict
 
 .PHONY: build
 build: sync ## build the seven wheels and prove that each installs and imports alone

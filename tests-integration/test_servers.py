@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -18,13 +19,13 @@ from dbservers.postgres import PostgresReplica, PostgresServer, PostgresTlsServe
 from dbservers.redis import RedisServer
 
 
-def query(url: str, statement: str, **options: object) -> list[tuple[object, ...]]:
+def query(url: str, statement: str, **options: Any) -> list[tuple[object, ...]]:
     with psycopg.connect(url, autocommit=True, connect_timeout=5, **options) as connection:
         cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []
 
 
-def connect_mysql(url: str, **options: object) -> pymysql.Connection:
+def connect_mysql(url: str, **options: Any) -> pymysql.Connection:
     parts = urlsplit(url)
     return pymysql.connect(
         host=parts.hostname,
@@ -215,7 +216,8 @@ def test_mysql_with_tls_refuses_plain_connections_and_verifies(
 
 def test_mongo_has_transactions_and_an_unused_name(mongo_url: str, mongo_db_name: str) -> None:
     """The server is a replica set, and the database is empty."""
-    with pymongo.MongoClient(mongo_url, serverSelectionTimeoutMS=5000) as client:
+    client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(mongo_url, serverSelectionTimeoutMS=5000)
+    with client:
         assert mongo_db_name not in client.list_database_names()
         with client.start_session() as session, session.start_transaction():
             client[mongo_db_name].things.insert_one({"a": 1}, session=session)
@@ -224,7 +226,8 @@ def test_mongo_has_transactions_and_an_unused_name(mongo_url: str, mongo_db_name
 
 def test_mongo_comes_back_after_a_crash_with_its_data(own_mongo: MongoServer) -> None:
     """SIGKILL and start: the same port, the same documents."""
-    with pymongo.MongoClient(own_mongo.url, serverSelectionTimeoutMS=2000) as client:
+    client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(own_mongo.url, serverSelectionTimeoutMS=2000)
+    with client:
         client.shop.things.insert_one({"a": 1})
         own_mongo.kill()
         with pytest.raises(pymongo.errors.ConnectionFailure):

@@ -1,0 +1,81 @@
+"""What stays of a revision that fails: the statements that the database will not roll back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+__all__ = ["Effects"]
+
+# MySQL and MariaDB commit before and after each of these.
+# https://dev.mysql.com/doc/refman/8.4/en/implicit-commit.html
+_IMPLICIT_COMMIT = re.compile(
+    r"\s*(?:ALTER|CREATE(?!\s+TEMPORARY)|DROP(?!\s+TEMPORARY)|RENAME|TRUNCATE|ANALYZE|OPTIMIZE|REPAIR|GRANT|REVOKE|LOCK\s+TABLES)\b",
+    re.IGNORECASE,
+)
+_READS = re.compile(r"\s*(?:SELECT|SHOW|SET|PRAGMA|EXPLAIN|DESCRIBE|BEGIN|SAVEPOINT|RELEASE|WITH)\b", re.IGNORECASE)
+
+
+class Effects:
+    """Follows the statements of one revision at a time.
+
+    Attributes:
+        kept: Statements whose effect stays even when the revision fails now.
+        failed: The statement that failed, or None.
+    """
+
+    def __init__(self, connection: Connection, tell: Callable[[str], None]) -> None:
+        self._connection = connection
+        self._tell = tell
+        self._commits_ddl = connection.dialect.name in {"mysql", "mariadb"}
+        self._open: list[str] = []
+        self.kept: list[str] = []
+        self.failed: str | None = None
+
+    def begin(self) -> None:
+        """Forget the revision before."""
+        self._open, self.kept, self.failed = [], [], None
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Follow the statements of the connection."""
+        from sqlalchemy import event
+
+        listeners: tuple[tuple[str, Callable[..., None]], ...] = (
+            ("before_cursor_execute", self._before),
+            ("after_cursor_execute", self._after),
+            ("commit", self._committed),
+            ("rollback", self._rolled_back),
+        )
+        for name, listener in listeners:
+            event.listen(self._connection, name, listener)
+        try:
+            yield
+        finally:
+            for name, listener in listeners:
+                event.remove(self._connection, name, listener)
+
+    def _before(self, connection: Connection, cursor: object, statement: str, *_: object) -> None:
+        self.failed = statement.strip()
+        self._tell(statement)
+
+    def _after(self, connection: Connection, cursor: object, statement: str, *_: object) -> None:
+        self.failed = None
+        if _READS.match(statement):
+            return
+        self._open.append(statement.strip())
+        autocommits = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+        if autocommits or (self._commits_ddl and _IMPLICIT_COMMIT.match(statement)):
+            self._committed()
+
+    def _committed(self, *_: object) -> None:
+        self.kept += self._open
+        self._open = []
+
+    def _rolled_back(self, *_: object) -> None:
+        self._open = []

@@ -1,0 +1,155 @@
+"""What a project's `env.py` calls: connect, tell Alembic what to compare with, and run its command.
+
+The file itself stays three lines, and `alembic upgrade head` does the same as `svc-infra sql upgrade head`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alembic import context
+from sqlalchemy import Connection, MetaData
+
+from svc_infra.db.sql.core.connection import run_blocking, run_on_connection
+from svc_infra.db.sql.core.discovery import Discovery, discover_models
+from svc_infra.db.sql.core.project import Project
+from svc_infra.db.sql.core.runner import run_steps
+from svc_infra.db.sql.core.target import resolve_target
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from sqlalchemy.sql.schema import SchemaItem
+
+__all__ = ["run_migrations"]
+
+IncludeObject = Callable[["SchemaItem", "str | None", str, bool, "SchemaItem | None"], bool]
+
+
+def run_migrations(
+    *,
+    metadata: MetaData | Sequence[MetaData] | None = None,
+    discover_packages: Sequence[str] = (),
+    include_object: IncludeObject | None = None,
+    **options: object,
+) -> None:
+    """Run the command that Alembic loaded `env.py` for.
+
+    Args:
+        metadata: The tables to compare the database with. None discovers the models, see `discover_models`.
+        discover_packages: Packages to look for models in; `ALEMBIC_DISCOVER_PACKAGES` comes first.
+        include_object: Further filter for autogenerate, as Alembic's `include_object`.
+        options: Further options for Alembic's `context.configure`, in place of the ones chosen here.
+    """
+    config = context.config
+    attributes = config.attributes
+    project = attributes.get("project") or _project_of(config)
+    environ = project.environ
+    if context.is_offline_mode():
+        _run_offline(project, attributes.get("database_url"), options)
+        return
+
+    def models() -> Discovery:
+        if metadata is not None:
+            given = (metadata,) if isinstance(metadata, MetaData) else tuple(metadata)
+            return Discovery(given, ("env.py",))
+        named = [name.strip() for name in environ.get("ALEMBIC_DISCOVER_PACKAGES", "").split(",") if name.strip()]
+        return discover_models(project.source_roots, named or discover_packages)
+
+    work = partial(_run_online, project=project, models=models, include_object=include_object, options=options)
+    shared = attributes.get("connection")
+    if shared is not None:
+        _run_on_shared(shared, work)
+    else:
+        target = resolve_target(project, attributes.get("database_url"), config=config)
+        run_blocking(partial(run_on_connection, target, work))
+
+
+def _run_online(
+    connection: Connection,
+    *,
+    project: Project,
+    models: Callable[[], Discovery],
+    include_object: IncludeObject | None,
+    options: Mapping[str, object],
+) -> None:
+    chosen = {**_options(project.environ, connection.dialect.name), **options}
+    context.configure(connection=connection, include_object=include_object, **chosen)  # type: ignore[arg-type]
+    opts = context.get_context().opts
+    if "revision_context" in opts:
+        found = models()
+        project.progress.note(found.describe())
+        chosen["target_metadata"] = list(found.metadata)
+        context.configure(connection=connection, include_object=include_object, **chosen)  # type: ignore[arg-type]
+    if "destination_rev" in opts:
+        run_steps(connection, project, partial(context.configure, connection=connection, **chosen))
+    else:
+        with context.begin_transaction():
+            context.run_migrations()
+
+
+def _options(environ: Mapping[str, str], dialect: str) -> dict[str, object]:
+    """Return the options for Alembic that hold for every command on this kind of database."""
+    options: dict[str, object] = {
+        "transaction_per_migration": True,
+        "compare_type": True,
+        "compare_server_default": True,
+        "render_as_batch": dialect == "sqlite",
+    }
+    if dialect == "sqlite":
+        options["transactional_ddl"] = True  # the connection begins every transaction itself
+    if table := environ.get("ALEMBIC_VERSION_TABLE", "").strip():
+        options["version_table"] = table
+    if schema := environ.get("ALEMBIC_VERSION_SCHEMA", "").strip():
+        options["version_table_schema"] = schema
+    return options
+
+
+def _run_offline(project: Project, database_url: str | None, options: Mapping[str, object]) -> None:
+    """Write the SQL to stdout; needs the dialect, but neither driver nor database nor models."""
+    url = resolve_target(project, database_url, config=context.config).url
+    chosen = {**_options(project.environ, url.get_backend_name()), **options}
+    context.configure(
+        dialect_name=url.get_backend_name(),
+        literal_binds=True,
+        dialect_opts={"paramstyle": "named"},
+        **chosen,  # type: ignore[arg-type]
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _run_on_shared(shared: object, work: Callable[[Connection], None]) -> None:
+    """Run on a connection or engine that the caller has put into `config.attributes["connection"]`."""
+    from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    if isinstance(shared, AsyncEngine):
+        engine = shared
+
+        async def run() -> None:
+            async with engine.connect() as connection:
+                await connection.run_sync(work)
+
+        import asyncio
+
+        run_blocking(lambda: asyncio.run(run()))
+    elif isinstance(shared, Engine):
+        with shared.connect() as connection:
+            work(connection)
+    elif isinstance(shared, Connection):
+        work(shared)
+    else:
+        raise TypeError(f"config.attributes['connection'] must be a Connection or an Engine, not {type(shared)!r}")
+
+
+def _project_of(config: Config) -> Project:
+    """Describe the project when `alembic` itself was started, not `svc-infra sql`."""
+    ini, toml = config.config_file_name, config.toml_file_name
+    ini_file = Path(ini).absolute() if ini and Path(ini).exists() else None
+    toml_file = Path(toml).absolute() if toml and Path(toml).exists() else None
+    root = (ini_file or toml_file or Path.cwd() / "alembic.ini").parent
+    return Project(root, ini_file, toml_file, config.config_ini_section, tuple(context.get_x_argument()), os.environ)

@@ -1,0 +1,211 @@
+"""Revision files: what they are, and making new ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from svc_infra.db.sql.core.command import Command, alembic_errors
+from svc_infra.db.sql.core.errors import Pending, RevisionError
+from svc_infra.db.sql.core.project import Project
+from svc_infra.db.sql.core.steps import upgrade
+
+if TYPE_CHECKING:
+    from alembic.autogenerate import RevisionContext
+    from alembic.runtime.migration import MigrationContext, RevisionStep
+    from alembic.script import Script, ScriptDirectory
+
+__all__ = ["Revision", "merge", "revision"]
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A revision file.
+
+    Attributes:
+        revision: Its identifier.
+        message: The first paragraph of its docstring.
+        down_revisions: The revisions that it builds upon, none for a first one.
+        depends_on: Revisions of other branches that must be applied before it.
+        branch_labels: Names of the branch that it belongs to.
+        is_head: Whether no other revision builds upon it.
+        path: Where the file is; empty for a revision that the database records and no file has.
+    """
+
+    revision: str
+    message: str
+    down_revisions: tuple[str, ...]
+    depends_on: tuple[str, ...]
+    branch_labels: tuple[str, ...]
+    is_head: bool
+    path: str
+
+    @classmethod
+    def of(cls, script: Script) -> Revision:
+        """Describe one of Alembic's scripts."""
+        return cls(
+            script.revision,
+            script.doc,
+            _names(script.down_revision),
+            _names(script.dependencies),
+            tuple(sorted(script.branch_labels)),
+            script.is_head,
+            script.path,
+        )
+
+    @classmethod
+    def without_file(cls, revision: str) -> Revision:
+        """Describe a revision that the database records and no file has."""
+        return cls(revision, "(no file has this revision)", (), (), (), is_head=False, path="")
+
+
+def revision(
+    message: str | None = None,
+    *,
+    autogenerate: bool = False,
+    ensure_head_before_autogenerate: bool = True,
+    head: str = "head",
+    splice: bool = False,
+    branch_label: str | None = None,
+    version_path: str | os.PathLike[str] | None = None,
+    rev_id: str | None = None,
+    depends_on: str | Sequence[str] | None = None,
+    database_url: str | None = None,
+    project: Project | None = None,
+) -> Revision | None:
+    """Write a new revision file: an empty one, or one that makes the database equal to the models.
+
+    Args:
+        message: What it does, in a few words; becomes its docstring and part of its file name.
+        autogenerate: Compare the database with the models and write the operations.
+        ensure_head_before_autogenerate: Apply pending revisions first, because the comparison would repeat their
+            changes. When false, pending revisions are an error.
+        head: The revision to build upon, `head` by default.
+        splice: Allow `head` to be a revision that others build upon.
+        branch_label: Name of a new branch.
+        version_path: Folder to write to when there are several.
+        rev_id: Identifier to use; at most 32 characters, the size of Alembic's version column.
+        depends_on: Revisions of other branches that must be applied before it.
+        database_url: The database to compare with, by default as `resolve_target` finds it.
+        project: The project, by default found from the working directory upwards.
+
+    Returns:
+        The new revision, or None when autogenerate found nothing to do and wrote nothing.
+
+    Raises:
+        RevisionError: `rev_id` can't be used, or `head` names no single revision.
+        Pending: The database is not at the newest revision and `ensure_head_before_autogenerate` is false.
+        DiscoveryError: The models can't be imported.
+    """
+    if rev_id is not None:
+        _check_identifier(rev_id)
+    command = Command(project, database_url)
+    if autogenerate and ensure_head_before_autogenerate:
+        upgrade("heads", database_url=database_url, project=command.project)
+    context = _revision_context(
+        command,
+        message=message,
+        autogenerate=autogenerate,
+        sql=False,
+        head=head,
+        splice=splice,
+        branch_label=branch_label,
+        version_path=str(version_path) if version_path is not None else None,
+        rev_id=rev_id,
+        depends_on=depends_on,
+    )
+    run = context.run_autogenerate if autogenerate else context.run_no_autogenerate
+    if autogenerate or command.config.get_alembic_option("revision_environment") in {"true", True}:
+        _run(command, context, run)
+    if autogenerate and all(not script.upgrade_ops or script.upgrade_ops.is_empty() for script in context.generated_revisions):
+        return None
+    with alembic_errors():
+        scripts = [script for script in context.generate_scripts() if script is not None]
+    return Revision.of(scripts[0]) if scripts else None
+
+
+def merge(
+    revisions: str | Sequence[str] = "heads",
+    *,
+    message: str | None = None,
+    branch_label: str | None = None,
+    rev_id: str | None = None,
+    splice: bool = False,
+    project: Project | None = None,
+) -> Revision:
+    """Write a revision that joins several heads into one.
+
+    Args:
+        revisions: The revisions to join, `heads` for all heads.
+        message: What it does, "merge" and the identifiers by default.
+        branch_label: Name of the joined branch.
+        rev_id: Identifier to use.
+        splice: Allow revisions that are no heads.
+        project: The project, by default found from the working directory upwards.
+
+    Raises:
+        RevisionError: There is only one head, or a name is no revision.
+    """
+    from alembic.util import rev_id as new_identifier
+
+    if rev_id is not None:
+        _check_identifier(rev_id)
+    command = Command(project)
+    named = (revisions,) if isinstance(revisions, str) else tuple(revisions)
+    with alembic_errors():
+        joined = command.scripts.get_revisions(named if len(named) > 1 else named[0])
+        if len(joined) < 2:
+            found = ", ".join(script.revision for script in joined) or "none"
+            raise RevisionError(f"merge needs at least two revisions, {' '.join(named)} is {found}: there is nothing to merge")
+        script = command.scripts.generate_revision(
+            rev_id or new_identifier(),
+            message or f"merge {' and '.join(script.revision for script in joined)}",
+            refresh=True,
+            head=[script.revision for script in joined],
+            branch_labels=branch_label,
+            splice=splice,
+            config=command.config,
+        )
+    assert script is not None
+    return Revision.of(script)
+
+
+def _check_identifier(rev_id: str) -> None:
+    """Refuse what the version table can't hold; SQLite would take it and PostgreSQL fail at the first deployment."""
+    if not 0 < len(rev_id) <= 32 or any(character in rev_id for character in "@-+:"):
+        raise RevisionError(f"a revision id has 1 to 32 characters and none of @ - + :, got {rev_id!r}")
+
+
+def _revision_context(command: Command, **arguments: object) -> RevisionContext:
+    from alembic.autogenerate import RevisionContext
+
+    return RevisionContext(command.config, command.scripts, arguments)
+
+
+def _run(
+    command: Command,
+    revision_context: RevisionContext,
+    generate: Callable[[tuple[str, ...], MigrationContext], None],
+) -> None:
+    def work(heads: tuple[str, ...], context: MigrationContext) -> Iterable[RevisionStep]:
+        _check_current(heads, command.scripts)
+        generate(heads, context)
+        return ()
+
+    command.run(work, template_args=revision_context.template_args, revision_context=revision_context, dont_mutate=True)
+
+
+def _check_current(heads: tuple[str, ...], scripts: ScriptDirectory) -> None:
+    if set(heads) != set(scripts.get_heads()):
+        raise Pending(
+            f"the database is at {', '.join(heads) or 'no revision'}, the newest is {', '.join(scripts.get_heads()) or 'none'}; "
+            "run `svc-infra sql upgrade` first"
+        )
+
+
+def _names(value: str | Iterable[str] | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)

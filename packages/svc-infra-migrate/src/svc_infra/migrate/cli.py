@@ -1,0 +1,252 @@
+"""The group `svc-infra sql`: each verb calls one function of `svc_infra.db.sql.core`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from svc_infra.db.sql import core
+from svc_infra.migrate.terminal import StderrProgress, print_json, print_table
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Migrations: create, apply, undo, inspect and check revisions.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+DatabaseUrl = Annotated[
+    str | None, typer.Option("--database-url", metavar="URL", help="Database to use instead of the configured one.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON on stdout.")]
+Sql = Annotated[bool, typer.Option("--sql", help="Write the SQL to stdout instead of running it.")]
+Tag = Annotated[str | None, typer.Option("--tag", help="Handed to the project's env.py.")]
+Message = Annotated[str | None, typer.Option("--message", "-m", help="What the revision does.")]
+RevisionId = Annotated[str | None, typer.Option("--rev-id", help="Identifier to use, at most 32 characters.")]
+BranchLabel = Annotated[str | None, typer.Option("--branch-label", help="Name of the new branch.")]
+Splice = Annotated[bool, typer.Option("--splice", help="Build upon a revision that is no head.")]
+
+# `downgrade -1`: an option parser takes -1 for an option unless told otherwise; see _checked.
+_TAKES_RELATIVE = {"ignore_unknown_options": True}
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What stands between `sql` and the verb."""
+
+    config: Path | None
+    section: str
+    x: tuple[str, ...]
+    progress: StderrProgress
+
+
+@app.callback()
+def _group(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Configuration file; else ALEMBIC_CONFIG, else searched upwards.")
+    ] = None,
+    name: Annotated[str, typer.Option("--name", "-n", help="Section of the configuration file.")] = "alembic",
+    x: Annotated[list[str] | None, typer.Option("-x", metavar="KEY=VALUE", help="Argument for env.py.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show each statement on stderr.")] = False,
+) -> None:
+    context.obj = _Options(config, name, tuple(x or ()), StderrProgress(quiet=quiet, verbose=verbose))
+
+
+def _options(context: typer.Context) -> _Options:
+    options = context.obj
+    return options if isinstance(options, _Options) else _Options(None, "alembic", (), StderrProgress())
+
+
+def _project(context: typer.Context) -> core.Project:
+    options = _options(context)
+    return core.find_project(config=options.config, section=options.section, x=options.x, progress=options.progress)
+
+
+def _checked(revision: str) -> str:
+    """Refuse a mistyped option, which the parser hands over because it must let `-1` through."""
+    if revision.startswith("-") and not revision[1:].isdigit():
+        raise typer.BadParameter(f"no such option, and no revision: {revision}")
+    return revision
+
+
+@app.command()
+def init(
+    context: typer.Context,
+    script_location: Annotated[str, typer.Option(help="Folder of the revision files.")] = "migrations",
+    discover_packages: Annotated[
+        str | None, typer.Option(help="Packages to look for models in, separated by commas; else the whole project.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files with other content.")] = False,
+) -> None:
+    """Create alembic.ini and the folder of revision files in the working directory."""
+    packages = [name.strip() for name in (discover_packages or "").split(",") if name.strip()]
+    core.init_alembic(
+        script_location,
+        discover_packages=packages or None,
+        overwrite=overwrite,
+        progress=_options(context).progress,
+    )
+
+
+@app.command()
+def revision(
+    context: typer.Context,
+    message: Message = None,
+    autogenerate: Annotated[
+        bool, typer.Option("--autogenerate", help="Write the operations that make the database equal to the models.")
+    ] = False,
+    head: Annotated[str, typer.Option(help="Revision to build upon, or branch@head.")] = "head",
+    splice: Splice = False,
+    branch_label: BranchLabel = None,
+    version_path: Annotated[str | None, typer.Option(help="Folder to write to when there are several.")] = None,
+    rev_id: RevisionId = None,
+    depends_on: Annotated[list[str] | None, typer.Option(help="Revision that must be applied before.")] = None,
+    ensure_head: Annotated[
+        bool, typer.Option("--ensure-head/--no-ensure-head", help="Apply pending revisions before comparing.")
+    ] = True,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a new revision file."""
+    created = core.revision(
+        message,
+        autogenerate=autogenerate,
+        ensure_head_before_autogenerate=ensure_head,
+        head=head,
+        splice=splice,
+        branch_label=branch_label,
+        version_path=version_path,
+        rev_id=rev_id,
+        depends_on=depends_on,
+        database_url=database_url,
+        project=_project(context),
+    )
+    if as_json:
+        print_json(created)
+    elif created is None:
+        _options(context).progress.note("No changes: the database is what the models say, no file was written.")
+    else:
+        typer.echo(created.path)
+
+
+@app.command(context_settings=_TAKES_RELATIVE)
+def upgrade(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(metavar="[REVISION]", help="head, heads, an id, +1, branch@head; with --sql from:to.")] = "head",
+    sql: Sql = False,
+    tag: Tag = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Apply revisions."""
+    core.upgrade(_checked(target), sql=sql, tag=tag, database_url=database_url, project=_project(context))
+
+
+@app.command(context_settings=_TAKES_RELATIVE)
+def downgrade(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(metavar="[REVISION]", help="-1, an id, base; with --sql from:to.")] = "-1",
+    sql: Sql = False,
+    tag: Tag = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Undo revisions."""
+    core.downgrade(_checked(target), sql=sql, tag=tag, database_url=database_url, project=_project(context))
+
+
+@app.command()
+def stamp(
+    context: typer.Context,
+    targets: Annotated[list[str], typer.Argument(metavar="REVISION...", help="Revision to record, head, heads or base.")],
+    sql: Sql = False,
+    tag: Tag = None,
+    purge: Annotated[bool, typer.Option("--purge", help="Forget every recorded revision first.")] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Record a revision without running anything."""
+    core.stamp(targets, sql=sql, tag=tag, purge=purge, database_url=database_url, project=_project(context))
+
+
+@app.command()
+def current(context: typer.Context, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """Show the revision that the database is at."""
+    _show(core.current(database_url=database_url, project=_project(context)), as_json=as_json)
+
+
+@app.command()
+def heads(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show the newest revisions."""
+    _show(core.heads(project=_project(context)), as_json=as_json)
+
+
+@app.command()
+def history(
+    context: typer.Context,
+    rev_range: Annotated[str | None, typer.Option("--rev-range", "-r", help="from:to; current is known too.")] = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the revisions, newest first."""
+    _show(core.history(rev_range, database_url=database_url, project=_project(context)), as_json=as_json)
+
+
+@app.command()
+def merge(
+    context: typer.Context,
+    revisions: Annotated[list[str], typer.Argument(metavar="REVISION...", help="heads, or the revisions to join.")],
+    message: Message = None,
+    branch_label: BranchLabel = None,
+    rev_id: RevisionId = None,
+    splice: Splice = False,
+    as_json: AsJson = False,
+) -> None:
+    """Join several heads into one revision."""
+    created = core.merge(
+        revisions, message=message, branch_label=branch_label, rev_id=rev_id, splice=splice, project=_project(context)
+    )
+    if as_json:
+        print_json(created)
+    else:
+        typer.echo(created.path)
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    pending: Annotated[bool, typer.Option("--pending", help="Only look for revisions that are not applied.")] = False,
+    drift: Annotated[bool, typer.Option("--drift", help="Only look for differences from the models.")] = False,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Exit with 3 unless the database is at the newest revision and equal to the models."""
+    both = pending == drift
+    result = core.check(
+        pending=pending or both,
+        drift=drift or both,
+        raise_on_difference=not as_json,
+        database_url=database_url,
+        project=_project(context),
+    )
+    if as_json:
+        print_json(result)
+        if not result.ok:
+            raise typer.Exit(3)
+    else:
+        _options(context).progress.note("Nothing pending, no differences.")
+
+
+def _show(revisions: list[core.Revision], *, as_json: bool) -> None:
+    if as_json:
+        print_json(revisions)
+        return
+    rows = [
+        (item.revision, ", ".join(item.down_revisions) or "-", "head" if item.is_head else "", item.message)
+        for item in revisions
+    ]
+    print_table(("revision", "after", "", "message"), rows)

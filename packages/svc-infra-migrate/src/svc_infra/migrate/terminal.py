@@ -1,0 +1,122 @@
+"""What the command line writes: answers on stdout, for people or as JSON, and everything else on stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = ["StderrProgress", "Style", "print_json", "print_table"]
+
+
+@dataclass(frozen=True)
+class Style:
+    """Colours, only on a terminal and when `NO_COLOR` is not set (https://no-color.org)."""
+
+    enabled: bool
+
+    @classmethod
+    def of(cls, stream: TextIO, environ: Mapping[str, str] = os.environ) -> Style:
+        """Choose for a stream."""
+        return cls(stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb")
+
+    def bold(self, text: str) -> str:
+        """Emphasise."""
+        return f"\033[1m{text}\033[0m" if self.enabled else text
+
+    def dim(self, text: str) -> str:
+        """Put into the background."""
+        return f"\033[2m{text}\033[0m" if self.enabled else text
+
+    def green(self, text: str) -> str:
+        """Mark as good."""
+        return f"\033[32m{text}\033[0m" if self.enabled else text
+
+    def red(self, text: str) -> str:
+        """Mark as bad."""
+        return f"\033[31m{text}\033[0m" if self.enabled else text
+
+
+def print_json(value: object, stream: TextIO | None = None) -> None:
+    """Write a value as indented JSON; dataclasses become objects."""
+    print(json.dumps(value, default=_plain, indent=2, ensure_ascii=False), file=stream or sys.stdout)  # noqa: T201
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _fields(value)
+    if isinstance(value, PurePath):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _fields(value: DataclassInstance) -> dict[str, object]:
+    return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO | None = None) -> None:
+    """Write aligned columns without lines or wrapping, so that they can be read, cut and searched."""
+    stream = stream or sys.stdout
+    style = Style.of(stream)
+    widths = [max(len(row[column]) for row in (headings, *rows)) for column in range(len(headings))]
+
+    def line(row: Sequence[str]) -> str:
+        return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+    print(style.bold(line(headings)), file=stream)  # noqa: T201
+    for row in rows:
+        print(line(row), file=stream)  # noqa: T201
+
+
+@dataclass
+class StderrProgress:
+    """Progress as lines on stderr.
+
+    Attributes:
+        quiet: Write nothing.
+        verbose: Write the statements too.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+    stream: TextIO = field(default_factory=lambda: sys.stderr)
+
+    def note(self, text: str) -> None:
+        """Write a line."""
+        self._write(text)
+
+    def started(self, revision: str, message: str, *, upgrading: bool) -> None:
+        """Write the revision on a terminal; elsewhere its end is enough."""
+        if self.stream.isatty() and not self.quiet:
+            print(self._line(revision, message, upgrading=upgrading), end="", file=self.stream, flush=True)  # noqa: T201
+
+    def finished(self, revision: str, message: str, *, upgrading: bool, seconds: float) -> None:
+        """Write the revision with its seconds."""
+        style = Style.of(self.stream)
+        line = self._line(revision, message, upgrading=upgrading)
+        start = "\r" if self.stream.isatty() else ""
+        self._write(f"{start}{line}  {style.green('ok')} {style.dim(f'{seconds:.2f} s')}")
+
+    def waiting(self, reason: str, seconds: float) -> None:
+        """Write how long the wait has been."""
+        self._write(f"Waiting for {reason}: {seconds:.0f} s")
+
+    def statement(self, sql: str) -> None:
+        """Write the statement when verbose."""
+        if self.verbose:
+            self._write(Style.of(self.stream).dim("    " + sql.strip().replace("\n", "\n    ")))
+
+    def _line(self, revision: str, message: str, *, upgrading: bool) -> str:
+        return f"{'up' if upgrading else 'down':<4}  {Style.of(self.stream).bold(revision)}  {message}"
+
+    def _write(self, text: str) -> None:
+        if not self.quiet:
+            print(text, file=self.stream, flush=True)  # noqa: T201

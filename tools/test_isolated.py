@@ -1,0 +1,93 @@
+"""Run the tests of each library in an environment that holds only what the library declares, and what its tests need.
+
+    python tools/test_isolated.py [--resolution lowest-direct] [svc-infra-sql ...]
+
+The workspace's own environment has every driver and every sibling, so it hides a dependency that a library forgot to
+declare. Here a library is installed with its extras and nothing else of ours but the siblings that it asks for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+# aioodbc needs the system's ODBC libraries, snowflake an account.
+_UNTRIED_EXTRAS = {"aioodbc", "snowflake"}
+
+_RUNNER = ["hypothesis", "pytest", "pytest-asyncio", "pytest-timeout"]
+
+# What a library's tests reach for beyond the library: drivers that a sibling offers as extras, and clients.
+_NEEDS = {
+    "svc-infra-dburl": [],
+    "svc-infra-fastapi": ["httpx", "svc-infra-sql[postgres,sqlite]"],
+    "svc-infra-health": ["asyncpg", "aiosqlite"],
+    "svc-infra-migrate": ["svc-infra-sql[duckdb,mysql,postgres,psycopg,sqlite]"],
+    "svc-infra-mongo": [],
+    "svc-infra-sql": ["opentelemetry-sdk"],
+}
+
+
+def _lower_bounds() -> dict[str, str]:
+    """Return the requirement of every distribution that the root's dependency groups name, by its name."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    lines = [line for group in groups.values() for line in group if isinstance(line, str)]
+    return {line.partition(">=")[0].partition("[")[0]: line for line in lines if ">=" in line}
+
+
+def _requirements(library: str) -> list[str]:
+    """Return what to install: the library by its folder with its extras, the runner, the servers, the tests' needs."""
+    folder = ROOT / "packages" / library
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    extras = sorted(set(project.get("optional-dependencies", {})) - _UNTRIED_EXTRAS)
+    bounds = _lower_bounds()
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    needs = []
+    for need in [*_RUNNER, *_NEEDS[library]]:
+        name, bracket, rest = need.partition("[")
+        if (ROOT / "packages" / name).is_dir():
+            needs.append(f"{name}{bracket}{rest} @ {(ROOT / 'packages' / name).as_uri()}")
+        else:
+            needs.append(bounds.get(name, need))
+    return [f"{library}[{','.join(extras)}] @ {folder.as_uri()}", *needs, *groups["servers"]]
+
+
+def run(library: str, resolution: str, pytest_arguments: list[str]) -> int:
+    """Install and test one *library* and return the exit code of pytest."""
+    uv = os.environ.get("UV") or shutil.which("uv") or "uv"
+    with tempfile.TemporaryDirectory(prefix="isolated-") as folder:
+        environment = Path(folder) / "venv"
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, environment], check=True, timeout=120)
+        install = [uv, "pip", "install", "--quiet", "--python", str(environment), "--resolution", resolution]
+        subprocess.run([*install, *_requirements(library)], check=True, timeout=900, cwd=ROOT)
+        command = [str(environment / "bin" / "python"), "-m", "pytest", "-m", "not soak and not fault"]
+        result = subprocess.run([*command, *pytest_arguments, str(ROOT / "packages" / library)], check=False, cwd=ROOT)
+    return result.returncode
+
+
+def main(arguments: list[str]) -> int:
+    """Test the libraries that *arguments* names, all when none, and return 0 when every one passed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--resolution", choices=["highest", "lowest-direct"], default="highest")
+    parser.add_argument("libraries", nargs="*", metavar="LIBRARY", help=", ".join(_NEEDS))
+    options, pytest_arguments = parser.parse_known_args(arguments)
+    if unknown := set(options.libraries) - set(_NEEDS):
+        parser.error(f"no such library: {', '.join(sorted(unknown))}; choose from {', '.join(_NEEDS)}")
+    failed = []
+    for library in options.libraries or _NEEDS:
+        print(f"== {library} alone, {options.resolution}", flush=True)
+        if run(library, options.resolution, pytest_arguments):
+            failed.append(library)
+    print(f"failed: {', '.join(failed)}" if failed else "every library passes alone")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
