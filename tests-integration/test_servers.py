@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +18,9 @@ from dbservers.mongo import MongoServer
 from dbservers.mysql import MysqlServer, MysqlTlsServer
 from dbservers.pgbouncer import PgBouncer
 from dbservers.postgres import PostgresReplica, PostgresServer, PostgresTlsServer
+from dbservers.process import run
 from dbservers.redis import RedisServer
+from dbservers.workspace import Workspace
 
 
 def query(url: str, statement: str, **options: Any) -> list[tuple[object, ...]]:
@@ -266,3 +270,14 @@ def test_database_url_names_each_database_in_turn(database_url: str, request: py
     """Every URL is one that SQLAlchemy and others know, without a driver name."""
     expected = {"postgres": "postgresql", "mysql": "mysql", "sqlite": "sqlite", "duckdb": "duckdb"}
     assert urlsplit(database_url).scheme == expected[request.node.callspec.params["database_url"]]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's servers run as somebody else")
+def test_programs_that_the_servers_account_cannot_read_are_copied(server_workspace: Workspace, tmp_path: Path) -> None:
+    """A virtual environment below root's home is closed to the account that PostgreSQL must run as."""
+    closed = tmp_path / "closed" / "installed"
+    (closed / "bin").mkdir(parents=True)
+    (closed / "bin" / "postgres").write_text("#!/bin/sh\necho ran\n")
+    (closed / "bin" / "postgres").chmod(0o755)
+    closed.parent.chmod(0o700)
+    assert run(server_workspace, [str(server_workspace.reachable(closed) / "bin" / "postgres")]) == "ran\n"

@@ -27,7 +27,7 @@ def start_run(folder: Path, body: str, *options: str, **environ: str) -> subproc
         stderr=subprocess.STDOUT,
         text=True,
         cwd=folder,
-        env={**without, "PYTHONPATH": str(ROOT / "tests-integration"), **environ},
+        env={**without, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests-integration"), *sys.path[1:]]), **environ},
     )
 
 

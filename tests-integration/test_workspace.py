@@ -16,6 +16,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from benchmarks.weight import POSTGRES_DISTRIBUTIONS_LIMIT, distributions
+
 ROOT = Path(__file__).parent.parent
 LIBRARIES = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
 
@@ -106,7 +108,7 @@ def lint_imports(tree: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-S", "-c", LINT_IMPORTS, "--no-logo", "--no-cache", "--config", ROOT / "pyproject.toml"],
         cwd=tree,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=False,
@@ -134,7 +136,7 @@ def test_the_libraries_keep_every_import_contract(tree: Path) -> None:
     """The import directions of the workspace hold."""
     result = lint_imports(tree)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.count(" KEPT\n") == len(contracts())
+    assert result.stdout.count(" KEPT") == len(contracts())
 
 
 @pytest.mark.parametrize(("contract", "module", "imported"), BAD_IMPORTS)
@@ -175,3 +177,9 @@ def test_no_library_reaches_into_a_private_module_of_another() -> None:
         for importer in graph.find_modules_that_directly_import(module)
         if owner(importer) != owner(module)
     ] == []
+
+
+def test_installing_sql_for_postgresql_pulls_few_distributions() -> None:
+    """Each distribution that a service installs is one to update and to trust."""
+    pulled = distributions("svc-infra-sql", frozenset({"postgres"}))
+    assert len(pulled) <= POSTGRES_DISTRIBUTIONS_LIMIT, sorted(pulled)

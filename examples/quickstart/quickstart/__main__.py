@@ -76,23 +76,24 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     port = parse_port(options.port)
     named = environ.get("SQL_URL", "").strip()
-    resolved = resolve_url(named or DEFAULT_URL, environ=environ, source="SQL_URL" if named else "default")
+    url = named or DEFAULT_URL
+    resolved = resolve_url(url, environ=environ, source="SQL_URL" if named else "default")
     project = find_project(FOLDER, environ=environ)
     if options.reset:
-        asyncio.run(_reset(resolved, project))
+        asyncio.run(_reset(url, resolved, project))
         return 0
     with closing(bind(options.host, port)) as listener:
         dataset = Dataset(options.data) if options.data else Dataset.installed()
-        asyncio.run(_prepare(resolved, project, dataset))
+        asyncio.run(_prepare(url, resolved, project, dataset))
         announcement = ANNOUNCEMENT.format(base=f"http://{options.host}:{port}", database=resolved.url)
-        return 0 if serve(create_app(resolved), listener, announcement) else 1
+        return 0 if serve(create_app(url), listener, announcement) else 1
 
 
-async def _prepare(resolved: ResolvedUrl, project: Project, dataset: Dataset) -> None:
+async def _prepare(url: str, resolved: ResolvedUrl, project: Project, dataset: Dataset) -> None:
     """Bring the tables up to date and fill them when they are empty."""
     async with Database(resolved) as database:
         await database.ping(timeout=10)
-        upgrade(database_url=_text(resolved), project=project)
+        upgrade(database_url=url, project=project)
         if await is_loaded(database):
             return
         start = time.monotonic()
@@ -100,16 +101,12 @@ async def _prepare(resolved: ResolvedUrl, project: Project, dataset: Dataset) ->
         print(f"Loaded {rows:,} rows in {time.monotonic() - start:.0f} s.")
 
 
-async def _reset(resolved: ResolvedUrl, project: Project) -> None:
+async def _reset(url: str, resolved: ResolvedUrl, project: Project) -> None:
     """Drop the tables."""
     async with Database(resolved) as database:
         await database.ping(timeout=10)
-        downgrade("base", database_url=_text(resolved), project=project)
+        downgrade("base", database_url=url, project=project)
     print(f"{resolved.url} is empty; the next run starts over.")
-
-
-def _text(resolved: ResolvedUrl) -> str:
-    return resolved.url.render_as_string(hide_password=False)
 
 
 if __name__ == "__main__":

