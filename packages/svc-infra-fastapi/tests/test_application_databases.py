@@ -24,6 +24,9 @@ from svc_infra.dburl.errors import DatabaseUrlError
 ClientOf = Callable[[FastAPI], Awaitable[httpx.AsyncClient]]
 
 
+audit_session = session_of("audit")
+
+
 class Base(DeclarativeBase):
     pass
 
@@ -108,7 +111,6 @@ async def test_the_applications_own_lifespan_sees_the_open_database(sqlite_url: 
 
 async def test_two_databases_of_one_application_are_apart(tmp_path: Path, running: ClientOf) -> None:
     """Each named database has its own sessions."""
-    audit_session = session_of("audit")
     app = FastAPI()
     add_sql_db(app, url=f"sqlite:///{tmp_path / 'main.db'}")
     add_sql_db(app, name="audit", url=f"sqlite:///{tmp_path / 'audit.db'}")

@@ -103,7 +103,7 @@ def _chosen_url(url: str | URL | None, dsn_env: str | None, environ: Mapping[str
     if not found:
         from svc_infra.dburl.errors import NoDatabaseConfigured  # noqa: PLC0415 (settings library)
 
-        raise NoDatabaseConfigured(f"the environment variable {dsn_env} is not set; set it to the URL of the database")
+        raise NoDatabaseConfigured(dsn_env, "is not set", "Set it to the URL of the database")
     return found
 
 

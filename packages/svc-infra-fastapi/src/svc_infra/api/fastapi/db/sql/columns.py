@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -50,7 +51,12 @@ _NaiveDatetime = Annotated[
 ]
 # SQLite stores no offset: what was written with one comes back as UTC without one.
 _AwareDatetime = Annotated[datetime, PlainSerializer(lambda value: _aware(value), return_type=datetime)]
-_Base64 = Annotated[bytes, WithJsonSchema({"type": "string", "contentEncoding": "base64"})]
+# The configuration of the outermost type decides how Pydantic writes bytes, so the type itself has to say it.
+_Base64 = Annotated[
+    bytes,
+    PlainSerializer(lambda value: b64encode(value).decode(), return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+]
 # No database of ours can hold NUL in a text.
 _NO_NUL: Final = r"^[^\x00]*$"
 
