@@ -49,7 +49,9 @@ async def test_the_url_comes_from_any_source_of_the_resolver(tmp_path: Path, run
     assert get_database(app).url.database == str(tmp_path / "found.db")
 
 
-async def test_an_unresolvable_url_stops_the_start_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unresolvable_url_stops_the_start_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The error names what was looked at, in one line, and nothing is open afterwards."""
     monkeypatch.chdir(tmp_path)
     app = FastAPI()

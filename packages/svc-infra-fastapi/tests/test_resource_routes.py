@@ -271,7 +271,8 @@ async def test_a_body_that_is_no_json_is_refused(client: httpx.AsyncClient) -> N
 async def test_what_the_server_owns_is_ignored_in_a_body(client: httpx.AsyncClient) -> None:
     """A client may send back what it read; it can't set ids, times or the delete mark."""
     answer = await client.post(
-        "/users", json={"email": "a@x", "id": 77, "created_at": "2001-01-01T00:00:00Z", "deleted_at": "2001-01-01T00:00:00Z"}
+        "/users",
+        json={"email": "a@x", "id": 77, "created_at": "2001-01-01T00:00:00Z", "deleted_at": "2001-01-01T00:00:00Z"},
     )
     row = answer.json()
     assert answer.status_code == 201

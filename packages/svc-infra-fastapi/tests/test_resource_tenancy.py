@@ -79,7 +79,6 @@ async def client(
     return found
 
 
-
 async def create(client: httpx.AsyncClient, headers: dict[str, str], **more: object) -> dict[str, Any]:
     answer = await client.post("/users", json={"email": "a@x", "password": "pw", **more}, headers=headers)
     if answer.status_code == 422:

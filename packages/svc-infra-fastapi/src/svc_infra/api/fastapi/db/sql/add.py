@@ -19,15 +19,16 @@ from fastapi import FastAPI
 from sqlalchemy import URL
 
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
-from svc_infra.api.fastapi.db.sql.health import add_health_route
 from svc_infra.api.fastapi.db.sql.route import depends_of
 from svc_infra.api.fastapi.db.sql.router import ResourceRoutes
 from svc_infra.api.fastapi.db.sql.state import DEFAULT, DatabaseSlot, get_database, slots_of
+from svc_infra.api.fastapi.health import add_health_route
 from svc_infra.api.fastapi.lifespan import wrap_lifespan
 from svc_infra.api.fastapi.problems import handle_database_errors
 from svc_infra.api.fastapi.tenancy.context import TenantNotConfigured, TenantResolver, tenant_resolver_of
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.resource import SqlResource
+from svc_infra.health import HealthRegistry
 
 __all__ = ["DatabaseOptions", "add_sql_db", "add_sql_health", "get_database", "setup_sql"]
 
@@ -198,4 +199,19 @@ def add_sql_health(
         timeout: Seconds that the database has to answer.
         include_in_schema: Whether the OpenAPI document shows the route.
     """
-    add_health_route(app, prefix, name=name, timeout=timeout, include_in_schema=include_in_schema)
+
+    async def check() -> None:
+        # The registry bounds the check; the ping's own limit is later, so that the reason is "timeout" in one place.
+        await get_database(app, name).ping(timeout * 2)
+
+    def registry() -> HealthRegistry:
+        slot = slots_of(app).get(name)
+        if slot is not None and slot.health is not None:
+            return slot.health
+        made = HealthRegistry()
+        made.add("database", check, timeout=timeout)
+        if slot is not None:
+            slot.health = made
+        return made
+
+    add_health_route(app, prefix, registry, name=f"{name}_database_health", include_in_schema=include_in_schema)

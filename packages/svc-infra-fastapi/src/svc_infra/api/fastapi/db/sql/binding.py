@@ -280,5 +280,3 @@ def _expression(column: Any, item: Condition) -> Any:
             return column.iendswith(value, autoescape=True)
         case "is_null":
             return column.is_(None) if value else column.is_not(None)
-
-

@@ -146,7 +146,11 @@ class ApiColumn:
 
 
 def api_columns(
-    model: type[object], *, server_owned: Collection[str] = (), shown: Collection[str] = (), hidden: Collection[str] = ()
+    model: type[object],
+    *,
+    server_owned: Collection[str] = (),
+    shown: Collection[str] = (),
+    hidden: Collection[str] = (),
 ) -> Mapping[str, ApiColumn]:
     """Return the columns of *model* by attribute name, in the order of the table.
 

@@ -145,8 +145,14 @@ class ListRules:
         """Return the OpenAPI parameter objects."""
         order = [sign + name for name in self.order_fields for sign in ("", "-")]
         found = [
-            _parameter("limit", {"type": "integer", "minimum": 1, "maximum": self.limit_max, "default": self.limit_default}, "Rows of a page."),
-            _parameter("offset", {"type": "integer", "minimum": 0, "maximum": _MAX_OFFSET, "default": 0}, "Rows to skip."),
+            _parameter(
+                "limit",
+                {"type": "integer", "minimum": 1, "maximum": self.limit_max, "default": self.limit_default},
+                "Rows of a page.",
+            ),
+            _parameter(
+                "offset", {"type": "integer", "minimum": 0, "maximum": _MAX_OFFSET, "default": 0}, "Rows to skip."
+            ),
             _parameter(
                 "cursor",
                 {"type": "string", "maxLength": 4096},
@@ -159,13 +165,35 @@ class ListRules:
             ),
         ]
         if order:
-            found.append(_list_parameter("order_by", {"type": "string", "enum": order}, "Fields to order by; a minus sign for descending."))
+            found.append(
+                _list_parameter(
+                    "order_by", {"type": "string", "enum": order}, "Fields to order by; a minus sign for descending."
+                )
+            )
         if self.search_fields:
-            found.append(_parameter("q", {"type": "string", "maxLength": _MAX_TEXT, "pattern": "^[^\\u0000]*$"}, "Text to search for, without regard to case."))
-            found.append(_list_parameter("fields", {"type": "string", "enum": list(self.search_fields)}, "Fields to search in; all search fields when absent."))
-        found.append(_list_parameter("select", {"type": "string", "enum": sorted(self.selectable)}, "Fields of the answer; all when absent."))
+            found.append(
+                _parameter(
+                    "q",
+                    {"type": "string", "maxLength": _MAX_TEXT, "pattern": "^[^\\u0000]*$"},
+                    "Text to search for, without regard to case.",
+                )
+            )
+            found.append(
+                _list_parameter(
+                    "fields",
+                    {"type": "string", "enum": list(self.search_fields)},
+                    "Fields to search in; all search fields when absent.",
+                )
+            )
+        found.append(
+            _list_parameter(
+                "select", {"type": "string", "enum": sorted(self.selectable)}, "Fields of the answer; all when absent."
+            )
+        )
         if self.relations:
-            found.append(_list_parameter("include", {"type": "string", "enum": list(self.relations)}, "Related records to add."))
+            found.append(
+                _list_parameter("include", {"type": "string", "enum": list(self.relations)}, "Related records to add.")
+            )
         for name in self.filter_fields:
             found.extend(self._filter_parameters(self.columns[name]))
         return found
@@ -179,7 +207,9 @@ class ListRules:
             return found
         for suffix in _DOCUMENTED_SUFFIXES:
             operator = _SUFFIXES[suffix]
-            if (operator in _TEXT_ONLY and not column.is_text) or (operator == "is_null" and not column.column.nullable):
+            if (operator in _TEXT_ONLY and not column.is_text) or (
+                operator == "is_null" and not column.column.nullable
+            ):
                 continue
             name = f"{column.name}__{suffix}"
             if operator == "in":
@@ -187,7 +217,13 @@ class ListRules:
             elif operator == "is_null":
                 found.append(_parameter(name, {"type": "boolean"}, "Whether there is no value."))
             elif operator in _TEXT_ONLY:
-                found.append(_parameter(name, {"type": "string", "maxLength": _MAX_TEXT}, f"{operator.replace('_', ' ').capitalize()} this text."))
+                found.append(
+                    _parameter(
+                        name,
+                        {"type": "string", "maxLength": _MAX_TEXT},
+                        f"{operator.replace('_', ' ').capitalize()} this text.",
+                    )
+                )
             else:
                 found.append(_parameter(name, schema, _WORDS[operator]))
         return found
@@ -222,7 +258,9 @@ class _Reader:
         rules = self.rules
         values: dict[str, list[str]] = {}
         try:
-            pairs = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=1000)
+            pairs = parse_qsl(
+                query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=1000
+            )
         except ValueError:
             raise ProblemError(Problem("invalid-request", 422, "The query string is not valid.")) from None
         for name, value in pairs:

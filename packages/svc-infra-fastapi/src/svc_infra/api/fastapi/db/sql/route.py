@@ -37,7 +37,10 @@ class ProblemDetails(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"required": ["type", "title", "status", "detail"]})
 
-    type: str = Field(description="Names the kind of problem; stable, meant for programs.", examples=["urn:svc-infra:problem:not-found"])
+    type: str = Field(
+        description="Names the kind of problem; stable, meant for programs.",
+        examples=["urn:svc-infra:problem:not-found"],
+    )
     title: str = Field(description="The kind of problem in words.", examples=["Not Found"])
     status: int = Field(description="The HTTP status code.", examples=[404])
     detail: str = Field(description="What happened, for people.", examples=["Not found"])
@@ -222,7 +225,9 @@ def _documented(operation: Operation, spec: RouteSpec) -> Callable[..., object]:
     ]
     if spec.tenant is not None:
         parameters.append(
-            inspect.Parameter("tenant", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[object, Depends(spec.tenant)])
+            inspect.Parameter(
+                "tenant", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[object, Depends(spec.tenant)]
+            )
         )
     if spec.body is not None:
         parameters.append(inspect.Parameter("body", inspect.Parameter.KEYWORD_ONLY, annotation=spec.body))

@@ -178,7 +178,10 @@ def _field(column: ApiColumn, *, required: bool | None = None) -> Any:
 def page_schema_of(read: type[BaseModel]) -> type[BaseModel]:
     """Make the schema of a page of *read*, called `Page_<name>_` in the OpenAPI document."""
     fields: dict[str, Any] = {
-        "total": (int | None, Field(description="Rows that the request matches in all; null when they were not counted.")),
+        "total": (
+            int | None,
+            Field(description="Rows that the request matches in all; null when they were not counted."),
+        ),
         "items": (list[read], Field(description="The rows of this page.")),  # type: ignore[valid-type]
         "limit": (int, Field(description="Rows of a page at most.")),
         "offset": (int, Field(description="Rows before this page.")),
