@@ -123,7 +123,7 @@ async def test_paging_and_order(client: httpx.AsyncClient) -> None:
 
 
 async def test_search_in_chosen_fields(client: httpx.AsyncClient) -> None:
-    """q searches all search fields, or those in `fields`; wildcards are literal."""
+    """Q searches all search fields, or those in `fields`; wildcards are literal."""
     await add(client, "john@x", "jane@x")
     assert (await client.get("/users?q=JOHN")).json()["total"] == 1
     assert (await client.get("/users?q=@x&fields=email")).json()["total"] == 2
@@ -319,7 +319,7 @@ async def test_a_natural_key_is_the_clients(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_composite_key_is_several_path_parts(client: httpx.AsyncClient) -> None:
-    """/seats/{plane}/{row}"""
+    """The parts are in the order of the key: /seats/{plane}/{row}."""
     created = await client.post("/seats", json={"plane": "N1/2", "row": 3, "taken": False})
     assert (created.status_code, created.headers["location"]) == (201, "/seats/N1%2F2/3")
     await client.post("/seats", json={"plane": "N2", "row": 3, "taken": False})

@@ -1,6 +1,6 @@
 """Health routes: what a `HealthRegistry` finds, over HTTP.
 
-    add_health_routes(app, registry)      # GET /_health/live, /_health/ready and /_health/startup
+add_health_routes(app, registry)      # GET /_health/live, /_health/ready and /_health/startup
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import logging
 from collections.abc import Callable
 
 import pydantic_core
-from fastapi import FastAPI
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from svc_infra.health import HealthRegistry, HealthReport
 
 __all__ = ["add_health_route", "report_response"]

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import cached_property
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -50,7 +50,7 @@ _NaiveDatetime = Annotated[
     WithJsonSchema({"type": "string", "description": "Date and time without offset"}, mode="serialization"),
 ]
 # SQLite stores no offset: what was written with one comes back as UTC without one.
-_AwareDatetime = Annotated[datetime, PlainSerializer(lambda value: _aware(value), return_type=datetime)]
+_AwareDatetime = Annotated[datetime, PlainSerializer(_aware, return_type=datetime)]
 # The configuration of the outermost type decides how Pydantic writes bytes, so the type itself has to say it.
 _Base64 = Annotated[
     bytes,
@@ -93,7 +93,7 @@ class ApiColumn:
             or column.server_default is not None
             or column.computed is not None
             or column.identity is not None
-            or (isinstance(column.table, sa.Table) and column is column.table.autoincrement_column)
+            or column is getattr(column.table, "autoincrement_column", None)
         )
 
     @cached_property
@@ -116,7 +116,7 @@ class ApiColumn:
     @cached_property
     def text_parser(self) -> TypeAdapter[object]:
         """Parses the value from a path or a query string, within the limits of the column."""
-        return TypeAdapter(self.parameter_type)
+        return TypeAdapter(cast("Any", self.parameter_type))
 
     def parse_text(self, text: str) -> object:
         """Return the value that *text*, from a path or a query string, stands for.
@@ -156,8 +156,8 @@ def api_columns(
 
     Args:
         model: A mapped class.
-        server_owned: Attributes that no request may write, besides the ones that are recognised: created_at and updated_at,
-            the version column, computed columns, and primary keys that the database or a default fills.
+        server_owned: Attributes that no request may write, besides the ones that are recognised: created_at and
+            updated_at, the version column, computed columns, and primary keys that the database or a default fills.
         shown: Attributes to be shown although their names look secret.
         hidden: Further attributes that are never shown.
     """

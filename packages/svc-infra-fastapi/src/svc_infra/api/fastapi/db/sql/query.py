@@ -9,8 +9,8 @@
     select=id,email            only these fields in the answer
     include=orders             related records in the answer
 
-A name that means nothing is an error, because a condition with a typing mistake would otherwise return every row. Names that
-begin with an underscore are left to others.
+A name that means nothing is an error, because a condition with a typing mistake would otherwise return every row. Names
+that begin with an underscore are left to others.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class ListRules:
         if found is None:
             found = _Reader(self).read(query_string)
             # The same few pages are asked for again and again; the bound keeps memory flat under random input.
-            if len(self._cache) >= 512 or len(query_string) > 512:  # noqa: PLR2004
+            if len(self._cache) >= 512 or len(query_string) > 512:
                 self._cache.clear()
             self._cache[query_string] = found
         return found
@@ -156,7 +156,7 @@ class ListRules:
             _parameter(
                 "cursor",
                 {"type": "string", "maxLength": 4096},
-                "A page by key: empty for the first, then what `next_cursor` of the page before says. Excludes `offset`.",
+                "A page by key: empty for the first, then what `next_cursor` of the last one says. Excludes `offset`.",
             ),
             _parameter(
                 "total",
@@ -274,7 +274,8 @@ class _Reader:
         if total not in get_args(TotalMode):
             self._refuse("total", f"Input should be one of {', '.join(get_args(TotalMode))}", "enum")
         order_by = self._names(values, "order_by", rules.order_fields, signed=True)
-        q, fields = None, ()
+        q: str | None = None
+        fields: tuple[str, ...] = ()
         if rules.search_fields:
             q = self._single(values, "q")
             if q is not None and (len(q) > _MAX_TEXT or "\x00" in q):
@@ -314,7 +315,7 @@ class _Reader:
         if text is None:
             return default
         digits = text[1:] if text[:1] == "-" else text
-        if not (digits.isascii() and digits.isdigit() and len(digits) < 20):  # noqa: PLR2004
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
             self._refuse(name, "Input should be a valid integer", "int_parsing")
             return default
         number = int(text)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import FastAPI, params
 from pydantic import BaseModel
 
+from fastapi import FastAPI, params
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
 from svc_infra.api.fastapi.db.sql.operations import Create, Delete, Get, Head, ListRows, Update
 from svc_infra.api.fastapi.db.sql.route import Operation, ResourceRoute, RouteSpec

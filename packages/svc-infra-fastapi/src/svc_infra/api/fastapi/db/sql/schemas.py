@@ -1,8 +1,8 @@
 """The Pydantic models of a resource: `UserRead`, `UserCreate` and `UserUpdate`, made from its columns or given.
 
-Each one that the application does not give is made from the model, so any of them can be replaced alone. What a client may
-not write is left out of the generated bodies and ignored when it is sent all the same (as a client does that sends back
-what it read); a name that means nothing is an error.
+Each one that the application does not give is made from the model, so any of them can be replaced alone. What a client
+may not write is left out of the generated bodies and ignored when it is sent all the same (as a client does that sends
+back what it read); a name that means nothing is an error.
 """
 
 from __future__ import annotations
@@ -171,7 +171,8 @@ def _field(column: ApiColumn, *, required: bool | None = None) -> Any:
     about: dict[str, Any] = {"description": column.description, "examples": column.examples}
     if required is None or required:
         return Field(**about)
-    # A factory and no default: the OpenAPI document must not say that null is the default of a column that can't be null.
+    # A factory and no default: the OpenAPI document must not say that null is the default of a column that can't be
+    # null.
     return Field(default_factory=_absent, **about)
 
 

@@ -4,14 +4,13 @@
     add_mongo_db(app)                                   # MONGO_URL and MONGO_DB; opened and closed with the application
     add_mongo_health(app, prefix="/_mongo/health")      # 200 or 503
 
-The client belongs to the application, not to the process: `MongoDatabaseDep` and `get_mongo(app)` give it. The functions
-`init_mongo` and `acquire_db` of `svc_infra.db.nosql.mongo.client` keep a client of their own.
+The client belongs to the application, not to the process: `MongoDatabaseDep` and `get_mongo(app)` give it. The
+functions `init_mongo` and `acquire_db` of `svc_infra.db.nosql.mongo.client` keep a client of their own.
 """
 
 from __future__ import annotations
 
 from fastapi import FastAPI
-
 from svc_infra.api.fastapi.db.nosql.mongo.state import DEFAULT, MongoSlot, get_mongo, mongo_slots_of
 from svc_infra.api.fastapi.health import add_health_route
 from svc_infra.api.fastapi.lifespan import wrap_lifespan

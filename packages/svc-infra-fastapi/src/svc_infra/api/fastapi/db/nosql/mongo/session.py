@@ -1,8 +1,8 @@
 """The MongoDB database for a route, as a parameter.
 
-    @app.get("/items")
-    async def list_items(db: MongoDatabaseDep):
-        return await db.items.find({}, {"_id": 0}).to_list(100)
+@app.get("/items")
+async def list_items(db: MongoDatabaseDep):
+    return await db.items.find({}, {"_id": 0}).to_list(100)
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, TypeAlias
 
-from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from fastapi import Depends
 from svc_infra.api.fastapi.db.nosql.mongo.state import DEFAULT, mongo_database_of
 from svc_infra.db.nosql.mongo.types import MongoDatabase
 

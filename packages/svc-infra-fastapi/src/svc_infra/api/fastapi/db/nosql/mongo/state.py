@@ -1,4 +1,4 @@
-"""The MongoDB deployments of an application, kept on `app.state`, so that two applications in one process share nothing."""
+"""The MongoDB deployments of an application, kept on `app.state`, so that two applications share nothing."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 
+from fastapi import FastAPI
 from svc_infra.db.nosql.mongo.connection import Mongo
 from svc_infra.db.nosql.mongo.types import MongoDatabase
 from svc_infra.health import HealthRegistry
