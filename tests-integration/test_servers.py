@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -15,16 +18,18 @@ from dbservers.mongo import MongoServer
 from dbservers.mysql import MysqlServer, MysqlTlsServer
 from dbservers.pgbouncer import PgBouncer
 from dbservers.postgres import PostgresReplica, PostgresServer, PostgresTlsServer
+from dbservers.process import run
 from dbservers.redis import RedisServer
+from dbservers.workspace import Workspace
 
 
-def query(url: str, statement: str, **options: object) -> list[tuple[object, ...]]:
+def query(url: str, statement: str, **options: Any) -> list[tuple[object, ...]]:
     with psycopg.connect(url, autocommit=True, connect_timeout=5, **options) as connection:
         cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []
 
 
-def connect_mysql(url: str, **options: object) -> pymysql.Connection:
+def connect_mysql(url: str, **options: Any) -> pymysql.Connection:
     parts = urlsplit(url)
     return pymysql.connect(
         host=parts.hostname,
@@ -215,7 +220,8 @@ def test_mysql_with_tls_refuses_plain_connections_and_verifies(
 
 def test_mongo_has_transactions_and_an_unused_name(mongo_url: str, mongo_db_name: str) -> None:
     """The server is a replica set, and the database is empty."""
-    with pymongo.MongoClient(mongo_url, serverSelectionTimeoutMS=5000) as client:
+    client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(mongo_url, serverSelectionTimeoutMS=5000)
+    with client:
         assert mongo_db_name not in client.list_database_names()
         with client.start_session() as session, session.start_transaction():
             client[mongo_db_name].things.insert_one({"a": 1}, session=session)
@@ -224,7 +230,8 @@ def test_mongo_has_transactions_and_an_unused_name(mongo_url: str, mongo_db_name
 
 def test_mongo_comes_back_after_a_crash_with_its_data(own_mongo: MongoServer) -> None:
     """SIGKILL and start: the same port, the same documents."""
-    with pymongo.MongoClient(own_mongo.url, serverSelectionTimeoutMS=2000) as client:
+    client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(own_mongo.url, serverSelectionTimeoutMS=2000)
+    with client:
         client.shop.things.insert_one({"a": 1})
         own_mongo.kill()
         with pytest.raises(pymongo.errors.ConnectionFailure):
@@ -263,3 +270,14 @@ def test_database_url_names_each_database_in_turn(database_url: str, request: py
     """Every URL is one that SQLAlchemy and others know, without a driver name."""
     expected = {"postgres": "postgresql", "mysql": "mysql", "sqlite": "sqlite", "duckdb": "duckdb"}
     assert urlsplit(database_url).scheme == expected[request.node.callspec.params["database_url"]]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's servers run as somebody else")
+def test_programs_that_the_servers_account_cannot_read_are_copied(server_workspace: Workspace, tmp_path: Path) -> None:
+    """A virtual environment below root's home is closed to the account that PostgreSQL must run as."""
+    closed = tmp_path / "closed" / "installed"
+    (closed / "bin").mkdir(parents=True)
+    (closed / "bin" / "postgres").write_text("#!/bin/sh\necho ran\n")
+    (closed / "bin" / "postgres").chmod(0o755)
+    closed.parent.chmod(0o700)
+    assert run(server_workspace, [str(server_workspace.reachable(closed) / "bin" / "postgres")]) == "ran\n"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import trustme
-
 from dbservers.workspace import Workspace
 
 __all__ = ["Certificates"]
@@ -38,19 +36,27 @@ class Certificates:
     @classmethod
     def make(cls, workspace: Workspace) -> Certificates:
         """Issue all of them into a new folder of *workspace*."""
+        import trustme
+
         folder = workspace.folder("tls")
         folder.chmod(0o755)
         authority, stranger = trustme.CA(), trustme.CA()
-        paths = cls(
-            *(folder / f"{name}.pem" for name in ("ca", "wrong-ca", "server", "server-key", "client", "client-key"))
-        )
-        authority.cert_pem.write_to_path(paths.ca_path)
-        stranger.cert_pem.write_to_path(paths.wrong_ca_path)
         server = authority.issue_cert(cls.host_name, common_name=cls.host_name)
         client = authority.issue_cert("client@example.org", common_name="certuser")
-        server.cert_chain_pems[0].write_to_path(paths.certificate_path)
-        workspace.write(paths.key_path, server.private_key_pem.bytes().decode())
-        client.cert_chain_pems[0].write_to_path(paths.client_certificate_path)
-        paths.client_key_path.touch(mode=0o600)
-        client.private_key_pem.write_to_path(paths.client_key_path)
-        return paths
+        made = cls(
+            ca_path=folder / "ca.pem",
+            wrong_ca_path=folder / "wrong-ca.pem",
+            certificate_path=folder / "server.pem",
+            key_path=folder / "server-key.pem",
+            client_certificate_path=folder / "client.pem",
+            client_key_path=folder / "client-key.pem",
+        )
+        authority.cert_pem.write_to_path(made.ca_path)
+        stranger.cert_pem.write_to_path(made.wrong_ca_path)
+        server.cert_chain_pems[0].write_to_path(made.certificate_path)
+        workspace.write(made.key_path, server.private_key_pem.bytes().decode())
+        client.cert_chain_pems[0].write_to_path(made.client_certificate_path)
+        # libpq refuses a key that others can read.
+        made.client_key_path.touch(mode=0o600)
+        client.private_key_pem.write_to_path(made.client_key_path)
+        return made

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-
-import pymongo
+from typing import TYPE_CHECKING
 
 from dbservers.containers import Container, engine_answers
 from dbservers.process import ServerProcess
 from dbservers.programs import find_program
 from dbservers.server import Server, new_name
 from dbservers.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pymongo
 
 __all__ = ["MongoServer", "open_mongo", "own_mongo"]
 
@@ -59,12 +61,12 @@ def open_mongo(workspace: Workspace, environ: Mapping[str, str] = os.environ) ->
 def own_mongo(workspace: Workspace) -> Iterator[MongoServer]:
     """Start a MongoDB-compatible server that the test may kill, from the wheel or the system's mongod."""
     folder = workspace.folder("mo")
-    wheel = Path(sys.executable).parent / "secantusd-py"
-    if wheel.exists():
+    has_wheel = importlib.util.find_spec("secantus") is not None
+    if has_wheel:
 
         def command(port: int) -> list[str]:
             return [
-                *(sys.executable, str(wheel), "--host", "127.0.0.1", "--port", str(port)),
+                *(sys.executable, "-m", "secantus", "--host", "127.0.0.1", "--port", str(port)),
                 *("--storage-path", str(folder / "data"), "--cache-size", "128M", "--log-level", "WARNING"),
                 # Without it a write that was acknowledged is lost by SIGKILL, which a mongod's is not.
                 "--sync-on-commit",
@@ -94,13 +96,15 @@ def own_mongo(workspace: Workspace) -> Iterator[MongoServer]:
     process.start()
     try:
         address = f"mongodb://127.0.0.1:{process.port}"
-        version = f"{_version(address)} (SecantusDB)" if wheel.exists() else _version(address)
-        yield MongoServer(address, version, "wheel" if wheel.exists() else "system", process)
+        version = f"{_version(address)} (SecantusDB)" if has_wheel else _version(address)
+        yield MongoServer(address, version, "wheel" if has_wheel else "system", process)
     finally:
         process.stop()
 
 
 def _client(url: str) -> pymongo.MongoClient[dict[str, object]]:
+    import pymongo
+
     return pymongo.MongoClient(url, serverSelectionTimeoutMS=5000, connectTimeoutMS=5000, socketTimeoutMS=30000)
 
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
-import pymysql
-
 from dbservers.certificates import Certificates
 from dbservers.containers import Container, engine_answers
 from dbservers.process import ServerProcess, run
@@ -59,10 +57,12 @@ class MysqlServer(Server):
 
     def drop_database(self, url: str) -> None:
         """Drop the database that *url* names, ending what is still connected to it."""
+        import pymysql
+
         name = urlsplit(url).path.lstrip("/")
         for (connection_id,) in self.execute("SELECT id FROM information_schema.processlist WHERE db = %s", name):
             try:
-                self.execute(f"KILL {int(connection_id)}")
+                self.execute(f"KILL {connection_id}")
             except pymysql.err.OperationalError as error:
                 if error.args[0] != 1094:  # ER_NO_SUCH_THREAD: it has ended meanwhile
                     raise
@@ -193,6 +193,8 @@ def _running(workspace: Workspace, settings: Mapping[str, str]) -> Iterator[tupl
 
 
 def _execute(url: str, statement: str, *arguments: object) -> list[tuple[object, ...]]:
+    import pymysql
+
     parts = urlsplit(url)
     connection = pymysql.connect(
         host=parts.hostname,

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-import psycopg
-
 from dbservers.postgres import PostgresServer
 from dbservers.process import ServerProcess
 from dbservers.programs import find_program
@@ -93,6 +91,8 @@ ignore_startup_parameters = extra_float_digits
 
 
 def _version(url: str) -> str:
+    import psycopg
+
     # The console knows the simple protocol only.
     with (
         psycopg.connect(url, autocommit=True, connect_timeout=5) as connection,

@@ -127,6 +127,8 @@ def provide(config: pytest.Config, kind: str, opening: AbstractContextManager[Se
             server = stack.enter_context(opening)
         except ServerMissing as missing:
             absent(coverage, kind, str(missing))
+        except ModuleNotFoundError as error:
+            absent(coverage, kind, f"the module {error.name} is not installed")
         coverage.have(kind, server.version, server.origin)
         yield server
 

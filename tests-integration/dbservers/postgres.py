@@ -13,11 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode, urlsplit
-
-import psycopg
-from psycopg import sql
 
 from dbservers.certificates import Certificates
 from dbservers.containers import Container, engine_answers
@@ -26,6 +23,9 @@ from dbservers.process import ServerProcess, run
 from dbservers.programs import find_program
 from dbservers.server import Origin, Server, new_name, with_database
 from dbservers.workspace import Workspace
+
+if TYPE_CHECKING:
+    import psycopg
 
 __all__ = [
     "PostgresReplica",
@@ -71,6 +71,8 @@ class PostgresServer(Server):
 
     def create_database(self) -> str:
         """Create an empty database and return the URL of its owner."""
+        from psycopg import sql
+
         name = new_name()
         with self.connect() as connection:
             connection.execute(
@@ -90,17 +92,24 @@ class PostgresServer(Server):
 
     def drop_database(self, url: str) -> None:
         """Drop the database that *url* names, ending what is still connected to it."""
+        from psycopg import sql
+
         name = sql.Identifier(urlsplit(url).path.lstrip("/"))
         with self.connect() as connection:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
 
     def connect(self, database: str | None = None) -> psycopg.Connection:
         """Connect as administrator, in autocommit. Use it in a ``with`` block."""
+        import psycopg
+
         url = with_database(self.url, database) if database else self.url
         return psycopg.connect(url, autocommit=True, connect_timeout=10)
 
     def make_app_role(self) -> None:
         """Create the owners' role, or use the administrator when that isn't allowed."""
+        import psycopg
+        from psycopg import sql
+
         if not self.app_password:
             self.app_password = secrets.token_hex(6)
         parts = urlsplit(self.url)
@@ -399,11 +408,14 @@ def system_programs() -> Path:
 
 
 def _version(url: str) -> str:
+    import psycopg
+
     with psycopg.connect(url, connect_timeout=5) as connection:
         row = connection.execute("SHOW server_version").fetchone()
         if row is None:
             raise ServerMissing("no version")
-        return str(row[0])
+        # Debian adds its own: 15.18 (Debian 15.18-0+deb12u1)
+        return str(row[0]).partition(" ")[0]
 
 
 def _described(server: ServerT) -> ServerT:

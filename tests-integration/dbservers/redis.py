@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import redis
-
 from dbservers.containers import Container, engine_answers
 from dbservers.process import ServerProcess
 from dbservers.programs import find_program
@@ -27,6 +25,8 @@ class RedisServer(Server):
 
     def empty_database(self, worker_number: int) -> str:
         """Empty the database of this worker and return its URL."""
+        import redis
+
         url = with_database(self.url, str(worker_number % LOGICAL_DATABASES))
         with redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5) as client:
             client.flushdb()
@@ -71,5 +71,7 @@ def own_redis(workspace: Workspace) -> Iterator[RedisServer]:
 
 
 def _version(url: str) -> str:
+    import redis
+
     with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
         return str(client.info("server")["redis_version"])

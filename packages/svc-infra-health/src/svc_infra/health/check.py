@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import importlib
 import inspect
 import threading
 from collections.abc import Awaitable, Callable
@@ -13,7 +14,7 @@ from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 from svc_infra.health.errors import CheckFailed
 from svc_infra.health.report import Outcome
 
-__all__ = ["Check", "CheckReturn", "ClosableCheck", "Worker", "call"]
+__all__ = ["Check", "CheckReturn", "ClosableCheck", "Worker", "call", "import_early"]
 
 T = TypeVar("T")
 
@@ -100,6 +101,15 @@ async def call(check: Check, worker: Worker) -> Outcome:
     if returned is False:
         return Outcome(status="unhealthy", reason="failed", detail="the check returned False")
     raise TypeError(f"a check returns None, a bool or an Outcome, not {type(returned).__name__}")
+
+
+def import_early(module: str) -> None:
+    """Import a driver when its check is made: the first import takes longer than a probe may.
+
+    One that is missing is reported by the check when it runs.
+    """
+    with contextlib.suppress(ImportError):
+        importlib.import_module(module)
 
 
 def _is_async(check: Check) -> bool:

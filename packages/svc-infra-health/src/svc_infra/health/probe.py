@@ -153,6 +153,8 @@ class BoundedCheck:
     def _timed_out(self, flight: _Flight, *, cut_short: bool) -> CheckResult:
         ran = self._clock() - flight.started
         if cut_short:
+            if self._last is not None and not self._last.healthy:
+                return replace(self._last, age_seconds=self._clock() - self._last_at)  # says more than "no time"
             detail = f"no answer within the {ran:.2f} s that the caller had"
             return self._result(Outcome("unhealthy", "timeout", detail), ran)
         detail = f"no answer within {self.timeout:g} s"

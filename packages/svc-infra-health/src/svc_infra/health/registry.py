@@ -17,6 +17,7 @@ from svc_infra.health.report import CheckResult, HealthReport, Reason
 __all__ = ["HealthRegistry"]
 
 _FIRST_PAUSE_SECONDS = 0.1
+_SHORTEST_ATTEMPT_SECONDS = 0.05
 
 
 def _utc_now() -> datetime:
@@ -162,11 +163,11 @@ class HealthRegistry:
         """
         checks = self._chosen(None, names)
         deadline = self._clock() + timeout
+        longest = max((check.timeout for check in checks), default=0.0)
         pause = min(_FIRST_PAUSE_SECONDS, interval)
+        limit: float | None = None  # the first attempt has its full time: timeout=0 still asks once
         attempts = 0
         while True:
-            left = max(0.0, deadline - self._clock())
-            limit = left if attempts else None  # timeout=0 still asks once
             report = self._report(await self._run(checks, fresh=True, limit=limit), None)
             attempts += 1
             if on_attempt is not None:
@@ -175,13 +176,17 @@ class HealthRegistry:
                 return report
             hopeless = [result for result in report.failing if result.critical and result.reason in give_up_on]
             if hopeless:
-                raise NotHealthy(_explain("waiting can't mend this", [*hopeless]), report)
+                raise NotHealthy(_explain("waiting can't mend this", hopeless), report)
             left = deadline - self._clock()
-            if left <= 0:
+            if left < _SHORTEST_ATTEMPT_SECONDS:
+                await asyncio.sleep(max(0.0, left))
                 critical = [result for result in report.failing if result.critical]
-                raise NotHealthy(_explain(f"still failing after {timeout:g} s and {attempts} attempts", critical), report)
-            await asyncio.sleep(min(left, pause * random.uniform(0.8, 1.2)))  # noqa: S311 - jitter, no secret
+                raise NotHealthy(_explain(f"not healthy after {timeout:g} s and {attempts} attempts", critical), report)
+            # The last attempts are timed so that they, too, have time to succeed.
+            room = left - longest if left > longest else left / 2
+            await asyncio.sleep(min(room, pause * random.uniform(0.8, 1.2)))  # noqa: S311 - jitter, no secret
             pause = min(pause * 2, interval)
+            limit = deadline - self._clock()
 
     def start_draining(self) -> None:
         """Say that the process is shutting down: readiness is unhealthy from now on, before connections are closed."""

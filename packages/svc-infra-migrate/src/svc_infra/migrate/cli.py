@@ -49,7 +49,8 @@ class _Options:
 def _group(
     context: typer.Context,
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Configuration file; else ALEMBIC_CONFIG, else searched upwards.")
+        Path | None,
+        typer.Option("--config", "-c", help="Configuration file; else ALEMBIC_CONFIG, else searched upwards."),
     ] = None,
     name: Annotated[str, typer.Option("--name", "-n", help="Section of the configuration file.")] = "alembic",
     x: Annotated[list[str] | None, typer.Option("-x", metavar="KEY=VALUE", help="Argument for env.py.")] = None,
@@ -139,7 +140,9 @@ def revision(
 @app.command(context_settings=_TAKES_RELATIVE)
 def upgrade(
     context: typer.Context,
-    target: Annotated[str, typer.Argument(metavar="[REVISION]", help="head, heads, an id, +1, branch@head; with --sql from:to.")] = "head",
+    target: Annotated[
+        str, typer.Argument(metavar="[REVISION]", help="head, heads, an id, +1, branch@head; with --sql from:to.")
+    ] = "head",
     sql: Sql = False,
     tag: Tag = None,
     database_url: DatabaseUrl = None,
@@ -163,7 +166,9 @@ def downgrade(
 @app.command()
 def stamp(
     context: typer.Context,
-    targets: Annotated[list[str], typer.Argument(metavar="REVISION...", help="Revision to record, head, heads or base.")],
+    targets: Annotated[
+        list[str], typer.Argument(metavar="REVISION...", help="Revision to record, head, heads or base.")
+    ],
     sql: Sql = False,
     tag: Tag = None,
     purge: Annotated[bool, typer.Option("--purge", help="Forget every recorded revision first.")] = False,

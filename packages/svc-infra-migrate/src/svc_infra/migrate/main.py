@@ -93,7 +93,7 @@ def main(environ: Mapping[str, str] = os.environ) -> None:
     except KeyboardInterrupt:
         print("\nerror: interrupted", file=sys.stderr)  # noqa: T201
         sys.exit(_INTERRUPTED)
-    except Exception as error:  # noqa: BLE001  whatever it is, the user gets a message
+    except Exception as error:
         if environ.get("SVC_INFRA_TRACEBACK"):
             raise
         print(f"error: {_message(error)}", file=sys.stderr)  # noqa: T201

@@ -47,7 +47,7 @@ class Style:
 
 def print_json(value: object, stream: TextIO | None = None) -> None:
     """Write a value as indented JSON; dataclasses become objects."""
-    print(json.dumps(value, default=_plain, indent=2, ensure_ascii=False), file=stream or sys.stdout)  # noqa: T201
+    print(json.dumps(value, default=_plain, indent=2, ensure_ascii=False), file=stream or sys.stdout)
 
 
 def _plain(value: object) -> object:
@@ -71,9 +71,9 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], stream: 
     def line(row: Sequence[str]) -> str:
         return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
-    print(style.bold(line(headings)), file=stream)  # noqa: T201
+    print(style.bold(line(headings)), file=stream)
     for row in rows:
-        print(line(row), file=stream)  # noqa: T201
+        print(line(row), file=stream)
 
 
 @dataclass
@@ -96,7 +96,7 @@ class StderrProgress:
     def started(self, revision: str, message: str, *, upgrading: bool) -> None:
         """Write the revision on a terminal; elsewhere its end is enough."""
         if self.stream.isatty() and not self.quiet:
-            print(self._line(revision, message, upgrading=upgrading), end="", file=self.stream, flush=True)  # noqa: T201
+            print(self._line(revision, message, upgrading=upgrading), end="", file=self.stream, flush=True)
 
     def finished(self, revision: str, message: str, *, upgrading: bool, seconds: float) -> None:
         """Write the revision with its seconds."""
@@ -119,4 +119,4 @@ class StderrProgress:
 
     def _write(self, text: str) -> None:
         if not self.quiet:
-            print(text, file=self.stream, flush=True)  # noqa: T201
+            print(text, file=self.stream, flush=True)

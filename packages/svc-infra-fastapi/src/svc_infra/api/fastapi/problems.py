@@ -219,8 +219,8 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 
 def handle_database_errors(app: FastAPI) -> None:
-    """Answer database errors of the application's own routes as problems; a handler that is already there stays."""
-    for cls in (sql.SqlError, sqlalchemy_errors.DBAPIError, sqlalchemy_errors.TimeoutError):
+    """Answer `ProblemError` and database errors of all routes as problems; a handler that is already there stays."""
+    for cls in (ProblemError, sql.SqlError, sqlalchemy_errors.DBAPIError, sqlalchemy_errors.TimeoutError):
         app.exception_handlers.setdefault(cls, _answer)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from svc_infra.data.lifecycle import verify_backups
 from svc_infra.health.check import Check
 from svc_infra.health.report import Outcome, Reason
 
@@ -29,6 +28,8 @@ def check_backups(
     """
 
     async def check() -> Outcome:
+        from svc_infra.data.lifecycle import verify_backups  # which imports this package in turn
+
         report = await verify_backups(
             expected_max_age_hours=expected_max_age_hours,
             backup_path=backup_path,

@@ -7,12 +7,13 @@ a new connection per check costs twenty times a kept one (12.4 ms against 0.58 m
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from svc_infra.dburl import ResolvedUrl, resolve_database_url, resolve_url
-from svc_infra.health.check import Worker
+from svc_infra.health.check import Worker, import_early
 from svc_infra.health.checks import files
 from svc_infra.health.errors import CheckFailed
 
@@ -68,6 +69,7 @@ class DatabaseConnection:
         self._sync_engine: Engine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._url: ResolvedUrl | None = None
+        self._import_early()
 
     async def scalar(self, statements: Mapping[str, str]) -> object:
         """Run the statement of the database's kind, or the one under "", and return its first value.
@@ -114,6 +116,13 @@ class DatabaseConnection:
         sync_engine, self._sync_engine = self._sync_engine, None
         if sync_engine is not None:
             await self.worker.run(sync_engine.dispose)
+
+    def _import_early(self) -> None:
+        # As import_early does; what is wrong with the address or the driver is reported by the check when it runs.
+        import_early("sqlalchemy.ext.asyncio")
+        if isinstance(self._source, str | ResolvedUrl) and self._source:
+            with contextlib.suppress(Exception):
+                self._resolved().url.get_dialect().import_dbapi()
 
     def _given_engine(self) -> AsyncEngine | None:
         source = self._source

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from svc_infra.health.check import ClosableCheck
+from svc_infra.health.check import ClosableCheck, import_early
 from svc_infra.health.errors import CheckFailed
 from svc_infra.health.report import Outcome
 
@@ -47,6 +47,7 @@ class _MongoCheck:
         self._environ = environ
         self._client: AsyncMongoClient[dict[str, Any]] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        import_early("pymongo")
 
     async def __call__(self) -> Outcome:
         client = self._connected()

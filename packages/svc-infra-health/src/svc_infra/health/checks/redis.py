@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from svc_infra.health.check import ClosableCheck
+from svc_infra.health.check import ClosableCheck, import_early
 from svc_infra.health.errors import CheckFailed
 from svc_infra.health.report import Outcome
 
@@ -37,6 +37,7 @@ class _RedisCheck:
         self._environ = environ
         self._client: Redis | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        import_early("redis.asyncio")
 
     async def __call__(self) -> Outcome:
         client = self._connected()

@@ -262,6 +262,8 @@ def _duckdb(error: Any) -> Diagnosis | None:
     name = type(error).__name__
     if name == "TransactionException":
         # "Conflict on update!" and its kin: optimistic concurrency lost; other texts are misuse, e.g. a nested BEGIN.
+        if "read-only mode" in text:
+            return Diagnosis(ReadOnlyViolation)
         return Diagnosis(SerializationFailure) if "onflict" in text else None
     if name == "InvalidInputException":
         return Diagnosis(ReadOnlyViolation) if "read-only mode" in text else None

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from svc_infra.db.sql._deadline import listen_for_deadlines
 from svc_infra.db.sql._engine import create_engine
+from svc_infra.db.sql._options import READONLY, STATEMENT_TIMEOUT_MS
 from svc_infra.db.sql._wait import bounded
 from svc_infra.db.sql.errors import Disconnected, UnusableDatabase
 from svc_infra.db.sql.session import SessionScope
@@ -38,7 +40,7 @@ class Database:
         pool_timeout: Seconds that a session waits for a connection (`DB_POOL_TIMEOUT`, default 30).
         pool_recycle: Seconds after which a connection is replaced (`DB_POOL_RECYCLE`, default 3600; -1 never).
         pool_pre_ping: Whether a connection is tested at each checkout (`DB_POOL_PRE_PING`, default true).
-        statement_timeout_ms: Milliseconds that one statement may run (`DB_STATEMENT_TIMEOUT_MS`); None: no limit of ours.
+        statement_timeout_ms: Milliseconds that one statement may run (`DB_STATEMENT_TIMEOUT_MS`).
         echo: Whether SQLAlchemy logs every statement with its parameters, which are hidden otherwise.
 
     An argument beats the URL's parameter of the same name, which beats the environment.
@@ -81,6 +83,9 @@ class Database:
             statement_timeout_ms=statement_timeout_ms,
         )
         self._engine = create_engine(kept, resolved, self._settings, echo=echo)
+        self._has_deadlines = False
+        if self._settings.statement_timeout_ms:
+            self._arm_deadlines()
         self._variants: dict[tuple[bool, int | None], AsyncEngine] = {(False, None): self._engine}
         self._owner: tuple[asyncio.AbstractEventLoop, int] | None = None
         self._closed = False
@@ -192,6 +197,12 @@ class Database:
             "Database per event loop and close it before the loop ends"
         )
 
+    def _arm_deadlines(self) -> None:
+        """Listen to each statement, from the moment that one of them has a limit."""
+        if not self._has_deadlines:
+            self._has_deadlines = True
+            listen_for_deadlines(self._engine.sync_engine, self._settings.statement_timeout_ms)
+
     def engine_for(self, *, readonly: bool, statement_timeout_ms: int | None) -> AsyncEngine:
         """Return the engine, of the same pool, whose transactions have these properties."""
         key = (readonly, statement_timeout_ms)
@@ -199,11 +210,12 @@ class Database:
         if engine is None:
             options: dict[str, object] = {}
             if readonly:
-                options["svc_infra_readonly"] = True
+                options[READONLY] = True
                 if self._engine.dialect.name == "postgresql":
                     options["postgresql_readonly"] = True
             if statement_timeout_ms is not None:
-                options["svc_infra_statement_timeout_ms"] = statement_timeout_ms
+                options[STATEMENT_TIMEOUT_MS] = statement_timeout_ms
+                self._arm_deadlines()
             engine = self._engine.execution_options(**options)
             if len(self._variants) < 64:  # a caller who computes its timeouts must not make this grow for ever
                 self._variants[key] = engine

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
+
     from svc_infra.dburl import ResolvedUrl
 
 __all__ = ["run_blocking", "run_on_connection"]
@@ -98,7 +99,7 @@ def _prepare_sqlite(engine: Engine) -> None:
     # sqlite3 begins a transaction before INSERT and UPDATE only, so that a failed revision would keep its CREATE and
     # ALTER; BEGIN in our hands makes DDL transactional.
     # https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#serializable-isolation-savepoints-transactional-ddl
-    from sqlalchemy import Connection, event
+    from sqlalchemy import event
 
     @event.listens_for(engine, "connect")
     def _on_connect(dbapi_connection: object, record: object) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from svc_infra.db.sql.core.command import Command
 from svc_infra.db.sql.core.errors import Drift, Pending
 from svc_infra.db.sql.core.project import Project
-from svc_infra.db.sql.core.revisions import Revision
+from svc_infra.db.sql.core.revisions import Revision, new_revision_context
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
@@ -80,30 +80,18 @@ def check(
 
 
 def _differences(command: Command) -> tuple[str, ...]:
-    from alembic.autogenerate import RevisionContext, render_python_code
+    from svc_infra.db.sql.core.operations import describe_operation, leaf_operations
 
-    arguments = {
-        "message": None, "autogenerate": True, "sql": False, "head": "head", "splice": False,
-        "branch_label": None, "version_path": None, "rev_id": None, "depends_on": None,
-    }  # fmt: skip
-    context = RevisionContext(command.config, command.scripts, arguments)
-    lines: list[str] = []
+    context = new_revision_context(command, autogenerate=True)
 
     def work(recorded: tuple[str, ...], migration_context: MigrationContext) -> Iterable[RevisionStep]:
         context.run_autogenerate(recorded, migration_context)
-        for script in context.generated_revisions:
-            if script.upgrade_ops is None:
-                continue
-            for operation in script.upgrade_ops.ops:
-                code = render_python_code(_single(operation), migration_context=migration_context)
-                lines.extend(line.strip() for line in code.splitlines() if line.strip() and not line.strip().startswith("#"))
         return ()
 
     command.run(work, template_args=context.template_args, revision_context=context, dont_mutate=True)
-    return tuple(lines)
-
-
-def _single(operation: object) -> object:
-    from alembic.operations.ops import UpgradeOps
-
-    return UpgradeOps([operation])  # type: ignore[list-item]
+    return tuple(
+        describe_operation(operation)
+        for script in context.generated_revisions
+        for group in script.upgrade_ops_list
+        for operation in leaf_operations(group)
+    )

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, MetaData
 
 from svc_infra.db.sql.core.connection import run_blocking, run_on_connection
 from svc_infra.db.sql.core.discovery import Discovery, discover_models
+from svc_infra.db.sql.core.limits import Limits
 from svc_infra.db.sql.core.project import Project
 from svc_infra.db.sql.core.runner import run_steps
 from svc_infra.db.sql.core.target import resolve_target
@@ -47,7 +48,7 @@ def run_migrations(
     config = context.config
     attributes = config.attributes
     project = attributes.get("project") or _project_of(config)
-    environ = project.environ
+    variables = project.variables
     if context.is_offline_mode():
         _run_offline(project, attributes.get("database_url"), options)
         return
@@ -56,7 +57,7 @@ def run_migrations(
         if metadata is not None:
             given = (metadata,) if isinstance(metadata, MetaData) else tuple(metadata)
             return Discovery(given, ("env.py",))
-        named = [name.strip() for name in environ.get("ALEMBIC_DISCOVER_PACKAGES", "").split(",") if name.strip()]
+        named = [name.strip() for name in variables.get("ALEMBIC_DISCOVER_PACKAGES", "").split(",") if name.strip()]
         return discover_models(project.source_roots, named or discover_packages)
 
     work = partial(_run_online, project=project, models=models, include_object=include_object, options=options)
@@ -76,7 +77,7 @@ def _run_online(
     include_object: IncludeObject | None,
     options: Mapping[str, object],
 ) -> None:
-    chosen = {**_options(project.environ, connection.dialect.name), **options}
+    chosen = {**_options(project.variables, connection.dialect.name), **options}
     context.configure(connection=connection, include_object=include_object, **chosen)  # type: ignore[arg-type]
     opts = context.get_context().opts
     if "revision_context" in opts:
@@ -85,13 +86,14 @@ def _run_online(
         chosen["target_metadata"] = list(found.metadata)
         context.configure(connection=connection, include_object=include_object, **chosen)  # type: ignore[arg-type]
     if "destination_rev" in opts:
-        run_steps(connection, project, partial(context.configure, connection=connection, **chosen))
+        limits = context.config.attributes.get("limits") or Limits.from_environ(project.variables)
+        run_steps(connection, project.progress, limits, partial(context.configure, connection=connection, **chosen))
     else:
         with context.begin_transaction():
             context.run_migrations()
 
 
-def _options(environ: Mapping[str, str], dialect: str) -> dict[str, object]:
+def _options(variables: Mapping[str, str], dialect: str) -> dict[str, object]:
     """Return the options for Alembic that hold for every command on this kind of database."""
     options: dict[str, object] = {
         "transaction_per_migration": True,
@@ -101,17 +103,17 @@ def _options(environ: Mapping[str, str], dialect: str) -> dict[str, object]:
     }
     if dialect == "sqlite":
         options["transactional_ddl"] = True  # the connection begins every transaction itself
-    if table := environ.get("ALEMBIC_VERSION_TABLE", "").strip():
+    if table := variables.get("ALEMBIC_VERSION_TABLE", "").strip():
         options["version_table"] = table
-    if schema := environ.get("ALEMBIC_VERSION_SCHEMA", "").strip():
+    if schema := variables.get("ALEMBIC_VERSION_SCHEMA", "").strip():
         options["version_table_schema"] = schema
     return options
 
 
 def _run_offline(project: Project, database_url: str | None, options: Mapping[str, object]) -> None:
     """Write the SQL to stdout; needs the dialect, but neither driver nor database nor models."""
-    url = resolve_target(project, database_url, config=context.config).url
-    chosen = {**_options(project.environ, url.get_backend_name()), **options}
+    url = resolve_target(project, database_url, config=context.config, needs_driver=False).url
+    chosen = {**_options(project.variables, url.get_backend_name()), **options}
     context.configure(
         dialect_name=url.get_backend_name(),
         literal_binds=True,

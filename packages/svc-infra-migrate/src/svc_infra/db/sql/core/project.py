@@ -7,6 +7,7 @@ import tomllib
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -49,6 +50,22 @@ class Project:
         """The folders that the project's modules are imported from: `src` where it exists, then the root."""
         source = self.root / "src"
         return (source, self.root) if source.is_dir() else (self.root,)
+
+    @property
+    def env_file(self) -> Path | None:
+        """The `.env` beside the configuration file, or None."""
+        path = self.root / ".env"
+        return path if path.is_file() else None
+
+    @cached_property
+    def variables(self) -> Mapping[str, str]:
+        """The variables of `environ`, and behind them those of the `.env` file."""
+        if self.env_file is None:
+            return self.environ
+        from dotenv import dotenv_values
+
+        given = {name: value for name, value in self.environ.items() if value.strip()}
+        return {**{name: value or "" for name, value in dotenv_values(self.env_file).items()}, **given}
 
     def alembic_config(self, *, output: TextIO | None = None) -> Config:
         """Read the configuration for Alembic.
@@ -111,32 +128,32 @@ def find_project(
         path = (folder / Path(named).expanduser()).resolve()
         if not path.is_file():
             raise ProjectNotFound(f"{source} names {named}, but there is no file {path}")
-        ini, toml = (None, path) if path.suffix == ".toml" else (path, path.parent / TOML_NAME)
-        if toml is not None and not toml.is_file():
-            toml = None
     else:
-        ini, toml = _search_upwards(folder)
-    found = ini or toml
-    assert found is not None
-    return Project(found.parent, ini, toml, section, x, environ, progress or LoggedProgress())
+        path = _search_upwards(folder)
+    if path.suffix == ".toml":
+        ini, toml = None, path
+    else:
+        beside = path.with_name(TOML_NAME)
+        ini, toml = path, beside if _configures_alembic(beside) else None
+    return Project(path.parent, ini, toml, section, x, environ, progress or LoggedProgress())
 
 
-def _search_upwards(folder: Path) -> tuple[Path | None, Path | None]:
-    """Return the nearest `alembic.ini` and `pyproject.toml` that configure Alembic."""
+def _search_upwards(folder: Path) -> Path:
+    """Return the nearest `alembic.ini`, or `pyproject.toml` that configures Alembic."""
     for candidate in (folder, *folder.parents):
-        ini, toml = candidate / INI_NAME, candidate / TOML_NAME
-        configured = toml.is_file() and _has_alembic_table(toml)
-        if ini.is_file():
-            return ini, toml if configured else None
-        if configured:
-            return None, toml
+        if (candidate / INI_NAME).is_file():
+            return candidate / INI_NAME
+        if _configures_alembic(candidate / TOML_NAME):
+            return candidate / TOML_NAME
     raise ProjectNotFound(
         f"no {INI_NAME}, and no {TOML_NAME} with [tool.alembic], in {folder} or a folder above it; "
         "run `svc-infra sql init` in the project's folder, or name the file in ALEMBIC_CONFIG"
     )
 
 
-def _has_alembic_table(path: Path) -> bool:
+def _configures_alembic(path: Path) -> bool:
+    if not path.is_file():
+        return False
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
     except tomllib.TOMLDecodeError as error:

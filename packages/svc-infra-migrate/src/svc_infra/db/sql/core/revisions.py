@@ -104,11 +104,10 @@ def revision(
     command = Command(project, database_url)
     if autogenerate and ensure_head_before_autogenerate:
         upgrade("heads", database_url=database_url, project=command.project)
-    context = _revision_context(
+    context = new_revision_context(
         command,
         message=message,
         autogenerate=autogenerate,
-        sql=False,
         head=head,
         splice=splice,
         branch_label=branch_label,
@@ -119,7 +118,9 @@ def revision(
     run = context.run_autogenerate if autogenerate else context.run_no_autogenerate
     if autogenerate or command.config.get_alembic_option("revision_environment") in {"true", True}:
         _run(command, context, run)
-    if autogenerate and all(not script.upgrade_ops or script.upgrade_ops.is_empty() for script in context.generated_revisions):
+    if autogenerate and all(
+        not script.upgrade_ops or script.upgrade_ops.is_empty() for script in context.generated_revisions
+    ):
         return None
     with alembic_errors():
         scripts = [script for script in context.generate_scripts() if script is not None]
@@ -158,7 +159,9 @@ def merge(
         joined = command.scripts.get_revisions(named if len(named) > 1 else named[0])
         if len(joined) < 2:
             found = ", ".join(script.revision for script in joined) or "none"
-            raise RevisionError(f"merge needs at least two revisions, {' '.join(named)} is {found}: there is nothing to merge")
+            raise RevisionError(
+                f"merge needs at least two revisions, {' '.join(named)} is {found}: there is nothing to merge"
+            )
         script = command.scripts.generate_revision(
             rev_id or new_identifier(),
             message or f"merge {' and '.join(script.revision for script in joined)}",
@@ -178,9 +181,32 @@ def _check_identifier(rev_id: str) -> None:
         raise RevisionError(f"a revision id has 1 to 32 characters and none of @ - + :, got {rev_id!r}")
 
 
-def _revision_context(command: Command, **arguments: object) -> RevisionContext:
+def new_revision_context(
+    command: Command,
+    *,
+    autogenerate: bool,
+    message: str | None = None,
+    head: str = "head",
+    splice: bool = False,
+    branch_label: str | None = None,
+    version_path: str | None = None,
+    rev_id: str | None = None,
+    depends_on: str | Sequence[str] | None = None,
+) -> RevisionContext:
+    """Prepare what Alembic fills while it compares and writes."""
     from alembic.autogenerate import RevisionContext
 
+    arguments = {
+        "message": message,
+        "autogenerate": autogenerate,
+        "sql": False,
+        "head": head,
+        "splice": splice,
+        "branch_label": branch_label,
+        "version_path": version_path,
+        "rev_id": rev_id,
+        "depends_on": depends_on,
+    }
     return RevisionContext(command.config, command.scripts, arguments)
 
 

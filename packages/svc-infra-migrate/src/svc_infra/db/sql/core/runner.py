@@ -1,15 +1,23 @@
-"""Applying revisions one by one, each in a transaction of its own."""
+"""Applying revisions one by one, each in a transaction of its own, by one process at a time."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from alembic import context
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
-from svc_infra.db.sql.core.project import Project
+from svc_infra.db.sql.core.effects import Effects
+from svc_infra.db.sql.core.errors import MigrationError, RevisionError
+from svc_infra.db.sql.core.failure import describe_failure
+from svc_infra.db.sql.core.limits import Limits
+from svc_infra.db.sql.core.lock import MigrationLock, migration_lock
+from svc_infra.db.sql.core.progress import Progress
+from svc_infra.db.sql.core.timeouts import is_lock_conflict, pause_seconds, timeouts
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
@@ -19,32 +27,124 @@ __all__ = ["run_steps"]
 StepFunction = Callable[["tuple[str, ...]", "MigrationContext"], "Iterable[RevisionStep]"]
 
 
-def run_steps(connection: Connection, project: Project, configure: Callable[..., None]) -> None:
+@dataclass
+class _Run:
+    """How far a run has come."""
+
+    progress: Progress
+    effects: Effects
+    lock: MigrationLock
+    applied: list[str] = field(default_factory=list)
+    revision: str | None = None
+    message: str = ""
+    upgrading: bool = True
+
+    def watch(self, steps: Iterable[RevisionStep]) -> Iterator[RevisionStep]:
+        """Yield the steps; Alembic runs and commits each before it asks for the next one."""
+        for step in steps:
+            info = step.info
+            self.lock.verify()
+            self.revision, self.upgrading = str(info.up_revision_id), info.is_upgrade
+            self.message = "stamp" if info.is_stamp else str(step.doc or "")
+            self.effects.begin()
+            self.progress.started(self.revision, self.message, upgrading=self.upgrading)
+            began = time.monotonic()
+            yield step
+            self.progress.finished(
+                self.revision, self.message, upgrading=self.upgrading, seconds=time.monotonic() - began
+            )
+            self.applied.append(self.revision)
+            self.revision = None
+
+
+def run_steps(connection: Connection, progress: Progress, limits: Limits, configure: Callable[..., None]) -> None:
     """Run the steps of an upgrade, downgrade or stamp.
 
+    Nothing to do is found out without the lock. Otherwise the lock is taken, the steps are worked out again from what the
+    database then records, and each is run in a transaction; one that did not get a table in time is run again.
+
     Args:
-        connection: The connection to migrate on, not in a transaction.
-        project: Whose progress hears of each step.
+        connection: The connection to migrate on. When it is in a transaction, everything runs in that one, without lock
+            and without another try: it is its owner who commits.
+        progress: Hears of each step.
+        limits: The bounds of the waits.
         configure: Alembic's `context.configure` with its options; called again for each attempt.
+
+    Raises:
+        MigrationFailed: A step failed.
+        LockNotObtained: Another process migrates.
     """
-    steps_of: StepFunction = context.get_context().opts["fn"]
-
-    def watched(heads: tuple[str, ...], migration_context: MigrationContext) -> Iterator[RevisionStep]:
-        for step in steps_of(heads, migration_context):
-            yield from _watch(step, project)
-
-    configure(fn=watched)
-    with context.begin_transaction():
+    migration_context = context.get_context()
+    steps_of: StepFunction = migration_context.opts["fn"]
+    if connection.in_transaction():
         context.run_migrations()
-    connection.commit()
+        return
+    purges = bool(migration_context.opts.get("purge"))
+    heads = () if purges else migration_context.get_current_heads()
+    is_done = bool(heads) and not list(steps_of(heads, migration_context))
+    connection.rollback()
+    if is_done:
+        return
+    relative = _is_relative(migration_context.opts["destination_rev"])
+    schema = migration_context.version_table_schema
+    name = f"{schema}.{migration_context.version_table}" if schema else migration_context.version_table
+    effects = Effects(connection, progress.statement)
+    with migration_lock(connection, name, wait_seconds=limits.lock_wait_seconds, progress=progress) as lock:
+        run = _Run(progress, effects, lock)
+
+        def watched(recorded: tuple[str, ...], current: MigrationContext) -> Iterator[RevisionStep]:
+            if relative and not run.applied and set(recorded) != set(heads):
+                raise RevisionError(
+                    f"another process moved the database from {', '.join(heads) or 'base'} to "
+                    f"{', '.join(recorded) or 'base'} meanwhile; look at `svc-infra sql current` and decide again"
+                )
+            return run.watch(steps_of(recorded, current))
+
+        with timeouts(connection, limits, progress), effects.watching():
+            _attempts(connection, run, limits, configure=lambda: configure(fn=watched))
 
 
-def _watch(step: RevisionStep, project: Project) -> Iterator[RevisionStep]:
-    """Yield the step, and tell its beginning and its end."""
-    info = step.info
-    revision = (info.up_revision_ids if info.is_upgrade else info.down_revision_ids or info.up_revision_ids)[0]
-    message = str(step.doc or "") if not info.is_stamp else "stamp"
-    project.progress.started(revision, message, upgrading=info.is_upgrade)
-    began = time.monotonic()
-    yield step
-    project.progress.finished(revision, message, upgrading=info.is_upgrade, seconds=time.monotonic() - began)
+def _attempts(connection: Connection, run: _Run, limits: Limits, *, configure: Callable[[], None]) -> None:
+    conflicts = 0
+    last: str | None = None
+    while True:
+        configure()
+        try:
+            with context.begin_transaction():
+                context.run_migrations()
+            connection.commit()
+        except SQLAlchemyError as error:
+            _roll_back(connection)
+            if run.revision != last:
+                conflicts, last = 0, run.revision
+            conflicts += 1
+            if conflicts > limits.lock_retries or run.effects.kept or not is_lock_conflict(error):
+                raise describe_failure(connection, run, error) from error
+            pause = pause_seconds(conflicts)
+            run.progress.note(
+                f"A table that {run.revision} needs is in use; trying again in {pause:.1f} s ({conflicts}/{limits.lock_retries})"
+            )
+            time.sleep(pause)
+        except MigrationError:
+            _roll_back(connection)
+            raise
+        except Exception as error:
+            _roll_back(connection)
+            if run.revision is None:
+                raise
+            raise describe_failure(connection, run, error) from error
+        else:
+            return
+
+
+def _roll_back(connection: Connection) -> None:
+    """End the transaction, also on a connection that is lost."""
+    try:
+        connection.rollback()
+    except SQLAlchemyError:
+        connection.invalidate()
+
+
+def _is_relative(destination: object) -> bool:
+    """Tell whether a target counts from the revision that the database is at."""
+    return isinstance(destination, str) and destination.startswith(("+", "-"))

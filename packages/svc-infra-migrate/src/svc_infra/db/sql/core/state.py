@@ -56,9 +56,7 @@ def history(
         raise RevisionError(f"a history range is from:to, from: or :to, got {rev_range!r}")
     if "current" in {base, head}:
         recorded = [item.revision for item in current(database_url=database_url, project=command.project)]
-        base, head = (
-            (",".join(recorded) or "base") if name == "current" else name for name in (base, head)
-        )
+        base, head = ((",".join(recorded) or "base") if name == "current" else name for name in (base, head))
     with alembic_errors():
         walked = command.scripts.walk_revisions(base=base or "base", head=head or "heads")
         return [Revision.of(script) for script in walked]

@@ -123,9 +123,7 @@ def stamp(
     def work(heads: tuple[str, ...], context: MigrationContext) -> Iterable[RevisionStep]:
         return command.scripts._stamp_revs(targets, heads)  # type: ignore[arg-type, return-value]  # noqa: SLF001  alembic.command's own way
 
-    command.run(
-        work, as_sql=sql, starting_rev=next(iter(starts), None), destination_rev=targets, tag=tag, purge=purge
-    )
+    command.run(work, as_sql=sql, starting_rev=next(iter(starts), None), destination_rev=targets, tag=tag, purge=purge)
 
 
 def _split_range(revision: str, *, sql: bool) -> tuple[str | None, str]:

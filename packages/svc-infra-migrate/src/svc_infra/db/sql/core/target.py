@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import configparser
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from svc_infra.db.sql.core.errors import TargetNotResolved
 from svc_infra.db.sql.core.project import Project
 
 if TYPE_CHECKING:
     from alembic.config import Config
+
     from svc_infra.dburl import ResolvedUrl
 
 __all__ = ["resolve_target"]
 
 # What Alembic's own template writes; it stands for "not set".
 _PLACEHOLDER = "driver://"
-# Their SQLAlchemy drivers for sync code do the same work with one layer less.
-_SYNC_BACKENDS = frozenset({"sqlite", "duckdb", "mssql", "snowflake"})
+# Their drivers for sync code do the same work with one layer less.
+_SYNC_DIALECTS = frozenset({"sqlite", "duckdb", "mssql", "snowflake"})
 
 
 def resolve_target(
-    project: Project, database_url: str | None = None, *, config: Config | None = None
+    project: Project, database_url: str | None = None, *, config: Config | None = None, needs_driver: bool = True
 ) -> ResolvedUrl:
     """Resolve the URL of the database to migrate.
 
@@ -30,41 +34,53 @@ def resolve_target(
     of `svc_infra.dburl`. A relative SQLite path counts from the working directory in `database_url`, from the
     project's root anywhere else, so that every folder of the project means the same file.
 
+    Args:
+        project: Whose configuration and environment are asked.
+        database_url: A URL that goes before all of them.
+        config: Alembic's configuration, when it is read already.
+        needs_driver: False takes the driver that would be chosen if every one were installed, for offline mode.
+
     Raises:
         TargetNotResolved: None of them is set, or the URL can't be used; the message lists the places.
     """
-    from svc_infra.dburl import DatabaseUrlError, resolve_database_url, resolve_url
+    from svc_infra.dburl import DatabaseUrlError, MissingDriver, resolve_database_url, resolve_url
 
-    named = [
-        ("argument", database_url),
-        (f"sqlalchemy.url in {project.ini_file}", _configured_url(config or project.alembic_config(), project.section)),
-        ("MIGRATION_DATABASE_URL", _variable(project, "MIGRATION_DATABASE_URL")),
-    ]
-    try:
-        for source, text in named:
+    config = config or project.alembic_config()
+    places = (
+        ("--database-url", database_url),
+        (f"sqlalchemy.url in {project.ini_file}", _configured_url(config, project.section)),
+        ("MIGRATION_DATABASE_URL", project.variables.get("MIGRATION_DATABASE_URL", "").strip()),
+    )
+    options: dict[str, Callable[[str], bool]] = {} if needs_driver else {"installed": lambda _: True}
+
+    def resolve(mode: Literal["async", "sync"]) -> ResolvedUrl:
+        for source, text in places:
             if text:
-                resolved = resolve_url(text, environ=project.environ, source=source)
-                return _for_migrations(resolved, None if source == "argument" else project)
-        env_file = project.root / ".env"
-        resolved = resolve_database_url(project.environ, env_file=env_file if env_file.is_file() else None)
-        return _for_migrations(resolved, project)
+                return resolve_url(text, environ=project.variables, mode=mode, source=source, **options)
+        return resolve_database_url(project.environ, env_file=project.env_file, mode=mode, **options)
+
+    try:
+        try:
+            resolved = resolve("async")
+        except MissingDriver as missing:
+            try:
+                resolved = resolve("sync")
+            except MissingDriver:
+                raise missing from None
+        if resolved.dialect in _SYNC_DIALECTS:
+            resolved = resolved.with_mode("sync")
     except DatabaseUrlError as error:
         raise TargetNotResolved(str(error)) from error
+    return _anchored(resolved, Path.cwd() if database_url else project.root)
 
 
-def _for_migrations(resolved: ResolvedUrl, project: Project | None) -> ResolvedUrl:
-    """Choose the sync driver where that is the simpler way, and anchor a relative SQLite path."""
-    from dataclasses import replace
-    from pathlib import Path
-
-    backend = resolved.url.get_backend_name()
-    if backend in _SYNC_BACKENDS:
-        resolved = resolved.with_mode("sync")
+def _anchored(resolved: ResolvedUrl, folder: Path) -> ResolvedUrl:
+    """Make the path of a database file absolute."""
     path = resolved.url.database
-    is_file = backend in {"sqlite", "duckdb"} and path and path != ":memory:" and not path.startswith("file:")
-    if project is not None and is_file and path and not Path(path).is_absolute():
-        resolved = replace(resolved, url=resolved.url.set(database=str(project.root / path)))
-    return resolved
+    is_file = resolved.dialect in {"sqlite", "duckdb"} and path and path != ":memory:" and ":" not in path.split("/")[0]
+    if not is_file or not path or Path(path).is_absolute():
+        return resolved
+    return replace(resolved, url=resolved.url.set(database=str(folder / path)))
 
 
 def _configured_url(config: Config, section: str) -> str | None:
@@ -77,9 +93,3 @@ def _configured_url(config: Config, section: str) -> str | None:
     except configparser.InterpolationError:
         text = parser.get(section, "sqlalchemy.url", raw=True).replace("%%", "%")
     return text if text.strip() and not text.startswith(_PLACEHOLDER) else None
-
-
-def _variable(project: Project, name: str) -> str | None:
-    """Read a variable from the environment, else from the project's `.env`."""
-    value = project.environ.get(name, "").strip()
-    return value or None

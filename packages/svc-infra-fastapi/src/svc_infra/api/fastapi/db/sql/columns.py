@@ -103,9 +103,14 @@ class ApiColumn:
         return found | None if self.column.nullable else found  # type: ignore[operator]
 
     @cached_property
+    def parameter_type(self) -> object:
+        """The annotation of the value in a path."""
+        return _json_type(self.column.type, write=True)
+
+    @cached_property
     def text_parser(self) -> TypeAdapter[object]:
         """Parses the value from a path or a query string, within the limits of the column."""
-        return TypeAdapter(_json_type(self.column.type, write=True))
+        return TypeAdapter(self.parameter_type)
 
     def parse_text(self, text: str) -> object:
         """Return the value that *text*, from a path or a query string, stands for.

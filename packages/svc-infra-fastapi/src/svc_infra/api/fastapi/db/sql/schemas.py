@@ -10,11 +10,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from svc_infra.api.fastapi.db.sql.columns import ApiColumn
+from svc_infra.api.fastapi.problems import ProblemError, invalid_request
 
 __all__ = ["ResourceSchemas", "create_schema_of", "read_schema_of", "update_schema_of"]
 
@@ -35,17 +36,29 @@ class ResourceSchemas:
         read: What every response shows of a row.
         create: The body that creates a row.
         update: The body that changes some fields of a row.
-        ignored: Names that a generated body drops silently, because the server owns them.
+        ignored: Names that a body may hold and that are dropped, because the server owns them.
+        takes_more: Whether generated bodies let unknown names through, for hooks to consume.
+        made: The schemas among these that were generated.
     """
 
     read: type[BaseModel]
     create: type[BaseModel]
     update: type[BaseModel]
     ignored: frozenset[str]
+    takes_more: bool = False
+    made: frozenset[type[BaseModel]] = frozenset()
 
 
-def _write_config(extra: Literal["forbid", "allow"]) -> ConfigDict:
-    return ConfigDict(extra=extra, val_json_bytes="base64", ser_json_bytes="base64", protected_namespaces=())
+def _write_config(*, takes_more: bool) -> ConfigDict:
+    # Extra names are looked at after validation: what the server owns is dropped there, and what means nothing refused.
+    return ConfigDict(
+        extra="allow",
+        strict=True,
+        val_json_bytes="base64",
+        ser_json_bytes="base64",
+        protected_namespaces=(),
+        json_schema_extra={"additionalProperties": takes_more},
+    )
 
 
 def _doc(model: type[object], schema: str) -> str:
@@ -53,16 +66,21 @@ def _doc(model: type[object], schema: str) -> str:
     return inspect.cleandoc(own) if own else f"{schema} of {model.__name__}."
 
 
-def read_schema_of(model: type[object], columns: Mapping[str, ApiColumn], name: str | None = None) -> type[BaseModel]:
+def read_schema_of(
+    model: type[object], columns: Mapping[str, ApiColumn], name: str | None = None, *, exclude: Collection[str] = ()
+) -> type[BaseModel]:
     """Make the schema of a row as responses show it: every column that is not hidden.
 
     Args:
         model: The mapped class; its docstring becomes the description.
         columns: Its columns.
         name: Name in the OpenAPI document, default `<Model>Read`.
+        exclude: Names to leave out besides the hidden ones.
     """
     fields: dict[str, Any] = {
-        column.name: (column.read_type, _field(column)) for column in columns.values() if not column.is_hidden
+        column.name: (column.read_type, _field(column))
+        for column in columns.values()
+        if not column.is_hidden and column.name not in exclude
     }
     made: type[BaseModel] = create_model(
         name or f"{model.__name__}Read", __config__=_READ_CONFIG, __doc__=_doc(model, "A record"), **fields
@@ -94,7 +112,7 @@ def create_schema_of(
         fields[column.name] = (column.write_type, _field(column, required=column.is_required))
     made: type[BaseModel] = create_model(
         name or f"{model.__name__}Create",
-        __config__=_write_config("allow" if takes_more else "forbid"),
+        __config__=_write_config(takes_more=takes_more),
         __doc__=_doc(model, "What creates a record"),
         **fields,
     )
@@ -122,19 +140,26 @@ def update_schema_of(
         fields[column.name] = (column.write_type, _field(column, required=False))
     made: type[BaseModel] = create_model(
         name or f"{model.__name__}Update",
-        __config__=_write_config("allow" if takes_more else "forbid"),
+        __config__=_write_config(takes_more=takes_more),
         __doc__=_doc(model, "What changes a record"),
         **fields,
     )
     return made
 
 
-def written_fields(body: BaseModel) -> dict[str, object]:
-    """Return what the client sent, by field name; what it left out is absent, so that it stays or takes its default."""
-    sent = body.model_fields_set
+def written_fields(body: BaseModel, schemas: ResourceSchemas) -> dict[str, object]:
+    """Return what the client sent, by field name; what it left out is absent, so that it stays or takes its default.
+
+    Raises:
+        ProblemError: 422 for names that mean nothing.
+    """
+    sent, ignored = body.model_fields_set, schemas.ignored
     values = {name: getattr(body, name) for name in type(body).model_fields if name in sent}
-    if body.model_extra:
-        values.update(body.model_extra)
+    more = {name: value for name, value in (body.model_extra or {}).items() if name not in ignored}
+    if more and not schemas.takes_more and type(body) in schemas.made:
+        unknown = [{"loc": ("body", name), "msg": "There is no such field", "type": "extra_forbidden"} for name in more]
+        raise ProblemError(invalid_request(unknown))
+    values.update(more)
     return values
 
 
@@ -148,3 +173,15 @@ def _field(column: ApiColumn, *, required: bool | None = None) -> Any:
         return Field(**about)
     # A factory and no default: the OpenAPI document must not say that null is the default of a column that can't be null.
     return Field(default_factory=_absent, **about)
+
+
+def page_schema_of(read: type[BaseModel]) -> type[BaseModel]:
+    """Make the schema of a page of *read*, called `Page_<name>_` in the OpenAPI document."""
+    fields: dict[str, Any] = {
+        "total": (int | None, Field(description="Rows that the request matches in all; null when they were not counted.")),
+        "items": (list[read], Field(description="The rows of this page.")),  # type: ignore[valid-type]
+        "limit": (int, Field(description="Rows of a page at most.")),
+        "offset": (int, Field(description="Rows before this page.")),
+    }
+    made: type[BaseModel] = create_model(f"Page_{read.__name__}_", __doc__="A page of records.", **fields)
+    return made

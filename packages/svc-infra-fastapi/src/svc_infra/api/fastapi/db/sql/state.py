@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 
 from svc_infra.db.sql.database import Database
+from svc_infra.health import HealthRegistry
 
 __all__ = ["DatabaseNotStarted", "get_database"]
 
@@ -30,7 +31,8 @@ class DatabaseSlot:
         connect: Creates the Database at start, or None when *database* is the caller's own, who closes it.
         implied: Whether `setup_sql` declared it because nothing else had; an explicit declaration replaces it.
         database: The open database while the application runs.
-        checks: Called at start once the database is open; raise to stop the start-up.
+        checks: Called at start, before the database opens; raise to stop the start-up.
+        health: The check of this database, made at the first health request.
     """
 
     name: str
@@ -38,12 +40,14 @@ class DatabaseSlot:
     implied: bool = False
     database: Database | None = None
     checks: list[Callable[[FastAPI], None]] = field(default_factory=list)
+    health: HealthRegistry | None = None
 
     @asynccontextmanager
     async def opened(self, app: FastAPI) -> AsyncIterator[None]:
         """Keep the database open while the application runs; also when it is started several times, one after the other."""
         for check in self.checks:
             check(app)
+        self.health = None
         if self.connect is None:
             yield
             return

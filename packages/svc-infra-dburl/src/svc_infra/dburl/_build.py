@@ -1,0 +1,171 @@
+"""Turns the parts of a URL into what an engine needs: a SQLAlchemy URL and connect arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sqlalchemy.util import immutabledict
+
+from svc_infra.dburl._database_url import Dialect, Mode, ParsedUrl
+from svc_infra.dburl._dialects import postgresql, sqlite
+from svc_infra.dburl._drivers import Driver, choose_driver, drivers_of, is_installed
+from svc_infra.dburl._environment import Environment
+from svc_infra.dburl._parsing import parse_hosts, parse_port
+from svc_infra.dburl.errors import ConflictingOptions, InvalidOption
+from svc_infra.dburl.secret_url import SecretURL
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = ["Wishes", "build_url", "complete_url", "wished_driver"]
+
+_DIALECTS: dict[Dialect, ModuleType] = {"postgresql": postgresql, "sqlite": sqlite}
+
+
+def complete_url(parsed: ParsedUrl, environment: Environment, place: str, notes: list[str]) -> None:
+    """Bring the options of a URL into one form and fill in the defaults of its database, in place."""
+    module = _DIALECTS[parsed.dialect]
+    if parsed.options:
+        if parsed.dialect not in {"sqlite", "duckdb"}:
+            _take_parts_from_query(parsed, place)
+        parsed.options = module.normalise(parsed.options, place, notes)
+    module.complete(parsed, environment, place)
+
+
+# Parts of the URL as JDBC and libpq allow them in the query.
+_IN_QUERY = {
+    "user": "username", "username": "username", "uid": "username", "password": "password", "pwd": "password",
+    "host": "host", "server": "host", "port": "port",
+    "dbname": "database", "database": "database", "databasename": "database",
+}  # fmt: skip
+
+
+def _take_parts_from_query(parsed: ParsedUrl, place: str) -> None:
+    found: dict[str, str] = {}
+    for name in list(parsed.options):
+        part = _IN_QUERY.get(name.lower())
+        if part is not None and (parsed.dialect != "snowflake" or part in {"username", "password"}):
+            if found.setdefault(part, value := parsed.options.pop(name)) != value:
+                raise ConflictingOptions(place, f"gives the {part} twice in its query", "Keep one of them")
+    for part in ("username", "password", "database"):
+        value = found.get(part)
+        if value is not None:
+            if (getattr(parsed, part) or value) != value:
+                raise ConflictingOptions(place, f"gives the {part} both before and after the ?", "Keep one of them")
+            setattr(parsed, part, value)
+    if parsed.password is not None and parsed.username is None:
+        parsed.username = ""
+    host, port = found.get("host"), found.get("port")
+    if host is not None or port is not None:
+        _take_host(parsed, host, port, place)
+
+
+def _take_host(parsed: ParsedUrl, host: str | None, port: str | None, place: str) -> None:
+    if host is not None and host[0] in "/@":
+        if parsed.hosts:
+            raise ConflictingOptions(place, "gives both a host and a socket", "Keep one of them")
+        parsed.socket, parsed.socket_port = host, parse_port(port or "", place)
+        return
+    if host is not None:
+        names = [f"[{one}]" if one.count(":") > 1 and one[0] != "[" else one for one in host.split(",")]
+        hosts = parse_hosts(",".join(names), parsed.dialect, place)
+        if parsed.hosts and parsed.hosts != hosts:
+            raise ConflictingOptions(place, "gives the host both before and after the ?", "Keep one of them")
+        parsed.hosts = hosts
+    if port is None:
+        return
+    ports = [parse_port(one, place) for one in port.split(",")]
+    hosts = parsed.hosts or (("", None),)
+    if len(ports) not in {1, len(hosts)}:
+        raise ConflictingOptions(
+            place, "gives another number of ports than hosts", "Give one port, or one for each host"
+        )
+    ports *= len(hosts) if len(ports) == 1 else 1
+    for (_, own), one in zip(hosts, ports, strict=True):
+        if own is not None and one is not None and own != one:
+            raise ConflictingOptions(place, "gives two ports for a host", "Keep one of them")
+    parsed.hosts = tuple((name, one if own is None else own) for (name, own), one in zip(hosts, ports, strict=True))
+
+
+class Wishes:
+    """What the environment wants of the driver.
+
+    Attributes:
+        forced: DB_FORCE_DRIVER, which counts even if the URL names another.
+        preferred: DB_DRIVER, which counts if the URL names none.
+    """
+
+    __slots__ = ("forced", "forced_place", "preferred", "preferred_place")
+
+    def __init__(self, environment: Environment) -> None:
+        self.forced = _driver_name(environment.get("DB_FORCE_DRIVER"))
+        self.preferred = _driver_name(environment.get("DB_DRIVER"))
+        self.forced_place = environment.place("DB_FORCE_DRIVER") if self.forced else ""
+        self.preferred_place = environment.place("DB_DRIVER") if self.preferred else ""
+
+
+def _driver_name(value: str | None) -> str | None:
+    if value is None:
+        return None
+    name = value.strip().lower().rpartition("+")[2]
+    return None if name == "auto" else name
+
+
+def wished_driver(
+    parsed: ParsedUrl,
+    wishes: Wishes,
+    mode: Mode,
+    place: str,
+    composed: bool,
+    installed: Callable[[str], bool] = is_installed,
+) -> Driver:
+    """Choose the driver: DB_FORCE_DRIVER, else the URL's, else DB_DRIVER, else the best that is installed."""
+    wanted, who = parsed.driver, place
+    if wishes.forced is not None:
+        wanted, who = wishes.forced, wishes.forced_place
+    elif wanted is None and wishes.preferred is not None:
+        # Beside a URL of another database, DB_DRIVER is a left-over of parts that are not used.
+        if composed or wishes.preferred in drivers_of(parsed.dialect):
+            wanted, who = wishes.preferred, wishes.preferred_place
+    return choose_driver(parsed.dialect, wanted, mode, who, installed)
+
+
+def build_url(parsed: ParsedUrl, driver: Driver, place: str, notes: list[str]) -> tuple[SecretURL, dict[str, object]]:
+    """Translate to the driver: its URL, and the arguments of its `connect()`."""
+    query, arguments = _DIALECTS[parsed.dialect].TRANSLATORS[driver.name](parsed, notes)
+    host: str | None = None
+    port: int | None = None
+    hosts = parsed.hosts
+    if len(hosts) == 1:
+        host, port = hosts[0]
+        host = host or None
+    elif hosts:
+        query.update(_multihost(parsed, place))
+    if parsed.socket is not None:
+        _set_socket(parsed, query, place)
+    name = f"{parsed.dialect}+{driver.name}" if driver.name else parsed.dialect
+    url = SecretURL(name, parsed.username, parsed.password, host, port, parsed.database, immutabledict(query))
+    return url, arguments
+
+
+def _multihost(parsed: ParsedUrl, place: str) -> dict[str, str | tuple[str, ...]]:
+    if parsed.dialect != "postgresql":
+        raise InvalidOption(place, f"gives several hosts, and {parsed.dialect} takes one", "Keep one host")
+    # asyncpg wants a port for each; SQLAlchemy's host=name:port form can't hold the colons of IPv6.
+    ports = [port or 5432 for _, port in parsed.hosts]
+    names = [name for name, _ in parsed.hosts]
+    if any(":" in name for name in names):
+        return {"host": ",".join(names), "port": ",".join(map(str, ports))}
+    return {"host": tuple(f"{name}:{port}" for name, port in zip(names, ports, strict=True))}
+
+
+def _set_socket(parsed: ParsedUrl, query: dict[str, str | tuple[str, ...]], place: str) -> None:
+    if parsed.dialect == "postgresql":
+        query["host"] = parsed.socket or ""
+        if parsed.socket_port is not None:
+            query["port"] = str(parsed.socket_port)
+    elif parsed.dialect in {"mysql", "mariadb"}:
+        query["unix_socket"] = parsed.socket or ""
+    else:
+        raise InvalidOption(place, f"gives a socket, and {parsed.dialect} has none", "Give a host")

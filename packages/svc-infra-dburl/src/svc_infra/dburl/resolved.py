@@ -1,0 +1,133 @@
+"""The result of resolving a database URL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from sqlalchemy import URL
+
+from svc_infra.dburl._build import Wishes, build_url, wished_driver
+from svc_infra.dburl._database_url import ParsedUrl
+from svc_infra.dburl._drivers import Driver, is_installed, require_driver
+from svc_infra.dburl._sources.finding import Look
+from svc_infra.dburl.pooler import pooler_of
+
+__all__ = ["ResolvedUrl"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ResolvedUrl:
+    """A database URL that its driver understands, and what has to be passed beside it.
+
+    Attributes:
+        url: The URL, with the driver named. Printing it hides every secret.
+        connect_args: For `create_async_engine` or `create_engine`: TLS, timeouts, caches.
+        source: The variable, file or parts that it came from.
+        mode: Whether it is for an async or a sync engine.
+        password: Reads the password; None unless it stands in a file or a provider was given. Call it for each new
+            connection, so that a rotated password is used without a restart: `svc_infra.dburl.rotation` does.
+        pool_options: Settings of the pool that were given as parameters of the URL (``pool_size``, ``max_overflow``,
+            ``pool_timeout`` and ``pool_recycle`` in seconds, ``pool_pre_ping``), for `create_async_engine`.
+        notes: What was changed or dropped on the way, for people.
+
+    Example:
+        >>> from svc_infra.dburl import resolve_url
+        >>> resolved = resolve_url("sqlite:///app.db", environ={}, installed=lambda module: True)
+        >>> resolved.url
+        sqlite+aiosqlite:///app.db
+    """
+
+    url: URL
+    connect_args: dict[str, object]
+    source: str
+    mode: Literal["async", "sync"]
+    password: Callable[[], str] | None
+    pool_options: dict[str, int | float | bool]
+    notes: tuple[str, ...]
+    _parsed: ParsedUrl = field(repr=False)
+    _driver: Driver = field(repr=False)
+    _wishes: Wishes = field(repr=False)
+    _looks: tuple[Look, ...] = field(repr=False)
+    _installed: Callable[[str], bool] = field(repr=False)
+
+    @property
+    def dialect(self) -> str:
+        """The database: postgresql, mysql, mariadb, sqlite, mssql, snowflake or duckdb."""
+        return self._parsed.dialect
+
+    @property
+    def driver(self) -> str:
+        """The driver's name, e.g. asyncpg; the database's where the plain scheme names the driver."""
+        return self._driver.name or self._parsed.dialect
+
+    @property
+    def pooler(self) -> bool:
+        """Whether a pooler in transaction mode is in between, so that nothing may be kept in a session."""
+        given = self._parsed.options.get("pgbouncer")
+        if given is not None:
+            return given == "true"
+        return self.dialect == "postgresql" and bool(self._parsed.hosts) and pooler_of(self._parsed.hosts) is not None
+
+    def with_mode(self, mode: Literal["async", "sync"]) -> ResolvedUrl:
+        """The same database for the other kind of engine, with the same options, TLS and timeouts.
+
+        Raises:
+            MissingDriver: No driver for that mode is installed.
+        """
+        if mode == self.mode:
+            return self
+        driver = wished_driver(self._parsed, self._wishes, mode, self.source, False, self._installed)
+        notes: list[str] = []
+        url, connect_args = build_url(self._parsed, driver, self.source, notes)
+        return replace(self, url=url, connect_args=connect_args, mode=mode, notes=tuple(notes), _driver=driver)
+
+    def with_password(self, provider: Callable[[], str]) -> ResolvedUrl:
+        """The same URL with a provider of the password, which is called for each new connection.
+
+        Args:
+            provider: Returns a password or token, e.g. one of RDS IAM or Vault. It should take milliseconds.
+        """
+        return replace(self, password=provider)
+
+    def require_driver(self) -> None:
+        """Raise unless the driver is installed.
+
+        Raises:
+            MissingDriver: It is not; the message has the command that installs it.
+        """
+        require_driver(self._driver, self._parsed.dialect, self.source, self._installed)
+
+    def render(self, *, hide_secrets: bool = True) -> str:
+        """Render as one text from which `resolve_url` makes the same again, connect arguments included.
+
+        Args:
+            hide_secrets: False shows them: for a child process, never for a log.
+        """
+        from svc_infra.dburl._rendering import render
+
+        return render(self._parsed, self._driver, hide_secrets=hide_secrets)
+
+    def explain(self) -> str:
+        """Every place that was looked at, in order, and what came of it, as lines of text without secrets."""
+        from svc_infra.dburl._explaining import explain
+
+        return explain(self)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ResolvedUrl):
+            return NotImplemented
+        return (self.url, self.connect_args, self.mode, self.pool_options, self.pooler) == (
+            other.url,
+            other.connect_args,
+            other.mode,
+            other.pool_options,
+            other.pooler,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.url, self.mode))
+
+    def __repr__(self) -> str:
+        return f"ResolvedUrl({str(self.url)!r}, mode={self.mode!r}, source={self.source!r})"

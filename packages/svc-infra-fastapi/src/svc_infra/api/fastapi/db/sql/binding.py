@@ -1,0 +1,284 @@
+"""A resource made ready to serve: its columns, schemas, query rules, repository and encoders, all made once at set-up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.requests import Request
+
+from svc_infra.api.fastapi.db.sql.columns import ApiColumn, api_columns
+from svc_infra.api.fastapi.db.sql.encode import Encoder, ModelEncoder, RowEncoder
+from svc_infra.api.fastapi.db.sql.query import Condition, ListRules
+from svc_infra.api.fastapi.db.sql.schemas import ResourceSchemas, create_schema_of, read_schema_of, update_schema_of
+from svc_infra.api.fastapi.problems import FieldError, Problem, ProblemError, invalid_request
+from svc_infra.db.sql.repository import RowRepository, SqlRepository
+from svc_infra.db.sql.resource import SqlResource
+from svc_infra.db.sql.service import SqlService
+
+__all__ = ["ResourceBinding"]
+
+AnyModel: TypeAlias = Any
+"""A mapped class that is known only at run time."""
+
+logger = logging.getLogger("svc_infra.api.fastapi")
+
+_READS = ("get", "get_one", "list", "search", "count", "exists")
+_CREATES = ("create", "pre_create", "post_create")
+_UPDATES = ("update", "pre_update", "post_update")
+_DELETES = ("delete", "pre_delete", "post_delete")
+
+
+@dataclass(frozen=True)
+class ResourceBinding:
+    """One resource and everything about it that does not change from request to request.
+
+    Attributes:
+        resource: The description that the application gave.
+        columns: The columns as the API shows them.
+        schemas: The schemas of its bodies.
+        rules: What its list route's query string may hold.
+        repo: The repository of all tenants' rows.
+        max_body_bytes: The largest body of a write.
+    """
+
+    resource: SqlResource[AnyModel]
+    columns: dict[str, ApiColumn]
+    schemas: ResourceSchemas
+    rules: ListRules
+    repo: SqlRepository[AnyModel]
+    max_body_bytes: int = 1_048_576
+
+    @classmethod
+    def of(cls, resource: SqlResource[AnyModel]) -> ResourceBinding:
+        """Make everything that *resource* needs; mistakes in its description are raised here, at set-up."""
+        repo = resource.repository()
+        columns = dict(_columns(resource, repo))
+        visible = [name for name, column in columns.items() if not column.is_hidden]
+        schemas = _schemas(resource, columns)
+        rules = ListRules(
+            columns,
+            filter_fields=_allowed(resource.allowed_filter_fields, visible),
+            order_fields=_allowed(resource.allowed_order_fields, visible),
+            order_default=_terms(resource.ordering_default),
+            search_fields=tuple(resource.search_fields or ()),
+            document_operators=resource.allowed_filter_fields is not None,
+        )
+        binding = cls(resource, columns, schemas, rules, repo)
+        binding.report_hidden()
+        return binding
+
+    def report_hidden(self) -> None:
+        """Say in the log which columns are never shown, since their names alone may have decided it."""
+        hidden = sorted(name for name, column in self.columns.items() if column.is_hidden)
+        if hidden and self.resource.read_schema is None:
+            logger.info(
+                "%s: responses never show %s; a column that is meant to be seen gets info={'public': True}",
+                self.resource.prefix,
+                ", ".join(hidden),
+            )
+
+    @cached_property
+    def id_columns(self) -> tuple[ApiColumn, ...]:
+        """The columns of the id, in the order of the path."""
+        return tuple(self.columns[name] for name in self.repo.id_fields)
+
+    @cached_property
+    def id_path(self) -> str:
+        """The part of the path that addresses a row, such as `/{id}`."""
+        return "".join(f"/{{{column.name}}}" for column in self.id_columns)
+
+    @cached_property
+    def id_parameters(self) -> dict[str, object]:
+        """Name and annotation of each path parameter."""
+        return {column.name: column.parameter_type for column in self.id_columns}
+
+    def parse_id(self, request: Request) -> object:
+        """Return the id in the path, of the type of its column; a tuple for a composite one.
+
+        Raises:
+            ProblemError: 422 when a part is no value of its column.
+        """
+        texts = request.path_params
+        parts: list[object] = []
+        errors: list[FieldError] = []
+        for column in self.id_columns:
+            try:
+                parts.append(column.parse_text(texts[column.name]))
+            except ValidationError as error:
+                first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+                errors.append({"loc": ["path", column.name], "msg": first["msg"], "type": first["type"]})
+        if errors:
+            raise ProblemError(invalid_request(errors))
+        return parts[0] if len(parts) == 1 else tuple(parts)
+
+    def scope(self, tenant: object) -> dict[str, object]:
+        """Return the values that confine the repository to the tenant of a request.
+
+        Raises:
+            ProblemError: 400 when the request has no tenant, or one that its column can't hold.
+        """
+        name = self.resource.tenant_field
+        if name is None:
+            return {}
+        if tenant is None or tenant == "":
+            raise ProblemError(Problem("tenant-missing", 400, "tenant_context_missing"))
+        if isinstance(tenant, str):
+            try:
+                tenant = self.columns[name].parse_text(tenant)
+            except ValidationError:
+                raise ProblemError(Problem("tenant-invalid", 400, "tenant_context_invalid")) from None
+        return {name: tenant}
+
+    @cached_property
+    def service_type(self) -> type[SqlService[AnyModel]]:
+        """The class of the services that the resource's factory makes."""
+        return type(self.resource.service(self.repo))
+
+    def _keeps(self, names: Sequence[str]) -> bool:
+        return all(getattr(self.service_type, name, None) is getattr(SqlService, name) for name in names)
+
+    @cached_property
+    def reads_rows(self) -> bool:
+        """Whether reads need no objects: the service leaves them as they are, and columns are all that is shown."""
+        return self._keeps(_READS) and self.shows_columns
+
+    @cached_property
+    def creates_rows(self) -> bool:
+        """Whether a create needs no object."""
+        return self._keeps(_CREATES) and self.shows_columns
+
+    @cached_property
+    def updates_rows(self) -> bool:
+        """Whether an update needs no object."""
+        return self._keeps(_UPDATES) and self.shows_columns
+
+    @cached_property
+    def deletes_rows(self) -> bool:
+        """Whether a delete needs no service."""
+        return self._keeps(_DELETES)
+
+    @cached_property
+    def shows_columns(self) -> bool:
+        """Whether the read schema shows nothing but columns."""
+        return all(self._source_of(name) in self.columns for name in self.schemas.read.model_fields)
+
+    def _source_of(self, name: str) -> str:
+        alias = self.schemas.read.model_fields[name].validation_alias
+        return alias if isinstance(alias, str) else name
+
+    @cached_property
+    def row_names(self) -> tuple[str, ...]:
+        """The fields of a row as responses need it, the id always among them."""
+        shown = [self._source_of(name) for name in self.schemas.read.model_fields]
+        return tuple(dict.fromkeys(name for name in shown if name in self.columns))
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """Serialises what reads return."""
+        if self.resource.read_schema is None:
+            return RowEncoder(self.columns, self.row_names)
+        return ModelEncoder(self.schemas.read)
+
+    @cached_property
+    def object_encoder(self) -> Encoder:
+        """Serialises objects of the model."""
+        return ModelEncoder(self.schemas.read)
+
+    @cached_property
+    def create_adapter(self) -> TypeAdapter[BaseModel]:
+        """Validates the body of a create."""
+        return TypeAdapter(self.schemas.create)
+
+    @cached_property
+    def update_adapter(self) -> TypeAdapter[BaseModel]:
+        """Validates the body of an update."""
+        return TypeAdapter(self.schemas.update)
+
+    def rows(self, tenant: object) -> RowRepository[AnyModel]:
+        """Return the row form of the repository, confined to the tenant of a request."""
+        scope = self.scope(tenant)
+        return (self.repo.scoped(scope) if scope else self.repo).rows_of(*self.row_names)
+
+    def service(self, tenant: object) -> SqlService[AnyModel]:
+        """Return the service of a request, confined to its tenant."""
+        scope = self.scope(tenant)
+        return self.resource.service(self.repo.scoped(scope) if scope else self.repo)
+
+    def where(self, conditions: Sequence[Condition]) -> list[Any] | None:
+        """Return the conditions as expressions over the model."""
+        return [_expression(getattr(self.resource.model, item.field), item) for item in conditions] or None
+
+
+def _columns(resource: SqlResource[AnyModel], repo: SqlRepository[AnyModel]) -> dict[str, ApiColumn]:
+    owned: set[str] = set()
+    if resource.tenant_field is not None:
+        owned.add(resource.tenant_field)
+    if repo.soft_delete:
+        owned |= {name for name in (resource.soft_delete_field, resource.soft_delete_flag_field) if name is not None}
+    if resource.version_field is not None:
+        owned.add(resource.version_field)
+    return dict(api_columns(resource.model, server_owned=owned))
+
+
+def _schemas(resource: SqlResource[AnyModel], columns: dict[str, ApiColumn]) -> ResourceSchemas:
+    model, has_hooks = resource.model, resource.service_factory is not None
+    read, create, update = resource.read_schema, resource.create_schema, resource.update_schema
+    made: list[type[BaseModel]] = []
+    if read is None:
+        read = read_schema_of(model, columns, resource.read_name, exclude=resource.read_exclude)
+    if create is None:
+        create = create_schema_of(
+            model, columns, resource.create_name, exclude=resource.create_exclude, takes_more=has_hooks
+        )
+        made.append(create)
+    if update is None:
+        update = update_schema_of(
+            model, columns, resource.update_name, exclude=resource.update_exclude, takes_more=has_hooks
+        )
+        made.append(update)
+    owned = frozenset(name for name, column in columns.items() if column.is_server_owned)
+    return ResourceSchemas(read, create, update, owned, takes_more=has_hooks, made=frozenset(made))
+
+
+def _allowed(chosen: Sequence[str] | None, visible: Sequence[str]) -> tuple[str, ...]:
+    return tuple(visible) if chosen is None else tuple(chosen)
+
+
+def _terms(order: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (order or "").split(",") if part.strip())
+
+
+def _expression(column: Any, item: Condition) -> Any:
+    value = item.value
+    match item.operator:
+        case "eq":
+            return column == value
+        case "ne":
+            return column != value
+        case "lt":
+            return column < value
+        case "le":
+            return column <= value
+        case "gt":
+            return column > value
+        case "ge":
+            return column >= value
+        case "in":
+            return column.in_(value)
+        case "not_in":
+            return column.not_in(value)
+        case "contains":
+            return column.icontains(value, autoescape=True)
+        case "starts_with":
+            return column.istartswith(value, autoescape=True)
+        case "ends_with":
+            return column.iendswith(value, autoescape=True)
+        case "is_null":
+            return column.is_(None) if value else column.is_not(None)
+
+

@@ -1,0 +1,283 @@
+"""A generated route: documented like any FastAPI route, run without what a generated route does not need.
+
+FastAPI's own handler resolves a dependency graph, validates each parameter and the response, and keeps two exit stacks for
+every request. A generated route knows its parameters, so when nothing else is asked of it (no dependencies, no overrides)
+its operation is called directly. With dependencies, FastAPI resolves them and nothing else changes: the same operation
+runs, on the session that the dependencies use too.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Protocol
+
+from fastapi import Depends, params
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from svc_infra.api.fastapi.db.sql.session import session_of
+from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of
+from svc_infra.api.fastapi.problems import MEDIA_TYPE, Problem, ProblemError, problem_of
+
+__all__ = ["Call", "Operation", "ResourceRoute", "RouteSpec"]
+
+
+class ProblemDetails(BaseModel):
+    """An error, as RFC 9457 defines it."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["type", "title", "status", "detail"]})
+
+    type: str = Field(description="Names the kind of problem; stable, meant for programs.", examples=["urn:svc-infra:problem:not-found"])
+    title: str = Field(description="The kind of problem in words.", examples=["Not Found"])
+    status: int = Field(description="The HTTP status code.", examples=[404])
+    detail: str = Field(description="What happened, for people.", examples=["Not found"])
+    errors: list[ProblemField] = Field(default_factory=list, description="The inputs at fault.")
+
+
+class ProblemField(BaseModel):
+    """One input at fault."""
+
+    loc: list[str | int] = Field(description="Where it stands, from the outside inwards.")
+    msg: str = Field(description="What is wrong with it, for people.")
+    type: str = Field(description="What is wrong with it, for programs.")
+
+
+ProblemDetails.model_rebuild()
+
+
+@dataclass(slots=True)
+class Call:
+    """One request to a generated route.
+
+    Attributes:
+        request: The request.
+        open_session: Opens the session of the request; leaving it commits or rolls back, unless FastAPI does that.
+        tenant: The tenant of the request, None where the resource has none.
+    """
+
+    request: Request
+    open_session: Callable[[], AbstractAsyncContextManager[AsyncSession]]
+    tenant: object = None
+
+
+class Operation(Protocol):
+    """What a generated route does."""
+
+    async def __call__(self, call: Call, /) -> Response:
+        """Answer the request."""
+
+
+@dataclass(frozen=True)
+class RouteSpec:
+    """What a route needs besides its operation.
+
+    Attributes:
+        readonly: Whether it only reads, so that a replica may serve it.
+        database: Name of the database.
+        tenant: The dependency that gives the tenant, or None.
+        path_parameters: Name and annotation of each path parameter, for the document.
+        body: The schema of the body, for the document.
+        problems: Status codes of the problems that it may answer with.
+    """
+
+    readonly: bool = False
+    database: str = DEFAULT
+    tenant: Callable[..., object] | None = None
+    path_parameters: Mapping[str, object] = field(default_factory=dict)
+    body: object = None
+    problems: Sequence[int] = ()
+
+
+class ResourceRoute(APIRoute):
+    """An APIRoute that runs an `Operation`; with and without a slash at the end of its path.
+
+    Args:
+        path: The path, as for any route.
+        operation: What it does.
+        spec: What it needs.
+        options: Everything else that `APIRoute` takes.
+    """
+
+    def __init__(self, path: str, operation: Operation, *, spec: RouteSpec, **options: Any) -> None:
+        self.operation = operation
+        self.spec = spec
+        responses = dict(options.pop("responses", None) or {})
+        for status in spec.problems:
+            responses.setdefault(status, _problem_response_doc(status))
+        super().__init__(path, _documented(operation, spec), responses=responses, **options)
+        # The problem's schema has to be in the document although its media type is not the route's.
+        self.response_fields = {**self.response_fields, **_problem_fields()}
+        # One route serves both forms of the path, so that neither redirects nor doubles the routes to try.
+        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + "/?$")
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler: FastAPI's dependency resolution where it is needed, the operation directly elsewhere."""
+        spec, operation = self.spec, self.operation
+        session = session_of(spec.database, readonly=spec.readonly)
+        guarded = _guarded_handler(self, session)
+        if self.dependencies or spec.tenant is not None:
+            return _answering(guarded)
+
+        async def handle(request: Request) -> Response:
+            if session in request.app.dependency_overrides:
+                return await guarded(request)
+            database = database_of(request, spec.database)
+            return await operation(Call(request, lambda: database.session(readonly=spec.readonly)))
+
+        return _answering(handle)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a method that no route of this path has by the problem 405 with all methods of the path."""
+        if self.methods and scope["method"] not in self.methods and "app" in scope:
+            allowed = _allowed_methods(scope)
+            headers = {"Allow": ", ".join(sorted(allowed or self.methods))}
+            raise ProblemError(Problem("method-not-allowed", 405, "Method Not Allowed", headers=headers))
+        await super().handle(scope, receive, send)
+
+
+def _allowed_methods(scope: Scope) -> set[str]:
+    found: set[str] = set()
+    for route in scope["app"].router.routes:
+        if isinstance(route, ResourceRoute) and route.path_regex.match(scope["path"]):
+            found |= route.methods or set()
+    return found
+
+
+def _answering(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    """Raise every known error as a `ProblemError`, for which `setup_sql` installs a handler.
+
+    It has to be raised and can't be answered here: FastAPI ends the session's dependency after this handler, and the
+    error must reach it for the transaction to be rolled back.
+    """
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except ProblemError:
+            raise
+        except Exception as error:
+            known = request.app.exception_handlers
+            if isinstance(error, HTTPException) and known.get(HTTPException) is not http_exception_handler:
+                raise
+            problem = problem_of(error)
+            if problem is None:
+                raise
+            raise ProblemError(problem) from error
+
+    return answer
+
+
+def _guarded_handler(
+    route: ResourceRoute, session: Callable[..., object]
+) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    """Return FastAPI's handler of an endpoint that has the route's dependencies and none of its parameters."""
+    operation, tenant = route.operation, route.spec.tenant
+
+    async def endpoint(request: Request, session: AsyncSession, tenant: object = None) -> Response:
+        return await operation(Call(request, lambda: nullcontext(session), tenant))
+
+    parameters = [
+        inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=Request),
+        inspect.Parameter(
+            "session",
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=Annotated[AsyncSession, Depends(session, scope="function")],
+        ),
+    ]
+    if tenant is not None:
+        parameters.append(
+            inspect.Parameter("tenant", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[object, Depends(tenant)])
+        )
+    _sign(endpoint, parameters, Response)
+    inner = APIRoute(
+        route.path,
+        endpoint,
+        response_model=None,
+        dependencies=route.dependencies,
+        dependency_overrides_provider=route.dependency_overrides_provider,
+        methods=["POST"],
+    )
+    return inner.get_route_handler()
+
+
+def _documented(operation: Operation, spec: RouteSpec) -> Callable[..., object]:
+    """Return a function with the signature that the OpenAPI document shall describe; it is never called."""
+
+    async def endpoint(**_: object) -> Response:
+        raise NotImplementedError
+
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
+        for name, annotation in spec.path_parameters.items()
+    ]
+    if spec.tenant is not None:
+        parameters.append(
+            inspect.Parameter("tenant", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[object, Depends(spec.tenant)])
+        )
+    if spec.body is not None:
+        parameters.append(inspect.Parameter("body", inspect.Parameter.KEYWORD_ONLY, annotation=spec.body))
+    _sign(endpoint, parameters, None)
+    endpoint.__name__ = getattr(operation, "name", "operation")
+    endpoint.__doc__ = getattr(operation, "description", None)
+    return endpoint
+
+
+def _sign(function: Callable[..., object], parameters: list[inspect.Parameter], returned: object) -> None:
+    function.__signature__ = inspect.Signature(parameters, return_annotation=returned)  # type: ignore[attr-defined]
+    function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+
+
+_PROBLEM_TEXTS: Mapping[int, str] = {
+    304: "Not modified since the version that the client has",
+    400: "The request can't be carried out",
+    404: "There is no such record",
+    409: "The record conflicts with another one",
+    412: "The record was changed since the version that the client has",
+    413: "The body is too large",
+    415: "The body is not JSON",
+    422: "A parameter or field is not valid",
+    428: "The request must say which version it changes",
+    503: "The database can't serve the request at present",
+}
+
+
+def _problem_response_doc(status: int) -> dict[str, Any]:
+    description = _PROBLEM_TEXTS[status]
+    if status == 304:  # noqa: PLR2004
+        return {"description": description}
+    found: dict[str, Any] = {
+        "description": description,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
+    }
+    if status == 503:  # noqa: PLR2004
+        found["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait"}}
+    return found
+
+
+def _problem_fields() -> dict[int | str, Any]:
+    """Return the problem's schema in the form in which a route keeps the schemas of its responses."""
+    probe = APIRoute("/", lambda: None, responses={"default": {"model": ProblemDetails}}, methods=["GET"])
+    return {"problem": probe.response_fields["default"]}
+
+
+def depends_of(dependencies: Sequence[object]) -> list[params.Depends]:
+    """Return *dependencies* as FastAPI's `Depends`, a plain callable being wrapped."""
+    found: list[params.Depends] = []
+    for dependency in dependencies:
+        if isinstance(dependency, params.Depends):
+            found.append(dependency)
+        elif callable(dependency):
+            found.append(Depends(dependency))
+        else:
+            raise TypeError(f"a guard is Depends(...) or a function, not {dependency!r}")
+    return found

@@ -1,0 +1,456 @@
+"""The registry: parallel, bounded, single-flight checks and their aggregation."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from svc_infra.health import CheckFailed, DuplicateCheck, HealthRegistry, NotHealthy, Outcome, UnknownCheck
+
+
+class Clock:
+    """A clock that tests move."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+async def passing() -> None:
+    pass
+
+
+async def failing() -> None:
+    raise CheckFailed("refused", "nobody there")
+
+
+async def test_no_checks_are_healthy() -> None:
+    """A process without dependencies that answers is healthy."""
+    assert (await HealthRegistry().run()).status == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("check", "status"),
+    [
+        pytest.param(lambda: None, "healthy", id="None"),
+        pytest.param(lambda: True, "healthy", id="True"),
+        pytest.param(lambda: False, "unhealthy", id="False"),
+        pytest.param(lambda: Outcome("degraded", "threshold"), "degraded", id="an outcome"),
+        pytest.param(lambda: 1 / 0, "unhealthy", id="raises"),
+        pytest.param(lambda: "fine", "unhealthy", id="not a verdict"),
+        pytest.param(lambda: next(iter(())), "unhealthy", id="raises StopIteration"),
+        pytest.param(passing, "healthy", id="async"),
+        pytest.param(partial(passing), "healthy", id="a partial of an async function"),
+        pytest.param(lambda: passing(), "healthy", id="a function that returns a coroutine"),
+    ],
+)
+async def test_a_check_of_any_kind_gives_a_status(check: object, status: str) -> None:
+    """Sync and async functions, partials and lambdas can all be checks, and whatever they raise means unhealthy."""
+    registry = HealthRegistry()
+    registry.add("it", check)  # type: ignore[arg-type]
+    assert (await registry.run()).checks["it"].status == status
+
+
+@pytest.mark.parametrize(
+    ("critical", "status"), [(True, "unhealthy"), (False, "degraded")], ids=["critical", "not critical"]
+)
+async def test_only_a_critical_failure_takes_the_whole_down(critical: bool, status: str) -> None:
+    """A dependency that the service can do without degrades it."""
+    registry = HealthRegistry()
+    registry.add("good", passing)
+    registry.add("bad", failing, critical=critical)
+    report = await registry.run()
+    assert report.status == status
+    assert [result.name for result in report.failing] == ["bad"]
+    assert report.checks["bad"].reason == "refused"
+
+
+async def test_checks_run_in_parallel() -> None:
+    """The report takes as long as the slowest check, not as all together."""
+    registry = HealthRegistry()
+    for number in range(10):
+        registry.add(f"slow {number}", lambda: asyncio.sleep(0.2))
+    began = time.monotonic()
+    assert (await registry.run()).healthy
+    assert time.monotonic() - began < 1.0
+
+
+async def test_a_check_that_swallows_cancellation_is_reported_in_time_and_left_alone() -> None:
+    """`wait_for` would wait for it; the registry gives the report when the time is up."""
+    release = asyncio.Event()
+
+    async def stubborn() -> None:
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+
+    registry = HealthRegistry()
+    registry.add("stubborn", stubborn, timeout=0.1, cache_seconds=0)
+    began = time.monotonic()
+    report = await registry.run()
+    assert time.monotonic() - began < 0.6
+    assert report.checks["stubborn"].reason == "timeout"
+    release.set()
+
+
+async def test_while_a_check_hangs_no_second_run_of_it_is_started() -> None:
+    """A hanging database must not collect one more connection with every probe."""
+    release = asyncio.Event()
+    runs = 0
+
+    async def stubborn() -> None:
+        nonlocal runs
+        runs += 1
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+
+    registry = HealthRegistry()
+    registry.add("stubborn", stubborn, timeout=0.05, cache_seconds=0)
+    for _ in range(5):
+        assert (await registry.run()).checks["stubborn"].reason == "timeout"
+    assert runs == 1
+    release.set()
+    await asyncio.sleep(0)
+    assert (await eventually(registry)).healthy
+    assert runs == 2
+
+
+async def eventually(registry: HealthRegistry):  # noqa: ANN201
+    """Run until healthy, for at most 2 s."""
+    deadline = time.monotonic() + 2
+    while True:
+        report = await registry.run(fresh=True)
+        if report.healthy or time.monotonic() > deadline:
+            return report
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def release_thread() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+async def test_a_sync_check_that_hangs_blocks_neither_the_loop_nor_the_report(release_thread: threading.Event) -> None:
+    """It runs in a thread of its own, at most one of which can be stuck."""
+    runs = 0
+
+    def hang() -> None:
+        nonlocal runs
+        runs += 1
+        release_thread.wait(10)
+
+    registry = HealthRegistry()
+    registry.add("hang", hang, timeout=0.1, cache_seconds=0)
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.01)
+            ticks += 1
+
+    ticking = asyncio.create_task(tick())
+    for _ in range(3):
+        assert (await registry.run()).checks["hang"].reason == "timeout"
+    ticking.cancel()
+    assert runs == 1
+    assert ticks >= 3
+
+
+async def test_a_hanging_sync_check_does_not_delay_the_end_of_the_program() -> None:
+    """`asyncio.run` returns while the thread is stuck."""
+    release = threading.Event()
+
+    async def main() -> None:
+        registry = HealthRegistry()
+        registry.add("hang", lambda: release.wait(20) and None, timeout=0.05)
+        await registry.run()
+
+    began = time.monotonic()
+    await asyncio.to_thread(asyncio.run, main())
+    assert time.monotonic() - began < 5
+    release.set()
+
+
+async def test_concurrent_reports_share_one_run() -> None:
+    """Fifty probes at once are one question to the database."""
+    runs = 0
+
+    async def count() -> None:
+        nonlocal runs
+        runs += 1
+        await asyncio.sleep(0.05)
+
+    registry = HealthRegistry()
+    registry.add("count", count, cache_seconds=0)
+    reports = await asyncio.gather(*(registry.run() for _ in range(50)))
+    assert runs == 1
+    assert all(report.healthy for report in reports)
+
+
+async def test_cancelling_the_first_of_many_waiters_leaves_the_run_to_the_others() -> None:
+    """A client that hangs up must not fail everybody else's probe."""
+    registry = HealthRegistry()
+    registry.add("slow", lambda: asyncio.sleep(0.1), cache_seconds=0)
+    waiters = [asyncio.create_task(registry.run()) for _ in range(50)]
+    await asyncio.sleep(0.02)
+    waiters[0].cancel()
+    reports = await asyncio.gather(*waiters, return_exceptions=True)
+    assert isinstance(reports[0], asyncio.CancelledError)
+    assert all(report.healthy for report in reports[1:])  # type: ignore[union-attr]
+
+
+async def test_a_success_is_reused_for_its_time_and_a_failure_for_half_of_it() -> None:
+    """A flood of probes is no load, and recovery is seen sooner than failure."""
+    clock = Clock()
+    registry = HealthRegistry(clock=clock)
+    runs: list[str] = []
+    verdict = {"good": True, "bad": False}
+    for name in verdict:
+        registry.add(name, lambda name=name: runs.append(name) or verdict[name], cache_seconds=2.0)  # type: ignore[misc]
+    await registry.run()
+    clock.time += 0.9
+    report = await registry.run()
+    assert runs == ["good", "bad"]
+    assert report.checks["good"].age_seconds == pytest.approx(0.9)
+    clock.time += 0.2
+    await registry.run()
+    assert runs == ["good", "bad", "bad"]
+    clock.time += 1.0
+    await registry.run()
+    assert runs[3:] == ["good", "bad"]
+
+
+async def test_an_old_success_is_never_reported_as_the_present() -> None:
+    """A refresh that died leaves "unknown" behind, and unknown of a critical check is unhealthy."""
+    clock = Clock()
+    registry = HealthRegistry(clock=clock)
+    registry.add("it", passing)
+    assert registry.latest(max_age=10).status == "unhealthy"
+    await registry.run()
+    clock.time += 9
+    assert registry.latest(max_age=10).status == "healthy"
+    clock.time += 2
+    report = registry.latest(max_age=10)
+    assert report.status == "unhealthy"
+    assert report.checks["it"].status == "unknown"
+    assert report.checks["it"].reason == "stale"
+
+
+async def test_refresh_keeps_the_latest_results_recent() -> None:
+    """The background task runs every check at its interval until it is cancelled."""
+    runs = 0
+
+    async def count() -> None:
+        nonlocal runs
+        runs += 1
+
+    registry = HealthRegistry()
+    registry.add("count", count)
+    refreshing = asyncio.create_task(registry.refresh(0.01))
+    deadline = time.monotonic() + 5
+    while runs < 3 and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+    refreshing.cancel()
+    assert runs >= 3
+    assert registry.latest(max_age=5).healthy
+
+
+async def test_groups_choose_the_checks_of_a_probe() -> None:
+    """By default a check is for readiness and start-up and never for liveness."""
+    registry = HealthRegistry()
+    registry.add("database", failing)
+    registry.add("deadlock", passing, groups=("live",))
+    assert list((await registry.run(group="live")).checks) == ["deadlock"]
+    assert (await registry.run(group="live")).status == "healthy"
+    assert (await registry.run(group="ready")).status == "unhealthy"
+
+
+async def test_draining_makes_readiness_unhealthy_and_leaves_liveness() -> None:
+    """On shutdown no new traffic should come, and nothing should restart the process."""
+    registry = HealthRegistry()
+    registry.add("database", passing)
+    registry.start_draining()
+    assert (await registry.run(group="ready")).status == "unhealthy"
+    assert (await registry.run(group="live")).status == "healthy"
+
+
+def test_a_name_is_registered_once() -> None:
+    """Metrics and reports are keyed by name."""
+    registry = HealthRegistry()
+    registry.add("database", passing)
+    with pytest.raises(DuplicateCheck, match="database"):
+        registry.add("database", passing)
+    assert registry.names == ("database",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"cache_seconds": -1}, "cache_seconds"),
+        ({"name": ""}, "name"),
+    ],
+)
+def test_limits_out_of_range_are_refused(arguments: dict[str, float], word: str) -> None:
+    """A wrong number fails where it is written."""
+    with pytest.raises(ValueError, match=word):
+        HealthRegistry().add(**{"name": "it", "check": passing, **arguments})  # type: ignore[arg-type]
+
+
+async def test_a_result_in_the_place_of_a_check_is_refused() -> None:
+    """The mistake of calling the check when registering it is named."""
+    coroutine = passing()
+    with pytest.raises(TypeError, match="coroutine, not a function"):
+        HealthRegistry().add("it", coroutine)  # type: ignore[arg-type]
+    await coroutine
+
+
+async def test_an_unknown_name_is_refused() -> None:
+    """A typo must not look like health."""
+    registry = HealthRegistry()
+    registry.add("database", passing)
+    with pytest.raises(UnknownCheck, match="database"):
+        await registry.run(names=["databse"])
+
+
+async def test_waiting_ends_when_critical_checks_pass() -> None:
+    """A dependency that comes up later ends the wait; one that is not critical does not hold it up."""
+    attempts = 0
+
+    async def third_time_lucky() -> bool:
+        nonlocal attempts
+        attempts += 1
+        return attempts >= 3
+
+    registry = HealthRegistry()
+    registry.add("database", third_time_lucky)
+    registry.add("cache", failing, critical=False)
+    report = await registry.wait_until_healthy(timeout=10, interval=0.02)
+    assert report.status == "degraded"
+    assert attempts == 3
+
+
+async def test_waiting_in_vain_raises_in_time_with_the_last_report() -> None:
+    """A service must not start without its database because a return value was ignored."""
+    registry = HealthRegistry()
+    registry.add("database", failing)
+    began = time.monotonic()
+    with pytest.raises(NotHealthy, match=r"database \(refused\)") as caught:
+        await registry.wait_until_healthy(timeout=0.3, interval=0.05)
+    assert 0.25 < time.monotonic() - began < 1.0
+    assert caught.value.report.checks["database"].reason == "refused"
+
+
+async def test_a_check_that_hangs_is_cut_at_the_deadline_of_the_wait() -> None:
+    """The last attempt does not run past the deadline."""
+    registry = HealthRegistry()
+    registry.add("database", lambda: asyncio.sleep(60), timeout=0.5)
+    began = time.monotonic()
+    with pytest.raises(NotHealthy, match="timeout"):
+        await registry.wait_until_healthy(timeout=0.8, interval=0.05)
+    assert time.monotonic() - began < 1.6
+
+
+async def test_a_timeout_of_zero_asks_once() -> None:
+    """"Is it healthy now?" is a question with an answer."""
+    registry = HealthRegistry()
+    registry.add("database", passing)
+    assert (await registry.wait_until_healthy(timeout=0)).healthy
+
+
+async def test_waiting_ends_at_once_for_what_waiting_cannot_mend() -> None:
+    """An address that is not set stays not set."""
+
+    async def unset() -> None:
+        raise CheckFailed("configuration", "SQL_URL is not set")
+
+    registry = HealthRegistry()
+    registry.add("database", unset)
+    began = time.monotonic()
+    with pytest.raises(NotHealthy, match="SQL_URL is not set"):
+        await registry.wait_until_healthy(timeout=60, interval=2)
+    assert time.monotonic() - began < 1
+
+
+async def test_waiting_can_be_cancelled() -> None:
+    """A service that is told to stop while it waits, stops."""
+    registry = HealthRegistry()
+    registry.add("database", failing)
+    waiting = asyncio.create_task(registry.wait_until_healthy(timeout=60, interval=2))
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+def test_a_registry_can_be_used_in_one_loop_after_another() -> None:
+    """Scripts and tests call `asyncio.run` more than once."""
+    registry = HealthRegistry()
+    registry.add("it", passing, cache_seconds=0)
+    for _ in range(3):
+        assert asyncio.run(registry.run()).healthy
+
+
+async def test_changes_of_state_are_logged_once_with_secrets_hidden(caplog: pytest.LogCaptureFixture) -> None:
+    """Operators read why, once, and never a password."""
+    healthy = False
+
+    async def check() -> None:
+        if not healthy:
+            raise RuntimeError("no route to postgresql://app:s3cret@db/shop")
+
+    registry = HealthRegistry()
+    registry.add("database", check, cache_seconds=0)
+    with caplog.at_level(logging.INFO, logger="svc_infra.health"):
+        await registry.run()
+        await registry.run()
+        healthy = True
+        report = await registry.run()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert "s3cret" not in caplog.text
+    assert report.healthy
+
+
+async def test_the_public_form_of_a_report_holds_no_texts() -> None:
+    """Texts of drivers name users and hosts; the public sees one fixed word."""
+    registry = HealthRegistry()
+    registry.add("database", failing)
+    report = await registry.run()
+    assert "nobody there" not in str(report.to_dict())
+    assert "nobody there" in str(report.to_dict(details=True))
+
+
+async def test_closing_closes_what_checks_hold() -> None:
+    """A check with `aclose` is closed with the registry, more than once without harm."""
+
+    class Held:
+        closed = 0
+
+        async def __call__(self) -> None:
+            pass
+
+        async def aclose(self) -> None:
+            self.closed += 1
+
+    held = Held()
+    async with HealthRegistry() as registry:
+        registry.add("held", held)
+        await registry.run()
+    assert held.closed == 1
+    await registry.aclose()

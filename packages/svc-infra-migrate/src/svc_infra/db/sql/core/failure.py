@@ -1,0 +1,97 @@
+"""What to say when a revision failed: what is applied, what stayed of it, and how to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from svc_infra.db.sql.core.errors import MigrationFailed
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from svc_infra.db.sql.core.effects import Effects
+
+__all__ = ["describe_failure"]
+
+_NAMES = {"postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB", "sqlite": "SQLite", "mssql": "SQL Server"}
+
+
+class _Run(Protocol):
+    applied: list[str]
+    revision: str | None
+    message: str
+    upgrading: bool
+    effects: Effects
+
+
+def describe_failure(connection: Connection, run: _Run, error: Exception) -> MigrationFailed:
+    """Return the error for a run that stopped; the transaction is rolled back already."""
+    from svc_infra.dburl import redact
+
+    done, verb = ("applied", "upgrade") if run.upgrading else ("undone", "downgrade")
+    again = f"`svc-infra sql {verb}`"
+    lines = [_headline(run, error)]
+    if run.effects.failed:
+        lines.append(f"  statement: {_shorten(run.effects.failed)}")
+    lines.append(
+        f"  {done} and committed before it: {', '.join(run.applied)}"
+        if run.applied
+        else f"  nothing was {done} before it"
+    )
+    kept = run.effects.kept
+    if not kept:
+        lines.append("  of this revision nothing stayed: it was rolled back")
+        lines.append(f"  how to go on: correct the cause or the revision file, and run {again} again")
+    else:
+        name = (
+            "MariaDB" if getattr(connection.dialect, "is_mariadb", False) else _NAMES.get(connection.dialect.name, "")
+        )
+        why = (
+            "it can't roll back DDL"
+            if connection.dialect.name in {"mysql", "mariadb"}
+            else "they ran outside its transaction"
+        )
+        lines.append(f"  of this revision these statements stayed in {name}, because {why}:")
+        lines += [f"    {_shorten(statement)}" for statement in kept]
+        lines.append(
+            f"  how to go on: undo them by hand, correct the revision file and run {again} again; "
+            f"or finish the rest by hand and run `svc-infra sql stamp {run.revision}`"
+        )
+    lines += [
+        f"  invalid index left behind: {index}; DROP INDEX CONCURRENTLY {index}"
+        for index in _invalid_indexes(connection)
+    ]
+    return MigrationFailed(redact("\n".join(lines)))
+
+
+def _headline(run: _Run, error: Exception) -> str:
+    origin = getattr(error, "orig", None) or error
+    reason = str(origin).strip() or type(origin).__name__
+    name = type(getattr(origin, "__cause__", None) or origin).__name__
+    if run.revision is None:
+        return f"the run failed before any revision began: {name}: {reason}"
+    title = f"{run.revision} ({run.message})" if run.message else run.revision
+    return f"revision {title} failed: {name}: {reason}"
+
+
+def _shorten(statement: str, limit: int = 300) -> str:
+    text = " ".join(statement.split())
+    return text if len(text) <= limit else f"{text[:limit]} ..."
+
+
+def _invalid_indexes(connection: Connection) -> Sequence[str]:
+    """Return the indexes that a cut-off CREATE INDEX CONCURRENTLY left; PostgreSQL maintains but never uses them."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    if connection.dialect.name != "postgresql" or connection.invalidated:
+        return ()
+    try:
+        rows = connection.exec_driver_sql(
+            "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid AND indislive"
+        ).scalars()
+        found = list(rows)
+        connection.rollback()
+    except SQLAlchemyError:
+        return ()
+    return found

@@ -1,0 +1,132 @@
+"""Lock and statement timeouts of the connection that migrates, per database."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import ceil
+from typing import TYPE_CHECKING
+
+from svc_infra.db.sql.core.limits import Limits
+from svc_infra.db.sql.core.progress import Progress
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+__all__ = ["is_lock_conflict", "pause_seconds", "timeouts"]
+
+
+def is_lock_conflict(error: BaseException) -> bool:
+    """Tell whether an error says that somebody else was in the way, so that another try may succeed."""
+    from svc_infra.db.sql.errors import LockTimeout, RetryableError
+    from svc_infra.db.sql.translate import translate
+
+    return isinstance(translate(error), (LockTimeout, RetryableError))
+
+
+def pause_seconds(attempt: int, chance: Callable[[], float] = random.random) -> float:
+    """Return how long to pause after a failed attempt: 0.25 s, doubled each time up to 10 s, minus up to a half."""
+    return float(min(0.25 * 2 ** (attempt - 1), 10.0)) * (1 - chance() / 2)
+
+
+@contextmanager
+def timeouts(connection: Connection, limits: Limits, progress: Progress) -> Iterator[None]:
+    """Bound the waits of everything that runs on the connection, which must not be in a transaction.
+
+    PostgreSQL takes the limits anew in each transaction, so that `CREATE INDEX CONCURRENTLY` in an autocommit block is
+    not subject to them: its waits block nobody, and cut off it would leave an invalid index.
+    """
+    from sqlalchemy import event
+
+    dialect = connection.dialect.name
+    if dialect == "postgresql":
+        settings = {"lock_timeout": limits.lock_timeout_ms}
+        if limits.statement_timeout_ms is not None:
+            settings["statement_timeout"] = limits.statement_timeout_ms
+        # As SET LOCAL, but all of them in one round trip.
+        statement = "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
+
+        def on_begin(begun: Connection) -> None:
+            if begun.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+                begun.exec_driver_sql(statement)
+
+        event.listen(connection, "begin", on_begin)
+        try:
+            yield
+        finally:
+            event.remove(connection, "begin", on_begin)
+    elif dialect in {"mysql", "mariadb"}:
+        seconds = max(1, ceil(limits.lock_timeout_ms / 1000))
+        # lock_wait_timeout is the one for tables (a year by default), the other the one for rows.
+        connection.exec_driver_sql(f"SET SESSION lock_wait_timeout = {seconds}, innodb_lock_wait_timeout = {seconds}")
+        if limits.statement_timeout_ms is not None:
+            _limit_statements_of_mysql(connection, limits.statement_timeout_ms)
+        connection.rollback()
+        with _statements_tried_again(connection, limits, progress):
+            yield
+    elif dialect == "mssql":
+        connection.exec_driver_sql(f"SET LOCK_TIMEOUT {limits.lock_timeout_ms}")
+        connection.rollback()
+        yield
+    else:
+        if dialect == "sqlite":
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {limits.lock_timeout_ms}")
+            connection.rollback()
+        yield
+
+
+def _limit_statements_of_mysql(connection: Connection, statement_timeout_ms: int) -> None:
+    if getattr(connection.dialect, "is_mariadb", False):
+        connection.exec_driver_sql(f"SET SESSION max_statement_time = {statement_timeout_ms / 1000}")
+    else:
+        # MySQL limits SELECT only. https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html#sysvar_max_execution_time
+        connection.exec_driver_sql(f"SET SESSION max_execution_time = {statement_timeout_ms}")
+
+
+@contextmanager
+def _statements_tried_again(connection: Connection, limits: Limits, progress: Progress) -> Iterator[None]:
+    """Try a statement again that did not get its lock.
+
+    A whole revision can't be, because MySQL has committed what came before; the statement itself had no effect.
+    """
+    from sqlalchemy import event
+
+    def attempt(execute: Callable[[], object]) -> bool:
+        for number in range(1, limits.lock_retries + 2):
+            try:
+                execute()
+            except Exception as error:
+                if number > limits.lock_retries or not is_lock_conflict(error):
+                    raise
+                pause = pause_seconds(number)
+                progress.note(
+                    f"A table is in use; trying the statement again in {pause:.1f} s ({number}/{limits.lock_retries})"
+                )
+                time.sleep(pause)
+            else:
+                break
+        return True
+
+    def execute(cursor: _Cursor, statement: str, parameters: object, context: object) -> bool:
+        return attempt(lambda: cursor.execute(statement, parameters))
+
+    def execute_without_parameters(cursor: _Cursor, statement: str, context: object) -> bool:
+        return attempt(lambda: cursor.execute(statement))
+
+    engine = connection.engine
+    event.listen(engine, "do_execute", execute)
+    event.listen(engine, "do_execute_no_params", execute_without_parameters)
+    try:
+        yield
+    finally:
+        event.remove(engine, "do_execute", execute)
+        event.remove(engine, "do_execute_no_params", execute_without_parameters)
+
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class _Cursor(Protocol):
+        def execute(self, statement: str, parameters: object = ..., /) -> object: ...

@@ -1,0 +1,159 @@
+"""The guide's commands and functions, as it writes them, in a new process on an empty folder."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from migrate.workspace import Workspace
+from svc_infra.db.sql import core
+
+USER = """
+    from sqlalchemy import Column, String
+
+    from svc_infra.db.sql.base import ModelBase
+
+
+    class User(ModelBase):
+        __tablename__ = "users"
+        id = Column(String, primary_key=True)
+        email = Column(String, unique=True)
+"""
+
+
+def tables(path: Path) -> set[str]:
+    with sqlite3.connect(path) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def test_the_commands_of_the_guide_create_apply_and_undo_a_migration(workspace: Workspace, tmp_path: Path) -> None:
+    """init, revision --autogenerate, upgrade head, current, history and downgrade -1 work from a subfolder too."""
+    workspace.write("myapp/users.py", USER)
+    workspace.write("myapp/api/readme.txt", "")
+
+    init = workspace.run("sql", "init")
+    assert init.returncode == 0, init.stderr
+    assert (workspace.root / "alembic.ini").is_file()
+    assert (workspace.root / "migrations" / "env.py").is_file()
+    assert (workspace.root / "migrations" / "versions").is_dir()
+
+    made = workspace.run("sql", "revision", "--autogenerate", "-m", "add users table", cwd="myapp/api")
+    assert made.returncode == 0, made.stderr
+    assert "Models: 1 table in myapp.users" in made.stderr
+    text = Path(made.stdout.strip()).read_text()
+    assert text.count("op.create_table(") == 1
+    assert '"uq_users_email"' in text.replace("'", '"')
+
+    up = workspace.run("sql", "upgrade", "head", cwd="myapp/api")
+    assert (up.returncode, up.stdout) == (0, ""), up.stderr
+    assert "add users table" in up.stderr
+    assert "users" in tables(tmp_path / "app.db")
+
+    shown = json.loads(workspace.run("sql", "current", "--json").stdout)
+    assert [item["message"] for item in shown] == ["add users table"]
+    assert "add users table" in workspace.run("sql", "history").stdout
+
+    assert workspace.run("sql", "revision", "-m", "seed data").returncode == 0
+    assert workspace.run("sql", "upgrade", "head").returncode == 0
+    down = workspace.run("sql", "downgrade", "-1", cwd="myapp")
+    assert down.returncode == 0, down.stderr
+    assert "users" in tables(tmp_path / "app.db")
+    assert workspace.run("sql", "downgrade", "-1").returncode == 0
+    assert "users" not in tables(tmp_path / "app.db")
+
+
+def test_sql_goes_alone_to_stdout(workspace: Workspace, tmp_path: Path) -> None:
+    """`svc-infra sql upgrade head --sql > migration.sql` writes SQL that a database takes, and touches none itself."""
+    workspace.init()
+    workspace.revision("one", 'print("noise")\nop.create_table("t", sa.Column("id", sa.Integer, primary_key=True))')
+    done = workspace.run("sql", "upgrade", "head", "--sql")
+    assert done.returncode == 0, done.stderr
+    assert "noise" in done.stderr
+    assert not (tmp_path / "app.db").exists()
+    with sqlite3.connect(tmp_path / "other.db") as other:
+        other.executescript(done.stdout)
+    assert "t" in tables(tmp_path / "other.db")
+
+
+def test_merge_heads_joins_two_branches(workspace: Workspace) -> None:
+    """Two heads stop `upgrade head` with a message that names the command which joins them."""
+    workspace.init()
+    workspace.revision("base1", "pass")
+    workspace.revision("left1", "pass", after="base1")
+    workspace.revision("right1", "pass", after="base1")
+    stopped = workspace.run("sql", "upgrade", "head")
+    assert stopped.returncode == 1
+    assert "svc-infra sql merge heads" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert workspace.run("sql", "merge", "heads", "-m", "merge branches").returncode == 0
+    assert workspace.run("sql", "upgrade", "head").returncode == 0
+
+
+def test_the_functions_of_the_guide_work_from_sync_code(workspace: Workspace, tmp_path: Path) -> None:
+    """init_alembic, revision, upgrade, upgrade("..."), downgrade(steps=1) and downgrade("-1")."""
+    project = workspace.init(
+        'import sqlalchemy as sa\n\nmetadata = sa.MetaData()\nsa.Table("users", metadata, sa.Column("id", sa.Integer, primary_key=True))'
+    )
+    made = core.revision(
+        message="add users table", autogenerate=True, ensure_head_before_autogenerate=True, project=project
+    )
+    assert made is not None
+    core.upgrade(project=project)
+    assert "users" in tables(tmp_path / "app.db")
+    core.downgrade(steps=1, project=project)
+    assert core.current(project=project) == []
+    core.upgrade(made.revision[:6], project=project)
+    assert [item.revision for item in core.current(project=project)] == [made.revision]
+    core.downgrade("-1", project=project)
+    assert "users" not in tables(tmp_path / "app.db")
+
+
+async def test_the_functions_work_inside_a_running_loop(workspace: Workspace, tmp_path: Path) -> None:
+    """A service may migrate in its start-up, where an event loop runs already."""
+    project = workspace.init()
+    workspace.revision(
+        "one", 'op.create_table("t", sa.Column("id", sa.Integer, primary_key=True))', 'op.drop_table("t")'
+    )
+    core.upgrade(project=project)
+    assert "t" in tables(tmp_path / "app.db")
+    await asyncio.to_thread(core.downgrade, "base", project=project)
+    assert "t" not in tables(tmp_path / "app.db")
+
+
+def test_the_script_location_of_init_is_the_one_used_later(workspace: Workspace) -> None:
+    """Every later function reads the location from alembic.ini."""
+    location = core.init_alembic(script_location="db/changes", directory=workspace.root)
+    assert location == workspace.root / "db" / "changes"
+    made = core.revision("first", project=workspace.project)
+    assert made is not None
+    assert Path(made.path).parent == location / "versions"
+
+
+def test_revision_finds_nothing_to_do_and_writes_no_file(workspace: Workspace) -> None:
+    """A database that is what the models say needs no empty revision."""
+    project = workspace.init()
+    assert core.revision("nothing", autogenerate=True, project=project) is None
+    assert list((workspace.root / "migrations" / "versions").glob("*.py")) == []
+
+
+@pytest.mark.parametrize("name", ["ALEMBIC_CONFIG", "--config"])
+def test_another_configuration_file_points_to_another_database(workspace: Workspace, tmp_path: Path, name: str) -> None:
+    """ALEMBIC_CONFIG chooses the file, and the URL in the file chooses the database, with a % in the password."""
+    workspace.init()
+    workspace.revision("one", 'op.create_table("t", sa.Column("id", sa.Integer, primary_key=True))')
+    ini = (workspace.root / "alembic.ini").read_text()
+    (workspace.root / "alembic.test.ini").write_text(
+        ini.replace("# sqlalchemy.url =", f"sqlalchemy.url = sqlite:///{tmp_path}/100%25.db")
+    )
+    if name == "ALEMBIC_CONFIG":
+        workspace.environ["ALEMBIC_CONFIG"] = "alembic.test.ini"
+        done = workspace.run("sql", "upgrade", "head")
+    else:
+        done = workspace.run("sql", "--config", "alembic.test.ini", "upgrade", "head")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "app.db").exists()
+    assert "t" in tables(tmp_path / "100%.db")

@@ -1,0 +1,130 @@
+"""The limit of a statement on this side of the connection.
+
+PostgreSQL, MySQL, SQL Server and Snowflake end a statement at its limit by themselves. The deadline here comes a little
+later and matters when their answer can't arrive: a frozen server, a network that swallows packets. SQLite and DuckDB
+have no limit of their own and run in this process: the deadline interrupts them.
+
+It is armed only when there is a limit, and costs one timer of the event loop per statement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import ExceptionContext
+
+from svc_infra.db.sql._options import STATEMENT_TIMEOUT_MS
+from svc_infra.db.sql.errors import Disconnected
+
+#: Seconds after its limit in which the server's own answer, that it ended the statement, should arrive.
+ANSWER_SECONDS = 5.0
+_OWN_LIMIT = "svc_infra_own_limit"
+_DEADLINE = "_svc_infra_deadline"
+
+
+class _Deadline:
+    """Cancels the running task at its time, so that the driver lets go of the connection."""
+
+    __slots__ = ("_cancelling", "_handle", "_task", "expired", "seconds")
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.expired = False
+        self._task = asyncio.current_task()
+        self._cancelling = self._task.cancelling() if self._task else 0
+        self._handle = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        self.expired = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def disarm(self) -> None:
+        self._handle.cancel()
+
+    def takes_back(self) -> bool:
+        """Take the cancellation back; False when the task was cancelled by somebody else as well."""
+        return self.expired and self._task is not None and self._task.uncancel() <= self._cancelling
+
+
+class _Interrupt(_Deadline):
+    """Interrupts the query of an embedded database, which then raises its own error."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, seconds: float, connection: Any) -> None:
+        super().__init__(seconds)
+        self._connection = connection
+
+    def _expire(self) -> None:
+        self._connection.interrupt()
+
+    def takes_back(self) -> bool:
+        return False
+
+
+def listen_for_deadlines(engine: Engine, default_limit_ms: int | None) -> None:
+    """Arm a deadline for each statement that has a limit."""
+    backend = engine.dialect.name
+
+    def before(
+        connection: Connection, _cursor: object, statement: str, _parameters: object, context: Any, _many: bool
+    ) -> None:
+        limit_ms = connection.get_execution_options().get(STATEMENT_TIMEOUT_MS, default_limit_ms)
+        if not limit_ms:
+            return
+        if backend == "sqlite":
+            deadline: _Deadline = _Interrupt(limit_ms / 1000, _SqliteInterrupt(connection))
+        elif backend == "duckdb":
+            deadline = _Interrupt(limit_ms / 1000, connection.connection.dbapi_connection)
+        else:
+            transaction = connection.get_transaction()
+            if statement[:4].upper() == "SET " and "statement_timeout" in statement:
+                connection.info[_OWN_LIMIT] = transaction  # SET LOCAL: the transaction's own limit holds from here
+            if transaction is not None and connection.info.get(_OWN_LIMIT) is transaction:
+                return
+            deadline = _Deadline(limit_ms / 1000 + ANSWER_SECONDS)
+        setattr(context, _DEADLINE, deadline)
+
+    def after(
+        _connection: object, _cursor: object, _statement: str, _parameters: object, context: Any, _many: bool
+    ) -> None:
+        deadline: _Deadline | None = getattr(context, _DEADLINE, None)
+        if deadline is not None:
+            deadline.disarm()
+
+    def failed(failure: ExceptionContext) -> BaseException | None:
+        deadline: _Deadline | None = getattr(failure.execution_context, _DEADLINE, None)
+        if deadline is None:
+            return None
+        deadline.disarm()
+        if isinstance(failure.original_exception, asyncio.CancelledError) and deadline.takes_back():
+            return Disconnected(
+                f"no answer to a statement within {deadline.seconds:g} s, its limit and {ANSWER_SECONDS:g} s; "
+                "the connection was given up"
+            )
+        return None
+
+    event.listen(engine, "before_cursor_execute", before)
+    event.listen(engine, "after_cursor_execute", after)
+    event.listen(engine, "handle_error", failed)
+
+
+class _SqliteInterrupt:
+    """Interrupts a SQLite connection from the event loop's thread, which SQLite allows."""
+
+    __slots__ = ("_driver",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._driver: Any = connection.connection.driver_connection
+
+    def interrupt(self) -> None:
+        # aiosqlite's interrupt() is a coroutine that never waits.
+        interrupting = self._driver.interrupt()
+        try:
+            interrupting.send(None)
+        except StopIteration:
+            return
+        interrupting.close()

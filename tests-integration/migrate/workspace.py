@@ -1,0 +1,115 @@
+"""A project to migrate, and the command line as a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from svc_infra.db.sql.core import Project, find_project, init_alembic
+
+# Variables of the developer's shell must not choose the database of a test.
+_FOREIGN = ("SQL_URL", "DB_", "DATABASE_URL", "PRIVATE_SQL_URL", "ALEMBIC_", "MIGRATION_", "TEST_")
+
+
+@dataclass
+class RecordedProgress:
+    """Keeps what a run told."""
+
+    notes: list[str] = field(default_factory=list)
+    finished_revisions: list[str] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    statements: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def started(self, revision: str, message: str, *, upgrading: bool) -> None:
+        pass
+
+    def finished(self, revision: str, message: str, *, upgrading: bool, seconds: float) -> None:
+        self.finished_revisions.append(revision)
+
+    def waiting(self, reason: str, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    def statement(self, sql: str) -> None:
+        self.statements.append(sql)
+
+
+@dataclass
+class Workspace:
+    """A folder with a project, and what its commands see."""
+
+    root: Path
+    environ: dict[str, str]
+    progress: RecordedProgress = field(default_factory=RecordedProgress)
+
+    def write(self, path: str, text: str) -> Path:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(textwrap.dedent(text), encoding="utf-8")
+        return target
+
+    def init(self, metadata: str = "from sqlalchemy import MetaData\n\nmetadata = MetaData()") -> Project:
+        """Create the migration environment; its models are the source text `metadata`, a module of env.py's own."""
+        scripts = init_alembic(directory=self.root, progress=self.progress)
+        (scripts / "env.py").write_text(
+            f"{metadata}\n\n"
+            "from svc_infra.db.sql.core.environment import run_migrations\n\n"
+            "run_migrations(metadata=metadata)\n",
+            encoding="utf-8",
+        )
+        return self.project
+
+    @property
+    def project(self) -> Project:
+        return find_project(self.root, environ=self.environ, progress=self.progress)
+
+    def revision(self, name: str, upgrade: str, downgrade: str = "pass", *, after: str | None = None) -> None:
+        """Write a revision file by hand."""
+        body = "from alembic import op\nimport sqlalchemy as sa\n\n"
+        indented = textwrap.indent(textwrap.dedent(upgrade).strip(), "    ")
+        undo = textwrap.indent(textwrap.dedent(downgrade).strip(), "    ")
+        self.write(
+            f"migrations/versions/{name}.py",
+            f'"""{name} step"""\n\n{body}revision = {name!r}\ndown_revision = {after!r}\n'
+            f"branch_labels = None\ndepends_on = None\n\n\ndef upgrade():\n{indented}\n\n\ndef downgrade():\n{undo}\n",
+        )
+
+    def run(self, *arguments: str, cwd: str = ".", timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run `svc-infra` in a folder of the project."""
+        return subprocess.run(
+            [sys.executable, "-c", "from svc_infra.migrate.main import main; main()", *arguments],
+            cwd=self.root / cwd,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+
+@pytest.fixture
+def make_workspace(tmp_path: Path) -> Callable[[str], Workspace]:
+    """Make a project for a database URL."""
+
+    def make(url: str) -> Workspace:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+        root = tmp_path / "project"
+        root.mkdir(exist_ok=True)
+        return Workspace(root, {**environ, "SQL_URL": url, "PYTHONWARNINGS": "error", "NO_COLOR": "1"})
+
+    return make
+
+
+@pytest.fixture
+def workspace(make_workspace: Callable[[str], Workspace], tmp_path: Path) -> Workspace:
+    """A project on an empty SQLite database."""
+    return make_workspace(f"sqlite:///{tmp_path / 'app.db'}")
