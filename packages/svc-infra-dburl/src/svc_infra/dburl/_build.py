@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy.util import immutabledict
 
 from svc_infra.dburl._database_url import Dialect, Mode, ParsedUrl
-from svc_infra.dburl._dialects import postgresql, sqlite
-from svc_infra.dburl._drivers import Driver, choose_driver, drivers_of, is_installed
+from svc_infra.dburl._dialects import duckdb, mssql, mysql, postgresql, snowflake, sqlite
+from svc_infra.dburl._dialects.options import POOL_OPTIONS, pool_settings
+from svc_infra.dburl._drivers import Driver, choose_driver, drivers_of
 from svc_infra.dburl._environment import Environment
 from svc_infra.dburl._parsing import parse_hosts, parse_port
 from svc_infra.dburl.errors import ConflictingOptions, InvalidOption
@@ -18,9 +19,17 @@ from svc_infra.dburl.secret_url import SecretURL
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["Wishes", "build_url", "complete_url", "wished_driver"]
+__all__ = ["Wish", "build_url", "complete_url", "wish_of", "wished_driver"]
 
-_DIALECTS: dict[Dialect, ModuleType] = {"postgresql": postgresql, "sqlite": sqlite}
+_DIALECTS: dict[Dialect, ModuleType] = {
+    "postgresql": postgresql,
+    "mysql": mysql,
+    "mariadb": mysql,
+    "sqlite": sqlite,
+    "mssql": mssql,
+    "snowflake": snowflake,
+    "duckdb": duckdb,
+}
 
 
 def complete_url(parsed: ParsedUrl, environment: Environment, place: str, notes: list[str]) -> None:
@@ -30,13 +39,15 @@ def complete_url(parsed: ParsedUrl, environment: Environment, place: str, notes:
         if parsed.dialect not in {"sqlite", "duckdb"}:
             _take_parts_from_query(parsed, place)
         parsed.options = module.normalise(parsed.options, place, notes)
+        if not POOL_OPTIONS.isdisjoint(parsed.options):
+            pool_settings(parsed.options, place)
     module.complete(parsed, environment, place)
 
 
 # Parts of the URL as JDBC and libpq allow them in the query.
 _IN_QUERY = {
     "user": "username", "username": "username", "uid": "username", "password": "password", "pwd": "password",
-    "host": "host", "server": "host", "port": "port",
+    "host": "host", "server": "host", "port": "port", "unix_socket": "host", "unixsocket": "host", "socket": "host",
     "dbname": "database", "database": "database", "databasename": "database",
 }  # fmt: skip
 
@@ -88,47 +99,43 @@ def _take_host(parsed: ParsedUrl, host: str | None, port: str | None, place: str
     parsed.hosts = tuple((name, one if own is None else own) for (name, own), one in zip(hosts, ports, strict=True))
 
 
-class Wishes:
-    """What the environment wants of the driver.
+class Wish(NamedTuple):
+    """The driver that someone asks for.
 
     Attributes:
-        forced: DB_FORCE_DRIVER, which counts even if the URL names another.
-        preferred: DB_DRIVER, which counts if the URL names none.
+        driver: Its name, or None if nobody asks for one.
+        place: Who asks for it, for errors.
     """
 
-    __slots__ = ("forced", "forced_place", "preferred", "preferred_place")
-
-    def __init__(self, environment: Environment) -> None:
-        self.forced = _driver_name(environment.get("DB_FORCE_DRIVER"))
-        self.preferred = _driver_name(environment.get("DB_DRIVER"))
-        self.forced_place = environment.place("DB_FORCE_DRIVER") if self.forced else ""
-        self.preferred_place = environment.place("DB_DRIVER") if self.preferred else ""
+    driver: str | None
+    place: str
 
 
-def _driver_name(value: str | None) -> str | None:
-    if value is None:
-        return None
+def wish_of(parsed: ParsedUrl, environment: Environment, place: str, *, composed: bool) -> Wish:
+    """The driver asked for: by DB_FORCE_DRIVER, else by the URL, else by DB_DRIVER.
+
+    Beside a whole URL of another database, DB_DRIVER is a left-over of parts that are not used, and does not count.
+    """
+    forced = environment.get("DB_FORCE_DRIVER")
+    if forced is not None:
+        return Wish(_driver_name(forced), environment.place("DB_FORCE_DRIVER"))
+    if parsed.driver is None:
+        preferred = environment.get("DB_DRIVER")
+        if preferred is not None:
+            name = _driver_name(preferred)
+            if composed or name in drivers_of(parsed.dialect):
+                return Wish(name, environment.place("DB_DRIVER"))
+    return Wish(parsed.driver, place)
+
+
+def _driver_name(value: str) -> str | None:
     name = value.strip().lower().rpartition("+")[2]
     return None if name == "auto" else name
 
 
-def wished_driver(
-    parsed: ParsedUrl,
-    wishes: Wishes,
-    mode: Mode,
-    place: str,
-    composed: bool,
-    installed: Callable[[str], bool] = is_installed,
-) -> Driver:
-    """Choose the driver: DB_FORCE_DRIVER, else the URL's, else DB_DRIVER, else the best that is installed."""
-    wanted, who = parsed.driver, place
-    if wishes.forced is not None:
-        wanted, who = wishes.forced, wishes.forced_place
-    elif wanted is None and wishes.preferred is not None:
-        # Beside a URL of another database, DB_DRIVER is a left-over of parts that are not used.
-        if composed or wishes.preferred in drivers_of(parsed.dialect):
-            wanted, who = wishes.preferred, wishes.preferred_place
-    return choose_driver(parsed.dialect, wanted, mode, who, installed)
+def wished_driver(parsed: ParsedUrl, wish: Wish, mode: Mode, installed: Callable[[str], bool]) -> Driver:
+    """The driver for a mode: the one asked for, its counterpart, or the best that is installed."""
+    return choose_driver(parsed.dialect, wish.driver, mode, wish.place, installed)
 
 
 def build_url(parsed: ParsedUrl, driver: Driver, place: str, notes: list[str]) -> tuple[SecretURL, dict[str, object]]:

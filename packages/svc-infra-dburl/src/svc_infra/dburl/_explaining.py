@@ -15,8 +15,8 @@ __all__ = ["explain"]
 def explain(resolved: ResolvedUrl) -> str:
     """The places in order, then the result, without secrets."""
     lines = ["looked at:"]
-    width = max(len(look.place) for look in resolved._looks)
-    lines += [f"  {look.place:<{width}}  {look.found}" for look in resolved._looks]
+    width = max(len(look.place) for look in resolved._origin.looks)
+    lines += [f"  {look.place:<{width}}  {look.found}" for look in resolved._origin.looks]
     lines += [
         "result:",
         f"  source        {resolved.source}",

@@ -24,7 +24,8 @@ def render(parsed: ParsedUrl, driver: Driver, *, hide_secrets: bool) -> str:
         text += "/" + quote(parsed.database, safe="/")
     pairs = []
     if parsed.socket is not None:
-        pairs.append(f"host={quote(parsed.socket, safe='/')}")
+        name = "host" if parsed.dialect == "postgresql" else "unix_socket"
+        pairs.append(f"{name}={quote(parsed.socket, safe='/')}")
         if parsed.socket_port is not None:
             pairs.append(f"port={parsed.socket_port}")
     for name, value in parsed.options.items():

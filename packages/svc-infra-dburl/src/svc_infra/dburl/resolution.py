@@ -8,13 +8,13 @@ from typing import Literal, NoReturn
 
 from sqlalchemy import URL
 
-from svc_infra.dburl._build import Wishes, build_url, complete_url, wished_driver
+from svc_infra.dburl._build import build_url, complete_url, wish_of, wished_driver
 from svc_infra.dburl._drivers import is_installed
 from svc_infra.dburl._environment import Environment, load_environment
 from svc_infra.dburl._sources import direct, parts, pointers, secrets
 from svc_infra.dburl._sources.finding import DIRECT_VARIABLES, Finding, Look, parse_text
 from svc_infra.dburl.errors import NoDatabaseConfigured
-from svc_infra.dburl.resolved import ResolvedUrl
+from svc_infra.dburl.resolved import Origin, ResolvedUrl
 
 __all__ = ["resolve_database_url", "resolve_url"]
 
@@ -102,11 +102,11 @@ def _resolve(
     parsed, place, read_password = finding
     notes: list[str] = []
     complete_url(parsed, environment, place, notes)
-    wishes = Wishes(environment)
-    driver = wished_driver(parsed, wishes, mode, place, place == "DB_* variables", installed)
+    wish = wish_of(parsed, environment, place, composed=place == parts.PLACE)
+    driver = wished_driver(parsed, wish, mode, installed)
     url, connect_args = build_url(parsed, driver, place, notes)
     return ResolvedUrl(
-        url, connect_args, place, mode, read_password, {}, tuple(notes), parsed, driver, wishes, tuple(looks), installed
+        url, connect_args, place, mode, read_password, Origin(parsed, driver, wish, looks, notes, installed)
     )
 
 

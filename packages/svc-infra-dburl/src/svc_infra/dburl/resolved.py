@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 from sqlalchemy import URL
 
-from svc_infra.dburl._build import Wishes, build_url, wished_driver
+from svc_infra.dburl._build import Wish, build_url, wished_driver
 from svc_infra.dburl._database_url import ParsedUrl
-from svc_infra.dburl._drivers import Driver, is_installed, require_driver
+from svc_infra.dburl._dialects.options import pool_settings
+from svc_infra.dburl._drivers import Driver, require_driver
 from svc_infra.dburl._sources.finding import Look
 from svc_infra.dburl.pooler import pooler_of
 
 __all__ = ["ResolvedUrl"]
+
+
+class Origin(NamedTuple):
+    """What a result was made of, so that it can be made again for another mode, rendered and explained."""
+
+    parsed: ParsedUrl
+    driver: Driver
+    wish: Wish
+    looks: list[Look]
+    notes: list[str]
+    installed: Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -28,9 +40,6 @@ class ResolvedUrl:
         mode: Whether it is for an async or a sync engine.
         password: Reads the password; None unless it stands in a file or a provider was given. Call it for each new
             connection, so that a rotated password is used without a restart: `svc_infra.dburl.rotation` does.
-        pool_options: Settings of the pool that were given as parameters of the URL (``pool_size``, ``max_overflow``,
-            ``pool_timeout`` and ``pool_recycle`` in seconds, ``pool_pre_ping``), for `create_async_engine`.
-        notes: What was changed or dropped on the way, for people.
 
     Example:
         >>> from svc_infra.dburl import resolve_url
@@ -44,31 +53,42 @@ class ResolvedUrl:
     source: str
     mode: Literal["async", "sync"]
     password: Callable[[], str] | None
-    pool_options: dict[str, int | float | bool]
-    notes: tuple[str, ...]
-    _parsed: ParsedUrl = field(repr=False)
-    _driver: Driver = field(repr=False)
-    _wishes: Wishes = field(repr=False)
-    _looks: tuple[Look, ...] = field(repr=False)
-    _installed: Callable[[str], bool] = field(repr=False)
+    _origin: Origin
 
     @property
     def dialect(self) -> str:
         """The database: postgresql, mysql, mariadb, sqlite, mssql, snowflake or duckdb."""
-        return self._parsed.dialect
+        return self._origin.parsed.dialect
 
     @property
     def driver(self) -> str:
         """The driver's name, e.g. asyncpg; the database's where the plain scheme names the driver."""
-        return self._driver.name or self._parsed.dialect
+        return self._origin.driver.name or self._origin.parsed.dialect
 
     @property
     def pooler(self) -> bool:
         """Whether a pooler in transaction mode is in between, so that nothing may be kept in a session."""
-        given = self._parsed.options.get("pgbouncer")
+        given = self._origin.parsed.options.get("pgbouncer")
         if given is not None:
             return given == "true"
-        return self.dialect == "postgresql" and bool(self._parsed.hosts) and pooler_of(self._parsed.hosts) is not None
+        return (
+            self.dialect == "postgresql"
+            and bool(self._origin.parsed.hosts)
+            and pooler_of(self._origin.parsed.hosts) is not None
+        )
+
+    @property
+    def pool_options(self) -> dict[str, int | float | bool]:
+        """Settings of the pool that the URL gives as parameters, for `create_async_engine`.
+
+        ``pool_size``, ``max_overflow``, ``pool_timeout`` and ``pool_recycle`` (seconds), ``pool_pre_ping``.
+        """
+        return pool_settings(self._origin.parsed.options, self.source)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was changed or dropped on the way, in words for people."""
+        return tuple(self._origin.notes)
 
     def with_mode(self, mode: Literal["async", "sync"]) -> ResolvedUrl:
         """The same database for the other kind of engine, with the same options, TLS and timeouts.
@@ -78,10 +98,13 @@ class ResolvedUrl:
         """
         if mode == self.mode:
             return self
-        driver = wished_driver(self._parsed, self._wishes, mode, self.source, False, self._installed)
+        origin = self._origin
+        driver = wished_driver(origin.parsed, origin.wish, mode, origin.installed)
         notes: list[str] = []
-        url, connect_args = build_url(self._parsed, driver, self.source, notes)
-        return replace(self, url=url, connect_args=connect_args, mode=mode, notes=tuple(notes), _driver=driver)
+        url, connect_args = build_url(origin.parsed, driver, self.source, notes)
+        return replace(
+            self, url=url, connect_args=connect_args, mode=mode, _origin=origin._replace(driver=driver, notes=notes)
+        )
 
     def with_password(self, provider: Callable[[], str]) -> ResolvedUrl:
         """The same URL with a provider of the password, which is called for each new connection.
@@ -97,7 +120,7 @@ class ResolvedUrl:
         Raises:
             MissingDriver: It is not; the message has the command that installs it.
         """
-        require_driver(self._driver, self._parsed.dialect, self.source, self._installed)
+        require_driver(self._origin.driver, self._origin.parsed.dialect, self.source, self._origin.installed)
 
     def render(self, *, hide_secrets: bool = True) -> str:
         """Render as one text from which `resolve_url` makes the same again, connect arguments included.
@@ -107,7 +130,7 @@ class ResolvedUrl:
         """
         from svc_infra.dburl._rendering import render
 
-        return render(self._parsed, self._driver, hide_secrets=hide_secrets)
+        return render(self._origin.parsed, self._origin.driver, hide_secrets=hide_secrets)
 
     def explain(self) -> str:
         """Every place that was looked at, in order, and what came of it, as lines of text without secrets."""

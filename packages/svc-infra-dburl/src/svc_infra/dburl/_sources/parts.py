@@ -9,10 +9,13 @@ from svc_infra.dburl._sources.files import read_secret, shown_path
 from svc_infra.dburl._sources.finding import Finding, Look
 from svc_infra.dburl.errors import ConflictingOptions, IncompleteParts, InvalidOption, InvalidUrl
 
-__all__ = ["VARIABLES", "find"]
+__all__ = ["PLACE", "VARIABLES", "find"]
 
 VARIABLES = ("DB_DIALECT", "DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD", "DB_PASSWORD_FILE")
 """Any of these, when set, means that the URL is to be composed; DB_DRIVER and DB_PARAMS alone do not."""
+
+PLACE = "DB_* variables"
+"""What errors and explanations call this source."""
 
 _FILE_DIALECTS = frozenset({"sqlite", "duckdb"})
 
@@ -30,7 +33,7 @@ def find(environment: Environment, looks: list[Look]) -> Finding | None:
     if not given:
         looks.append(Look("DB_HOST, DB_NAME and the other DB_* variables", "not set"))
         return None
-    looks.append(Look("DB_* variables", f"{', '.join(given)} set"))
+    looks.append(Look(PLACE, f"{', '.join(given)} set"))
     dialect = _dialect(environment)
     name, host = _text(environment, "DB_NAME"), _text(environment, "DB_HOST")
     is_file = dialect in _FILE_DIALECTS
@@ -61,7 +64,7 @@ def find(environment: Environment, looks: list[Look]) -> Finding | None:
     params = _text(environment, "DB_PARAMS")
     if params is not None:
         parsed.options = parse_query(params.removeprefix("?"), environment.place("DB_PARAMS"))
-    return Finding(parsed, "DB_* variables", read_password)
+    return Finding(parsed, PLACE, read_password)
 
 
 def _dialect(environment: Environment) -> Dialect:
