@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from sqlalchemy import URL
@@ -64,6 +65,21 @@ class ResolvedUrl:
     def driver(self) -> str:
         """The driver's name, e.g. asyncpg; the database's where the plain scheme names the driver."""
         return self._origin.driver.name or self._origin.parsed.dialect
+
+    @property
+    def hosts(self) -> tuple[tuple[str, int | None], ...]:
+        """The hosts and their ports, None for the usual one; empty for a socket, a file or the driver's default."""
+        return self._origin.parsed.hosts
+
+    @property
+    def socket(self) -> str | None:
+        """The Unix socket or, for PostgreSQL, its folder; None without one."""
+        return self._origin.parsed.socket
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """The parameters that count, under one name each, defaults included. They can hold secrets."""
+        return MappingProxyType(self._origin.parsed.options)
 
     @property
     def pooler(self) -> bool:

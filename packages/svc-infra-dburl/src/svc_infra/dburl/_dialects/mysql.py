@@ -10,7 +10,7 @@ from svc_infra.dburl._dialects.reading import POOL_OPTIONS, Arguments, Query, Ru
 from svc_infra.dburl._environment import Environment
 from svc_infra.dburl.tls import TlsContext, Verification
 
-__all__ = ["RULES"]
+__all__ = ["RULES", "tls_context"]
 
 # Passed as text, these would be errors or always true.
 _TAKES: dict[str, frozenset[str]] = {
@@ -54,7 +54,7 @@ def _common(parsed: ParsedUrl, driver: str, notes: list[str]) -> tuple[Query, Ar
     return query, arguments
 
 
-def _context(options: dict[str, str]) -> TlsContext | None:
+def tls_context(options: dict[str, str]) -> TlsContext | None:
     """The context for the mode, or None for no TLS or what the driver does by itself."""
     mode = options.get("ssl_mode")
     if mode is None or mode in {"disabled", "preferred"}:
@@ -75,7 +75,7 @@ def _context(options: dict[str, str]) -> TlsContext | None:
 
 def _to_async(driver: str, parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
     query, arguments = _common(parsed, driver, notes)
-    context = _context(parsed.options)
+    context = tls_context(parsed.options)
     if context is not None and parsed.socket is None:
         arguments["ssl"] = context
     elif parsed.options.get("ssl_mode") == "preferred":
@@ -85,7 +85,7 @@ def _to_async(driver: str, parsed: ParsedUrl, notes: list[str]) -> tuple[Query, 
 
 def _to_pymysql(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
     query, arguments = _common(parsed, "pymysql", notes)
-    context = _context(parsed.options)
+    context = tls_context(parsed.options)
     if context is not None and parsed.socket is None:
         arguments["ssl"] = context
     elif parsed.options.get("ssl_mode") == "disabled":

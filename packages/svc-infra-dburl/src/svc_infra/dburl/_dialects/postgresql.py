@@ -21,7 +21,9 @@ from svc_infra.dburl.errors import ConflictingOptions
 from svc_infra.dburl.pooler import pooler_of
 from svc_infra.dburl.tls import TlsContext, Verification
 
-__all__ = ["RULES"]
+__all__ = ["RULES", "tls_context"]
+
+_WEAK_MODES = frozenset({"disable", "allow", "prefer"})
 
 
 def complete(parsed: ParsedUrl, environment: Environment, place: str) -> None:
@@ -35,16 +37,10 @@ def complete(parsed: ParsedUrl, environment: Environment, place: str) -> None:
         ConflictingOptions: A certificate is asked for that the mode would not check.
     """
     options = parsed.options
+    if "sslmode" not in options and parsed.socket is None:
+        options["sslmode"] = _default_mode(options, environment)
     if "sslrootcert" in options or "sslnegotiation" in options:
         _check_tls(options, place)
-    if "sslmode" not in options and parsed.socket is None:
-        for variable in ("DB_SSLMODE_DEFAULT", "PGSSLMODE"):
-            mode = environment.get(variable)
-            if mode is not None:
-                options["sslmode"] = ssl_mode(variable, mode, environment.place(variable))
-                break
-        else:
-            options["sslmode"] = "require"
     if options.get("sslmode", "")[:6] == "verify" and "sslrootcert" not in options:
         root = _default_root_certificate(environment, options["sslmode"])
         if root is not None:
@@ -57,19 +53,30 @@ def complete(parsed: ParsedUrl, environment: Environment, place: str) -> None:
             options["pgbouncer"] = "true"
 
 
-def _check_tls(options: dict[str, str], place: str) -> None:
-    mode = options.get("sslmode")
+def _default_mode(options: dict[str, str], environment: Environment) -> str:
     if options.get("sslrootcert") == "system":
-        if mode is None:
-            options["sslmode"] = "verify-full"
-        elif mode != "verify-full":
-            # As libpq does since 16: anyone can get a certificate that the system trusts.
-            raise ConflictingOptions(
-                place,
-                f"sslrootcert=system contradicts sslmode={mode}, which does not check the host name",
-                "Use sslmode=verify-full",
-            )
-    if options.get("sslnegotiation") == "direct" and mode in {"disable", "allow", "prefer"}:
+        # As in libpq since 16.
+        return "verify-full"
+    for variable in ("DB_SSLMODE_DEFAULT", "PGSSLMODE"):
+        given = environment.get(variable)
+        if given is not None:
+            mode = ssl_mode(variable, given, environment.place(variable))
+            break
+    else:
+        return "require"
+    return "require" if mode in _WEAK_MODES and options.get("sslnegotiation") == "direct" else mode
+
+
+def _check_tls(options: dict[str, str], place: str) -> None:
+    mode = options.get("sslmode", "require")
+    if options.get("sslrootcert") == "system" and mode != "verify-full":
+        # As libpq does since 16: anyone can get a certificate that the system trusts.
+        raise ConflictingOptions(
+            place,
+            f"sslrootcert=system contradicts sslmode={mode}, which does not check the host name",
+            "Use sslmode=verify-full",
+        )
+    if options.get("sslnegotiation") == "direct" and mode in _WEAK_MODES:
         raise ConflictingOptions(
             place, f"sslnegotiation=direct contradicts sslmode={mode}", "Use sslmode=require or stronger"
         )
@@ -128,7 +135,7 @@ def _to_asyncpg(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
 
 def _asyncpg_ssl(options: dict[str, str]) -> str | TlsContext:
     mode = options["sslmode"]
-    if len(options) > 2 and (options.keys() & _CONTEXT_OPTIONS) and mode not in {"disable", "allow", "prefer"}:
+    if len(options) > 2 and (options.keys() & _CONTEXT_OPTIONS) and mode not in _WEAK_MODES:
         return tls_context(options)
     return mode
 
@@ -143,7 +150,7 @@ def tls_context(options: dict[str, str]) -> TlsContext:
     verify: Verification = (
         "full" if mode == "verify-full" else "ca" if mode == "verify-ca" or root is not None else "none"
     )
-    context = TlsContext(
+    return TlsContext(
         verify,
         cafile=None if root == "system" else root,
         certfile=options.get("sslcert"),
@@ -151,7 +158,6 @@ def tls_context(options: dict[str, str]) -> TlsContext:
         key_password=options.get("sslpassword"),
         crlfile=options.get("sslcrl"),
     )
-    return context
 
 
 def _to_libpq(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
