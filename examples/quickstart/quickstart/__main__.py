@@ -15,8 +15,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from svc_infra.dburl.errors import DatabaseUrlError
-
 from quickstart.app import create_app
 from quickstart.dataset import Dataset, DatasetError
 from quickstart.loading import is_loaded, load
@@ -27,6 +25,7 @@ from svc_infra.db.sql.core.project import Project, find_project
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.errors import SqlError
 from svc_infra.dburl import ResolvedUrl, resolve_url
+from svc_infra.dburl.errors import DatabaseUrlError
 
 FOLDER = Path(__file__).parent.parent
 DEFAULT_URL = f"sqlite:///{FOLDER / 'quickstart.db'}"
