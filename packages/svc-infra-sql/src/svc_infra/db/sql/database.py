@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from svc_infra.db.sql._engine import EngineFamily
+from svc_infra.db.sql._engine import EMBEDDED, EngineFamily
 from svc_infra.db.sql._options import Wishes
 from svc_infra.db.sql._wait import bounded
 from svc_infra.db.sql.errors import Disconnected, SqlError, UnusableDatabase
@@ -124,6 +124,11 @@ class Database:
     def settings(self) -> DatabaseSettings:
         """The settings in force."""
         return self._settings
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the database runs in this process (SQLite, DuckDB), with no network in between."""
+        return self.engine.dialect.name in EMBEDDED
 
     @property
     def replicas(self) -> ReplicaSet | None:

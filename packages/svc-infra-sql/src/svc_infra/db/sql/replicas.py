@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
@@ -60,7 +60,7 @@ class Replica:
         self._clock = clock
         self._check_at = float("-inf")
         self._rest = FIRST_REST_SECONDS
-        self._check: asyncio.Future[None] | None = None
+        self._check: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Replica {self.engine.url!r} {'up' if self.is_up else 'down'}>"
@@ -70,16 +70,17 @@ class Replica:
         """The replica's engine."""
         return self.family.engine
 
-    async def refresh(self, check: Callable[[Replica], Any]) -> None:
+    async def refresh(self, check: Callable[[Replica], Coroutine[Any, Any, None]]) -> None:
         """Check the replica when the last check is too old; those who come meanwhile wait for the same check."""
-        if self._check is None:
+        running = self._check
+        if running is None:
             if self._clock() < self._check_at:
                 return
-            self._check = asyncio.ensure_future(check(self))
-            self._check.add_done_callback(self._checked)
-        await asyncio.shield(self._check)
+            running = self._check = asyncio.create_task(check(self))
+            running.add_done_callback(self._checked)
+        await asyncio.shield(running)
 
-    def _checked(self, _check: asyncio.Future[None]) -> None:
+    def _checked(self, _check: asyncio.Task[None]) -> None:
         self._check = None
 
     def answered(self, caught_up_to: float | None) -> None:

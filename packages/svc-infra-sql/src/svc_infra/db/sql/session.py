@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ __all__ = ["SessionScope"]
 
 #: Seconds that giving a connection back after an error may take; beyond it the connection is thrown away.
 ROLLBACK_SECONDS = 5.0
+#: Seconds that a server may take to answer a COMMIT. The work is done by then; it waits for the disk and, maybe, replicas.
+COMMIT_SECONDS = 30.0
 
 
 #: Databases without read-only transactions: what a read-only session wrote nevertheless is rolled back.
@@ -70,7 +73,10 @@ class SessionScope:
             return
         replicas = self._database.replicas
         has_written = replicas is not None and not self._wishes.readonly and session.in_transaction()
-        await session.commit()
+        if self._database.is_embedded:
+            await session.commit()
+        else:
+            await _commit_in_time(session)
         if replicas is not None and has_written:
             replicas.note_write()
         # The connection went back with the commit; what is left, forgetting the objects, needs no greenlet.
@@ -83,6 +89,16 @@ class SessionScope:
             self._replica.failed()
         if typed is not None and typed is not error:
             raise typed from typed.__cause__
+
+
+async def _commit_in_time(session: AsyncSession) -> None:
+    try:
+        async with asyncio.timeout(COMMIT_SECONDS):
+            await session.commit()
+    except TimeoutError as error:
+        raise Disconnected(
+            f"no answer to COMMIT within {COMMIT_SECONDS:g} s; whether the transaction took place is unknown"
+        ) from error
 
 
 async def _discard(session: AsyncSession) -> None:
