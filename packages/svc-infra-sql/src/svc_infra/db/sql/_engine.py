@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 EMBEDDED = frozenset({"duckdb", "sqlite"})
 
 
-def create_engine(url: URL, resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bool) -> AsyncEngine:
+def create_engine(resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bool) -> AsyncEngine:
     """Make the engine; nothing connects yet."""
+    url = resolved.url
     backend = url.get_backend_name()
     if backend in ("duckdb", "mssql"):
         from svc_infra.db.sql.dialects import register_dialects

@@ -72,8 +72,8 @@ class Database:
         echo: bool = False,
     ) -> None:
         resolved = _resolve(url, environ)
-        self._settings, kept = DatabaseSettings.resolve(
-            resolved.url,
+        self._settings = DatabaseSettings.resolve(
+            resolved.pool_options,
             environ,
             pool_size=pool_size,
             max_overflow=max_overflow,
@@ -82,7 +82,7 @@ class Database:
             pool_pre_ping=pool_pre_ping,
             statement_timeout_ms=statement_timeout_ms,
         )
-        self._engine = create_engine(kept, resolved, self._settings, echo=echo)
+        self._engine = create_engine(resolved, self._settings, echo=echo)
         self._has_deadlines = False
         if self._settings.statement_timeout_ms:
             self._arm_deadlines()
