@@ -1,0 +1,69 @@
+"""The quick start's database: where it is, its tables, and its first rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from quickstart.dataset import Dataset
+from quickstart.loading import is_loaded, load
+from svc_infra.db.sql.core import Project, downgrade, find_project, upgrade
+from svc_infra.db.sql.database import Database
+from svc_infra.dburl import ResolvedUrl, resolve_url
+
+__all__ = ["Target", "prepare", "reset"]
+
+FOLDER = Path(__file__).parent.parent
+DEFAULT_URL = f"sqlite:///{FOLDER / 'quickstart.db'}"
+START_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Target:
+    """The database to use and the migrations for it.
+
+    Attributes:
+        url: The URL as it was given, with its password.
+        resolved: The same with driver and connect arguments; its password is hidden when it is printed.
+        project: The revision files.
+    """
+
+    url: str = field(repr=False)
+    resolved: ResolvedUrl
+    project: Project
+
+    @classmethod
+    def choose(cls, environ: Mapping[str, str]) -> Target:
+        """Return the database that `SQL_URL` in *environ* names, without it a SQLite file beside this project.
+
+        No other variable is looked at for the URL: a DATABASE_URL meant for another project stays untouched.
+
+        Raises:
+            svc_infra.dburl.DatabaseUrlError: `SQL_URL` can't be used.
+        """
+        named = environ.get("SQL_URL", "").strip()
+        url = named or DEFAULT_URL
+        resolved = resolve_url(url, environ=environ, source="SQL_URL" if named else "the quick start's default")
+        return cls(url, resolved, find_project(FOLDER, environ=environ))
+
+
+async def prepare(target: Target, dataset: Dataset) -> None:
+    """Bring the tables up to date, and load *dataset* when they are empty."""
+    async with Database(target.resolved) as database:
+        await database.ping(START_SECONDS)
+        upgrade(database_url=target.url, project=target.project)
+        if await is_loaded(database):
+            return
+        start = time.monotonic()
+        rows = await load(database, dataset)
+        print(f"Loaded {rows:,} rows in {time.monotonic() - start:.0f} s.")
+
+
+async def reset(target: Target) -> None:
+    """Drop the tables."""
+    async with Database(target.resolved) as database:
+        await database.ping(START_SECONDS)
+        downgrade("base", database_url=target.url, project=target.project)
+    print(f"{target.resolved.url} is empty; the next run starts over.")
