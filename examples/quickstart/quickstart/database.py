@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from quickstart.dataset import Dataset
 from quickstart.loading import is_loaded, load
 from svc_infra.db.sql.core import Project, downgrade, find_project, upgrade
 from svc_infra.db.sql.database import Database
+from svc_infra.db.sql.errors import Disconnected
 from svc_infra.dburl import ResolvedUrl, resolve_url
 
 __all__ = ["Target", "prepare", "reset"]
@@ -51,8 +53,7 @@ class Target:
 
 async def prepare(target: Target, dataset: Dataset) -> None:
     """Bring the tables up to date, and load *dataset* when they are empty."""
-    async with Database(target.resolved) as database:
-        await database.ping(START_SECONDS)
+    async with _connected(target) as database:
         upgrade(database_url=target.url, project=target.project)
         if await is_loaded(database):
             return
@@ -63,7 +64,17 @@ async def prepare(target: Target, dataset: Dataset) -> None:
 
 async def reset(target: Target) -> None:
     """Drop the tables."""
-    async with Database(target.resolved) as database:
-        await database.ping(START_SECONDS)
+    async with _connected(target):
         downgrade("base", database_url=target.url, project=target.project)
     print(f"{target.resolved.url} is empty; the next run starts over.")
+
+
+@asynccontextmanager
+async def _connected(target: Target) -> AsyncIterator[Database]:
+    """Open the database, and name it when it does not answer."""
+    async with Database(target.resolved) as database:
+        try:
+            await database.ping(START_SECONDS)
+        except Disconnected as error:
+            raise Disconnected(f"{target.resolved.url}: {error}") from error
+        yield database

@@ -22,9 +22,9 @@ ANNOUNCEMENT = """
   Flights from New York in 2013, out of {database}
 
     {base}/docs                                           every route, ready to try
-    {base}/airlines                                       the airlines
+    {base}/airlines                                       a small table
     {base}/airports?q=kennedy                             search
-    {base}/flights?order_by=-dep_delay&limit=3            the longest delays
+    {base}/flights?dep_delay__gt=600&order_by=-dep_delay  delays above ten hours, the longest first
     {base}/flights?limit=50&offset=100                    the third page
     {base}/planes/N10156                                  one plane
     {base}/health                                         is the database there?
