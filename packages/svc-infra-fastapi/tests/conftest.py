@@ -59,7 +59,7 @@ async def serving(app: FastAPI) -> AsyncIterator[int]:
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         async with asyncio.timeout(10):
-            while not server.started and not task.done():
+            while not server.started and not task.done():  # noqa: ASYNC110 (uvicorn has no event for it)
                 await asyncio.sleep(0.01)
         assert server.started, "the application did not start"
         yield listener.getsockname()[1]

@@ -24,6 +24,9 @@ from svc_infra.dburl.errors import DatabaseUrlError
 ClientOf = Callable[[FastAPI], Awaitable[httpx.AsyncClient]]
 
 
+audit_session = session_of("audit")
+
+
 class Base(DeclarativeBase):
     pass
 
@@ -46,7 +49,9 @@ async def test_the_url_comes_from_any_source_of_the_resolver(tmp_path: Path, run
     assert get_database(app).url.database == str(tmp_path / "found.db")
 
 
-async def test_an_unresolvable_url_stops_the_start_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unresolvable_url_stops_the_start_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The error names what was looked at, in one line, and nothing is open afterwards."""
     monkeypatch.chdir(tmp_path)
     app = FastAPI()
@@ -108,7 +113,6 @@ async def test_the_applications_own_lifespan_sees_the_open_database(sqlite_url: 
 
 async def test_two_databases_of_one_application_are_apart(tmp_path: Path, running: ClientOf) -> None:
     """Each named database has its own sessions."""
-    audit_session = session_of("audit")
     app = FastAPI()
     add_sql_db(app, url=f"sqlite:///{tmp_path / 'main.db'}")
     add_sql_db(app, name="audit", url=f"sqlite:///{tmp_path / 'audit.db'}")

@@ -47,6 +47,14 @@ class Order(Base):
     shop: Mapped[int]
 
 
+async def current_user(authorization: Annotated[str, Header()]) -> str:
+    return authorization.removeprefix("Bearer ")
+
+
+async def current_tenant(user: Annotated[str, Depends(current_user)]) -> str:
+    return user.split("@")[1]
+
+
 class UserService(SqlService[User]):
     async def pre_create(self, data: dict[str, Any]) -> dict[str, Any]:
         data["password_hash"] = f"hashed {data.pop('password')}"
@@ -69,7 +77,6 @@ async def client(
     found = await running(app)
     await make_tables(app, Base)
     return found
-
 
 
 async def create(client: httpx.AsyncClient, headers: dict[str, str], **more: object) -> dict[str, Any]:
@@ -131,13 +138,6 @@ async def test_the_tenant_may_come_from_any_dependency(
     sqlite_url: str, running: ClientOf, make_tables: MakeTables
 ) -> None:
     """An application's authentication is a dependency with parameters of its own."""
-
-    async def current_user(authorization: Annotated[str, Header()]) -> str:
-        return authorization.removeprefix("Bearer ")
-
-    async def current_tenant(user: Annotated[str, Depends(current_user)]) -> str:
-        return user.split("@")[1]
-
     app = FastAPI()
     resource = SqlResource(model=User, prefix="/users", tenant_field="tenant_id")
     setup_sql(app, [resource], url=sqlite_url, tenant=current_tenant)

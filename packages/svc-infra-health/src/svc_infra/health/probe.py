@@ -139,7 +139,7 @@ class BoundedCheck:
     async def _measure(self) -> CheckResult:
         started = self._clock()
         try:
-            outcome = await call(self.check, self._worker)
+            outcome = await call(self.check, self._worker, self.timeout)
         except Exception as error:  # noqa: BLE001 - whatever a check raises means that it is down
             outcome = Outcome(status="unhealthy", reason=classify(error), detail=_describe(error))
         result = self._result(outcome, self._clock() - started)

@@ -113,4 +113,10 @@ def prepare_sqlite_connections(engine: Engine, *, memory: bool) -> None:
             cursor.execute("PRAGMA journal_mode = WAL")
         cursor.close()
 
+    def reset(dbapi_connection: Any, _record: object, _state: object) -> None:
+        # A COMMIT that fails (a deferred constraint) leaves SQLite's transaction open, and SQLAlchemy takes it for ended.
+        if dbapi_connection.driver_connection.in_transaction:
+            dbapi_connection.rollback()
+
     event.listen(engine, "connect", connect)
+    event.listen(engine, "reset", reset)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from svc_infra.db.sql._options import Wishes
 from svc_infra.db.sql._wait import bounded
 from svc_infra.db.sql.translate import translate
 
@@ -22,18 +23,16 @@ ROLLBACK_SECONDS = 5.0
 class SessionScope:
     """`async with` scope of one `AsyncSession`, made by `Database.session()`; used once."""
 
-    __slots__ = ("_database", "_readonly", "_session", "_statement_timeout_ms")
+    __slots__ = ("_database", "_session", "_wishes")
 
-    def __init__(self, database: Database, *, readonly: bool = False, statement_timeout_ms: int | None = None) -> None:
+    def __init__(self, database: Database, wishes: Wishes) -> None:
         self._database = database
-        self._readonly = readonly
-        self._statement_timeout_ms = statement_timeout_ms
+        self._wishes = wishes
         self._session: AsyncSession | None = None
 
     async def __aenter__(self) -> AsyncSession:
         self._database.enter()
-        engine = self._database.engine_for(readonly=self._readonly, statement_timeout_ms=self._statement_timeout_ms)
-        self._session = AsyncSession(engine, expire_on_commit=False)
+        self._session = AsyncSession(self._database.engines.get(self._wishes), expire_on_commit=False)
         return self._session
 
     async def __aexit__(

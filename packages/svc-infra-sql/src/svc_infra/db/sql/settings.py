@@ -6,8 +6,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import URL
-
 from svc_infra.db.sql.errors import InvalidSetting
 
 __all__ = ["DatabaseSettings"]
@@ -15,7 +13,7 @@ __all__ = ["DatabaseSettings"]
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
-#: Field of `DatabaseSettings` to its environment variable. In a URL the field's own name is the parameter.
+#: Field of `DatabaseSettings` to its environment variable.
 _VARIABLES = {
     "pool_size": "DB_POOL_SIZE",
     "max_overflow": "DB_MAX_OVERFLOW",
@@ -63,17 +61,17 @@ class DatabaseSettings:
 
     @classmethod
     def resolve(
-        cls, url: URL, environ: Mapping[str, str] = os.environ, **arguments: float | bool | None
-    ) -> tuple[DatabaseSettings, URL]:
+        cls,
+        url_options: Mapping[str, float | bool],
+        environ: Mapping[str, str] = os.environ,
+        **arguments: float | bool | None,
+    ) -> DatabaseSettings:
         """Collect the settings: an argument beats the URL's parameter, which beats the environment.
 
         Args:
-            url: The database's URL, maybe with `pool_size=20` and the like among its parameters.
+            url_options: What the URL's parameters say (`ResolvedUrl.pool_options`).
             environ: Where `DB_POOL_SIZE` and the other variables are looked up; a blank value counts as unset.
             arguments: Settings by name; None counts as not given.
-
-        Returns:
-            The settings, and the URL without the parameters that were settings.
 
         Raises:
             InvalidSetting: When a value is not of its setting's kind or out of range; the message names the place.
@@ -81,20 +79,16 @@ class DatabaseSettings:
         values: dict[str, float | bool] = {}
         for name, variable in _VARIABLES.items():
             argument = arguments.get(name)
-            parameter = url.query.get(name)
             if argument is not None:
                 values[name] = argument
-            elif parameter is not None:
-                text = parameter if isinstance(parameter, str) else parameter[-1]
-                values[name] = _parse(name, text, f"the URL's parameter {name}")
-            elif environ.get(variable, "").strip():
-                values[name] = _parse(name, environ[variable], variable)
-        kept = url.difference_update_query([name for name in _VARIABLES if name in url.query])
-        return cls(**values), kept  # type: ignore[arg-type]  # each value was parsed as its field's type
+            elif name in url_options:
+                values[name] = url_options[name]
+            elif text := environ.get(variable, "").strip():
+                values[name] = _parse(name, text, variable)
+        return cls(**values)  # type: ignore[arg-type]  # each value was parsed as its field's type
 
 
 def _parse(name: str, text: str, place: str) -> float | bool:
-    text = text.strip()
     if name == "pool_pre_ping":
         if text.lower() in _TRUE | _FALSE:
             return text.lower() in _TRUE

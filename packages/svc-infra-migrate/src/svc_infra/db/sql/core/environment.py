@@ -78,19 +78,24 @@ def _run_online(
     options: Mapping[str, object],
 ) -> None:
     chosen = {**_options(project.variables, connection.dialect.name), **options}
-    context.configure(connection=connection, include_object=include_object, **chosen)  # type: ignore[arg-type]
+    chosen["include_object"] = include_object
+    _configure(connection=connection, **chosen)
     opts = context.get_context().opts
     if "revision_context" in opts:
         found = models()
         project.progress.note(found.describe())
         chosen["target_metadata"] = list(found.metadata)
-        context.configure(connection=connection, include_object=include_object, **chosen)  # type: ignore[arg-type]
+        _configure(connection=connection, **chosen)
     if "destination_rev" in opts:
         limits = context.config.attributes.get("limits") or Limits.from_environ(project.variables)
-        run_steps(connection, project.progress, limits, partial(context.configure, connection=connection, **chosen))
+        run_steps(connection, project.progress, limits, partial(_configure, connection=connection, **chosen))
     else:
         with context.begin_transaction():
             context.run_migrations()
+
+
+def _configure(**options: object) -> None:
+    context.configure(**options)  # type: ignore[arg-type]
 
 
 def _options(variables: Mapping[str, str], dialect: str) -> dict[str, object]:
@@ -114,12 +119,7 @@ def _run_offline(project: Project, database_url: str | None, options: Mapping[st
     """Write the SQL to stdout; needs the dialect, but neither driver nor database nor models."""
     url = resolve_target(project, database_url, config=context.config, needs_driver=False).url
     chosen = {**_options(project.variables, url.get_backend_name()), **options}
-    context.configure(
-        dialect_name=url.get_backend_name(),
-        literal_binds=True,
-        dialect_opts={"paramstyle": "named"},
-        **chosen,  # type: ignore[arg-type]
-    )
+    _configure(dialect_name=url.get_backend_name(), literal_binds=True, dialect_opts={"paramstyle": "named"}, **chosen)
     with context.begin_transaction():
         context.run_migrations()
 

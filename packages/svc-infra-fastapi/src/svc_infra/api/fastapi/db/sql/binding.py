@@ -1,4 +1,4 @@
-"""A resource made ready to serve: its columns, schemas, query rules, repository and encoders, all made once at set-up."""
+"""A resource made ready to serve: columns, schemas, query rules, repository and encoders, made once at set-up."""
 
 from __future__ import annotations
 
@@ -280,5 +280,3 @@ def _expression(column: Any, item: Condition) -> Any:
             return column.iendswith(value, autoescape=True)
         case "is_null":
             return column.is_(None) if value else column.is_not(None)
-
-

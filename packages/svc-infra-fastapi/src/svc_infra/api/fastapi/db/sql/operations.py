@@ -1,7 +1,7 @@
 """What the routes of a resource do: list, get, create, update, replace and delete.
 
-Each operation takes rows when nothing asks for objects, and the resource's service otherwise. Answers are encoded to bytes;
-a write answers only after its transaction was committed.
+Each operation takes rows when nothing asks for objects, and the resource's service otherwise. Answers are encoded to
+bytes; a write answers only after its transaction was committed.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@
     select=id,email            only these fields in the answer
     include=orders             related records in the answer
 
-A name that means nothing is an error, because a condition with a typing mistake would otherwise return every row. Names that
-begin with an underscore are left to others.
+A name that means nothing is an error, because a condition with a typing mistake would otherwise return every row. Names
+that begin with an underscore are left to others.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class ListRules:
         if found is None:
             found = _Reader(self).read(query_string)
             # The same few pages are asked for again and again; the bound keeps memory flat under random input.
-            if len(self._cache) >= 512 or len(query_string) > 512:  # noqa: PLR2004
+            if len(self._cache) >= 512 or len(query_string) > 512:
                 self._cache.clear()
             self._cache[query_string] = found
         return found
@@ -145,12 +145,18 @@ class ListRules:
         """Return the OpenAPI parameter objects."""
         order = [sign + name for name in self.order_fields for sign in ("", "-")]
         found = [
-            _parameter("limit", {"type": "integer", "minimum": 1, "maximum": self.limit_max, "default": self.limit_default}, "Rows of a page."),
-            _parameter("offset", {"type": "integer", "minimum": 0, "maximum": _MAX_OFFSET, "default": 0}, "Rows to skip."),
+            _parameter(
+                "limit",
+                {"type": "integer", "minimum": 1, "maximum": self.limit_max, "default": self.limit_default},
+                "Rows of a page.",
+            ),
+            _parameter(
+                "offset", {"type": "integer", "minimum": 0, "maximum": _MAX_OFFSET, "default": 0}, "Rows to skip."
+            ),
             _parameter(
                 "cursor",
                 {"type": "string", "maxLength": 4096},
-                "A page by key: empty for the first, then what `next_cursor` of the page before says. Excludes `offset`.",
+                "A page by key: empty for the first, then what `next_cursor` of the last one says. Excludes `offset`.",
             ),
             _parameter(
                 "total",
@@ -159,13 +165,35 @@ class ListRules:
             ),
         ]
         if order:
-            found.append(_list_parameter("order_by", {"type": "string", "enum": order}, "Fields to order by; a minus sign for descending."))
+            found.append(
+                _list_parameter(
+                    "order_by", {"type": "string", "enum": order}, "Fields to order by; a minus sign for descending."
+                )
+            )
         if self.search_fields:
-            found.append(_parameter("q", {"type": "string", "maxLength": _MAX_TEXT, "pattern": "^[^\\u0000]*$"}, "Text to search for, without regard to case."))
-            found.append(_list_parameter("fields", {"type": "string", "enum": list(self.search_fields)}, "Fields to search in; all search fields when absent."))
-        found.append(_list_parameter("select", {"type": "string", "enum": sorted(self.selectable)}, "Fields of the answer; all when absent."))
+            found.append(
+                _parameter(
+                    "q",
+                    {"type": "string", "maxLength": _MAX_TEXT, "pattern": "^[^\\u0000]*$"},
+                    "Text to search for, without regard to case.",
+                )
+            )
+            found.append(
+                _list_parameter(
+                    "fields",
+                    {"type": "string", "enum": list(self.search_fields)},
+                    "Fields to search in; all search fields when absent.",
+                )
+            )
+        found.append(
+            _list_parameter(
+                "select", {"type": "string", "enum": sorted(self.selectable)}, "Fields of the answer; all when absent."
+            )
+        )
         if self.relations:
-            found.append(_list_parameter("include", {"type": "string", "enum": list(self.relations)}, "Related records to add."))
+            found.append(
+                _list_parameter("include", {"type": "string", "enum": list(self.relations)}, "Related records to add.")
+            )
         for name in self.filter_fields:
             found.extend(self._filter_parameters(self.columns[name]))
         return found
@@ -179,7 +207,9 @@ class ListRules:
             return found
         for suffix in _DOCUMENTED_SUFFIXES:
             operator = _SUFFIXES[suffix]
-            if (operator in _TEXT_ONLY and not column.is_text) or (operator == "is_null" and not column.column.nullable):
+            if (operator in _TEXT_ONLY and not column.is_text) or (
+                operator == "is_null" and not column.column.nullable
+            ):
                 continue
             name = f"{column.name}__{suffix}"
             if operator == "in":
@@ -187,7 +217,13 @@ class ListRules:
             elif operator == "is_null":
                 found.append(_parameter(name, {"type": "boolean"}, "Whether there is no value."))
             elif operator in _TEXT_ONLY:
-                found.append(_parameter(name, {"type": "string", "maxLength": _MAX_TEXT}, f"{operator.replace('_', ' ').capitalize()} this text."))
+                found.append(
+                    _parameter(
+                        name,
+                        {"type": "string", "maxLength": _MAX_TEXT},
+                        f"{operator.replace('_', ' ').capitalize()} this text.",
+                    )
+                )
             else:
                 found.append(_parameter(name, schema, _WORDS[operator]))
         return found
@@ -222,7 +258,9 @@ class _Reader:
         rules = self.rules
         values: dict[str, list[str]] = {}
         try:
-            pairs = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=1000)
+            pairs = parse_qsl(
+                query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=1000
+            )
         except ValueError:
             raise ProblemError(Problem("invalid-request", 422, "The query string is not valid.")) from None
         for name, value in pairs:
@@ -236,7 +274,8 @@ class _Reader:
         if total not in get_args(TotalMode):
             self._refuse("total", f"Input should be one of {', '.join(get_args(TotalMode))}", "enum")
         order_by = self._names(values, "order_by", rules.order_fields, signed=True)
-        q, fields = None, ()
+        q: str | None = None
+        fields: tuple[str, ...] = ()
         if rules.search_fields:
             q = self._single(values, "q")
             if q is not None and (len(q) > _MAX_TEXT or "\x00" in q):
@@ -276,7 +315,7 @@ class _Reader:
         if text is None:
             return default
         digits = text[1:] if text[:1] == "-" else text
-        if not (digits.isascii() and digits.isdigit() and len(digits) < 20):  # noqa: PLR2004
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
             self._refuse(name, "Input should be a valid integer", "int_parsing")
             return default
         number = int(text)

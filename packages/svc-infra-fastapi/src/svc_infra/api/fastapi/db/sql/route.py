@@ -1,9 +1,9 @@
 """A generated route: documented like any FastAPI route, run without what a generated route does not need.
 
-FastAPI's own handler resolves a dependency graph, validates each parameter and the response, and keeps two exit stacks for
-every request. A generated route knows its parameters, so when nothing else is asked of it (no dependencies, no overrides)
-its operation is called directly. With dependencies, FastAPI resolves them and nothing else changes: the same operation
-runs, on the session that the dependencies use too.
+FastAPI's own handler resolves a dependency graph, validates each parameter and the response, and keeps two exit stacks
+for every request. A generated route knows its parameters, so when nothing else is asked of it (no dependencies, no
+overrides) its operation is called directly. With dependencies, FastAPI resolves them and nothing else changes: the same
+operation runs, on the session that the dependencies use too.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
-from fastapi import Depends, params
-from fastapi.exception_handlers import http_exception_handler
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.exceptions import HTTPException
@@ -25,6 +22,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from fastapi import Depends, params
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.routing import APIRoute
 from svc_infra.api.fastapi.db.sql.session import session_of
 from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of
 from svc_infra.api.fastapi.problems import MEDIA_TYPE, Problem, ProblemError, problem_of
@@ -37,7 +37,10 @@ class ProblemDetails(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"required": ["type", "title", "status", "detail"]})
 
-    type: str = Field(description="Names the kind of problem; stable, meant for programs.", examples=["urn:svc-infra:problem:not-found"])
+    type: str = Field(
+        description="Names the kind of problem; stable, meant for programs.",
+        examples=["urn:svc-infra:problem:not-found"],
+    )
     title: str = Field(description="The kind of problem in words.", examples=["Not Found"])
     status: int = Field(description="The HTTP status code.", examples=[404])
     detail: str = Field(description="What happened, for people.", examples=["Not found"])
@@ -75,6 +78,7 @@ class Operation(Protocol):
 
     async def __call__(self, call: Call, /) -> Response:
         """Answer the request."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -222,7 +226,9 @@ def _documented(operation: Operation, spec: RouteSpec) -> Callable[..., object]:
     ]
     if spec.tenant is not None:
         parameters.append(
-            inspect.Parameter("tenant", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[object, Depends(spec.tenant)])
+            inspect.Parameter(
+                "tenant", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[object, Depends(spec.tenant)]
+            )
         )
     if spec.body is not None:
         parameters.append(inspect.Parameter("body", inspect.Parameter.KEYWORD_ONLY, annotation=spec.body))
@@ -253,13 +259,13 @@ _PROBLEM_TEXTS: Mapping[int, str] = {
 
 def _problem_response_doc(status: int) -> dict[str, Any]:
     description = _PROBLEM_TEXTS[status]
-    if status == 304:  # noqa: PLR2004
+    if status == 304:
         return {"description": description}
     found: dict[str, Any] = {
         "description": description,
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
     }
-    if status == 503:  # noqa: PLR2004
+    if status == 503:
         found["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait"}}
     return found
 

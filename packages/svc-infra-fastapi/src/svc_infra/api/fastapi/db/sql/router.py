@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import FastAPI, params
 from pydantic import BaseModel
 
+from fastapi import FastAPI, params
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
 from svc_infra.api.fastapi.db.sql.operations import Create, Delete, Get, Head, ListRows, Update
 from svc_infra.api.fastapi.db.sql.route import Operation, ResourceRoute, RouteSpec
@@ -41,10 +41,33 @@ class ResourceRoutes:
         page = page_schema_of(schemas.read)
         query = {"parameters": binding.rules.parameters()}
         self._add(app, "list", "GET", prefix, listing, page, "A page of records", [422, 503], extra=query)
-        self._add(app, "create", "POST", prefix, Create(binding), schemas.read, "Create a record", [400, 409, 413, 415, 422, 503], body=schemas.create, status=201)
+        self._add(
+            app,
+            "create",
+            "POST",
+            prefix,
+            Create(binding),
+            schemas.read,
+            "Create a record",
+            [400, 409, 413, 415, 422, 503],
+            body=schemas.create,
+            status=201,
+        )
         self._add(app, "get", "GET", item, getting, schemas.read, "One record", [404, 422, 503])
-        self._add(app, "update", "PATCH", item, Update(binding), schemas.read, "Change fields of a record", [400, 404, 409, 413, 415, 422, 503], body=schemas.update)
-        self._add(app, "delete", "DELETE", item, Delete(binding), None, "Delete a record", [404, 409, 422, 503], status=204)
+        self._add(
+            app,
+            "update",
+            "PATCH",
+            item,
+            Update(binding),
+            schemas.read,
+            "Change fields of a record",
+            [400, 404, 409, 413, 415, 422, 503],
+            body=schemas.update,
+        )
+        self._add(
+            app, "delete", "DELETE", item, Delete(binding), None, "Delete a record", [404, 409, 422, 503], status=204
+        )
         self._add(app, "list_head", "HEAD", prefix, Head(listing), None, "Headers of a page", [], hidden=True)
         self._add(app, "get_head", "HEAD", item, Head(getting), None, "Headers of a record", [], hidden=True)
 

@@ -1,8 +1,8 @@
 """The Pydantic models of a resource: `UserRead`, `UserCreate` and `UserUpdate`, made from its columns or given.
 
-Each one that the application does not give is made from the model, so any of them can be replaced alone. What a client may
-not write is left out of the generated bodies and ignored when it is sent all the same (as a client does that sends back
-what it read); a name that means nothing is an error.
+Each one that the application does not give is made from the model, so any of them can be replaced alone. What a client
+may not write is left out of the generated bodies and ignored when it is sent all the same (as a client does that sends
+back what it read); a name that means nothing is an error.
 """
 
 from __future__ import annotations
@@ -171,14 +171,18 @@ def _field(column: ApiColumn, *, required: bool | None = None) -> Any:
     about: dict[str, Any] = {"description": column.description, "examples": column.examples}
     if required is None or required:
         return Field(**about)
-    # A factory and no default: the OpenAPI document must not say that null is the default of a column that can't be null.
+    # A factory and no default: the OpenAPI document must not say that null is the default of a column that can't be
+    # null.
     return Field(default_factory=_absent, **about)
 
 
 def page_schema_of(read: type[BaseModel]) -> type[BaseModel]:
     """Make the schema of a page of *read*, called `Page_<name>_` in the OpenAPI document."""
     fields: dict[str, Any] = {
-        "total": (int | None, Field(description="Rows that the request matches in all; null when they were not counted.")),
+        "total": (
+            int | None,
+            Field(description="Rows that the request matches in all; null when they were not counted."),
+        ),
         "items": (list[read], Field(description="The rows of this page.")),  # type: ignore[valid-type]
         "limit": (int, Field(description="Rows of a page at most.")),
         "offset": (int, Field(description="Rows before this page.")),
