@@ -52,3 +52,12 @@ def test_make_demo_says_what_is_wrong_with_its_port(tmp_path: Path, run: Run) ->
     demo = run(f"sqlite:///{tmp_path / 'db.sqlite'}", "PORT=70000", command=MAKE, environ=NO_MAKE, cwd=ROOT)
     assert demo.wait(120) != 0
     assert "PORT must be a whole number from 1 to 65535, not '70000'" in demo.output
+
+
+def test_make_demo_says_which_driver_is_missing(run: Run) -> None:
+    """The demo's environment has the drivers of SQLite and PostgreSQL; otherwise the message says what to install."""
+    demo = run("mysql://user:hush@127.0.0.1/db", f"PORT={free_port()}", command=MAKE, environ=NO_MAKE, cwd=ROOT)
+    assert demo.wait(120) != 0
+    assert "svc-infra-sql[mysql]" in demo.output
+    assert "Traceback" not in demo.output
+    assert "hush" not in demo.output

@@ -13,7 +13,7 @@ from quickstart.loading import is_loaded, load
 from svc_infra.db.sql.core import Project, downgrade, find_project, upgrade
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.errors import Disconnected
-from svc_infra.dburl import ResolvedUrl, resolve_url
+from svc_infra.dburl import MissingDriver, ResolvedUrl, resolve_url
 
 __all__ = ["Target", "prepare", "reset"]
 
@@ -72,9 +72,18 @@ async def reset(target: Target) -> None:
 @asynccontextmanager
 async def _connected(target: Target) -> AsyncIterator[Database]:
     """Open the database, and name it when it does not answer."""
-    async with Database(target.resolved) as database:
+    async with _make(target) as database:
         try:
             await database.ping(START_SECONDS)
         except Disconnected as error:
             raise Disconnected(f"{target.resolved.url}: {error}") from error
         yield database
+
+
+def _make(target: Target) -> Database:
+    try:
+        return Database(target.resolved)
+    except ModuleNotFoundError as error:
+        # Drivers that need more than pip are not looked for before they are used.
+        problem = f"the driver needs the module {error.name!r}, which is not installed"
+        raise MissingDriver("SQL_URL", problem, f"Run pip install {error.name}") from error
