@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.errors import Disconnected, InvalidSetting, PoolTimeout, UnusableDatabase
 
@@ -81,12 +82,12 @@ def test_a_fork_gets_a_clear_error(tmp_path: Path) -> None:
 
 async def test_an_exhausted_pool_is_a_pool_timeout(sqlite_url: str) -> None:
     """A session that gets no connection within `pool_timeout` fails with its own error and a remedy."""
-    async with Database(sqlite_url, pool_size=1, max_overflow=0, pool_timeout=0.1) as database:
-        async with database.session() as holder:
-            await holder.execute(text("SELECT 1"))
-            with pytest.raises(PoolTimeout):
-                async with database.session() as session:
-                    await session.execute(text("SELECT 1"))
+    database = Database(sqlite_url, pool_size=1, max_overflow=0, pool_timeout=0.1)
+    async with database, database.session() as holder:
+        await holder.execute(text("SELECT 1"))
+        with pytest.raises(PoolTimeout):
+            async with database.session() as session:
+                await session.execute(text("SELECT 1"))
 
 
 async def test_a_refused_connection_is_disconnected() -> None:
@@ -108,7 +109,12 @@ async def test_a_file_that_is_no_database_fails_the_ping(tmp_path: Path) -> None
 
 async def test_pool_settings_come_from_argument_url_and_environment(sqlite_url: str) -> None:
     """An argument beats the URL's parameter, which beats the environment, and the defaults are the guide's."""
-    environ = {"DB_POOL_SIZE": "7", "DB_MAX_OVERFLOW": "8", "DB_POOL_TIMEOUT": "9.5", "DB_STATEMENT_TIMEOUT_MS": "30000"}
+    environ = {
+        "DB_POOL_SIZE": "7",
+        "DB_MAX_OVERFLOW": "8",
+        "DB_POOL_TIMEOUT": "9.5",
+        "DB_STATEMENT_TIMEOUT_MS": "30000",
+    }
     database = Database(f"{sqlite_url}?max_overflow=3&pool_recycle=60", environ=environ, pool_recycle=30)
     settings = database.settings
     assert (settings.pool_size, settings.max_overflow, settings.pool_timeout) == (7, 3, 9.5)
