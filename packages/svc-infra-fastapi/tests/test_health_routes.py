@@ -42,7 +42,13 @@ async def test_a_database_that_is_away_is_503_and_tells_nothing(running: ClientO
 
 async def test_a_server_that_never_answers_is_503_in_time(running: ClientOf) -> None:
     """A connection that is accepted and then ignored must not hang the probe."""
-    silent = await asyncio.start_server(lambda _reader, _writer: asyncio.sleep(30), "127.0.0.1", 0)
+    over = asyncio.Event()
+
+    async def ignore(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.close()
+
+    silent = await asyncio.start_server(ignore, "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]
     app = FastAPI()
     add_sql_db(app, url=f"postgresql://u:p@127.0.0.1:{port}/d?sslmode=disable")
@@ -52,7 +58,9 @@ async def test_a_server_that_never_answers_is_503_in_time(running: ClientOf) -> 
     answers = await asyncio.gather(*(client.get("/_sql/health") for _ in range(5)))
     assert [answer.status_code for answer in answers] == [503] * 5
     assert time.monotonic() - start < 1.5
+    over.set()
     silent.close()
+    await silent.wait_closed()
 
 
 async def test_mongo_opens_and_closes_with_the_application(

@@ -203,13 +203,14 @@ def _problem_of_sql(error: sql.SqlError) -> Problem:
             word, text = _FIELD_WORDS[cls]
             return replace(found, errors=[{"loc": ["body", name], "msg": text, "type": word} for name in error.columns])
         if found.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            logger.warning("%s: %s", type(error).__name__, error, exc_info=error if cls is sql.SqlError else None)
+            logger.warning("%s: %s", type(error).__name__, error, exc_info=error if found.slug == "internal-error" else None)
         return found
     return _SQL_PROBLEMS[sql.SqlError]
 
 
 def _problem_of_http(error: HTTPException) -> Problem:
-    detail = error.detail if isinstance(error.detail, str) else HTTPStatus(error.status_code).phrase
+    given: object = error.detail  # FastAPI's HTTPException takes any JSON value
+    detail = given if isinstance(given, str) else HTTPStatus(error.status_code).phrase
     slug = _HTTP_SLUGS.get(error.status_code, "about-status")
     return Problem(slug, error.status_code, detail, headers=dict(error.headers or {}))
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from svc_infra.db.sql._engine import EngineFamily
+from svc_infra.db.sql._engine import EMBEDDED, EngineFamily
 from svc_infra.db.sql._options import Wishes
 from svc_infra.db.sql._wait import bounded
 from svc_infra.db.sql.errors import Disconnected, SqlError, UnusableDatabase
+from svc_infra.db.sql.replicas import ReplicaSet
 from svc_infra.db.sql.retry import DEFAULT_RETRIES, RetryPolicy, is_retryable
 from svc_infra.db.sql.session import SessionScope
 from svc_infra.db.sql.settings import DatabaseSettings
+from svc_infra.db.sql.settings import read_urls as read_urls_in
 from svc_infra.db.sql.translate import translating
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ class Database:
         pool_recycle: Seconds after which a connection is replaced (`DB_POOL_RECYCLE`, default 3600; -1 never).
         pool_pre_ping: Whether a connection is tested at each checkout (`DB_POOL_PRE_PING`, default true).
         statement_timeout_ms: Milliseconds that one statement may run (`DB_STATEMENT_TIMEOUT_MS`).
+        read_urls: URLs of read replicas (`DB_READ_URLS`, or `READ_DB_URL` for one); read-only sessions use them.
+        max_replica_lag_seconds: How far behind a replica may be (`DB_MAX_REPLICA_LAG`, default 10).
         echo: Whether SQLAlchemy logs every statement with its parameters, which are hidden otherwise.
 
     An argument beats the URL's parameter of the same name, which beats the environment.
@@ -74,20 +78,32 @@ class Database:
         pool_recycle: int | None = None,
         pool_pre_ping: bool | None = None,
         statement_timeout_ms: int | None = None,
+        read_urls: Sequence[str | URL | ResolvedUrl] | None = None,
+        max_replica_lag_seconds: float | None = None,
         echo: bool = False,
     ) -> None:
+        arguments: dict[str, float | bool | None] = {
+            "pool_size": pool_size,
+            "max_overflow": max_overflow,
+            "pool_timeout": pool_timeout,
+            "pool_recycle": pool_recycle,
+            "pool_pre_ping": pool_pre_ping,
+            "statement_timeout_ms": statement_timeout_ms,
+            "max_replica_lag_seconds": max_replica_lag_seconds,
+        }
         resolved = _resolve(url, environ)
-        self._settings = DatabaseSettings.resolve(
-            resolved.pool_options,
-            environ,
-            pool_size=pool_size,
-            max_overflow=max_overflow,
-            pool_timeout=pool_timeout,
-            pool_recycle=pool_recycle,
-            pool_pre_ping=pool_pre_ping,
-            statement_timeout_ms=statement_timeout_ms,
-        )
+        self._settings = DatabaseSettings.resolve(resolved.pool_options, environ, **arguments)
         self._engines = EngineFamily.create(resolved, self._settings, echo=echo)
+        replicas = [
+            EngineFamily.create(
+                replica, DatabaseSettings.resolve(replica.pool_options, environ, **arguments), echo=echo
+            )
+            for replica in _resolve_replicas(read_urls, environ)
+            if replica.url != resolved.url
+        ]
+        self._replicas: ReplicaSet | None = None
+        if replicas:
+            self._replicas = ReplicaSet(self._engines, replicas, self._settings.max_replica_lag_seconds)
         self._owner: tuple[asyncio.AbstractEventLoop, int] | None = None
         self._closed = False
 
@@ -110,6 +126,16 @@ class Database:
         return self._settings
 
     @property
+    def is_embedded(self) -> bool:
+        """Whether the database runs in this process (SQLite, DuckDB), with no network in between."""
+        return self.engine.dialect.name in EMBEDDED
+
+    @property
+    def replicas(self) -> ReplicaSet | None:
+        """The read replicas, or None when there are none."""
+        return self._replicas
+
+    @property
     def engines(self) -> EngineFamily:
         """The engine and its variants of the same pool."""
         return self._engines
@@ -122,7 +148,9 @@ class Database:
         as the typed error of `svc_infra.db.sql.errors`; inside the block SQLAlchemy's own errors are seen.
 
         Args:
-            readonly: Whether the transaction refuses writes, where the database can do that.
+            readonly: Whether the transaction refuses writes; where the database can't refuse them it is rolled back. It
+                goes to a read replica, if there are any, that is up, not too far behind and has what the current scope
+                wrote before; else to the primary.
             statement_timeout_ms: Milliseconds that one statement of this session may run; None for the database's
                 setting.
 
@@ -209,9 +237,16 @@ class Database:
         self._closed = True
         if self._owner is not None and self._owner != (asyncio.get_running_loop(), os.getpid()):
             # The connections belong to a loop or process that this one can't speak for: drop them without a goodbye.
-            self._engines.engine.sync_engine.dispose(close=False)
+            for engine in self._all_engines():
+                engine.sync_engine.dispose(close=False)
             return
-        await self._engines.engine.dispose()
+        for engine in self._all_engines():
+            await engine.dispose()
+
+    def _all_engines(self) -> Iterator[AsyncEngine]:
+        yield self.engine
+        if self._replicas is not None:
+            yield from (replica.engine for replica in self._replicas.replicas)
 
     async def __aenter__(self) -> Self:
         return self
@@ -244,6 +279,18 @@ class Database:
             f"{self!r} was first used on another event loop and its connections are bound to that one. Make one "
             "Database per event loop and close it before the loop ends"
         )
+
+
+def _resolve_replicas(
+    urls: Sequence[str | URL | ResolvedUrl] | None, environ: Mapping[str, str]
+) -> Iterator[ResolvedUrl]:
+    from svc_infra.dburl import resolve_url
+
+    if urls is not None:
+        yield from (_resolve(url, environ) for url in urls)
+        return
+    for url, variable in read_urls_in(environ):
+        yield resolve_url(url, environ=environ, source=variable)
 
 
 def _resolve(url: str | URL | ResolvedUrl | None, environ: Mapping[str, str]) -> ResolvedUrl:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from alembic import context
 from sqlalchemy import Connection, MetaData
 
+from svc_infra.db.sql.core.autogenerate.comparison import Comparison
 from svc_infra.db.sql.core.connection import run_blocking, run_on_connection
 from svc_infra.db.sql.core.discovery import Discovery, discover_models
 from svc_infra.db.sql.core.limits import Limits
@@ -23,11 +24,10 @@ from svc_infra.db.sql.core.target import resolve_target
 
 if TYPE_CHECKING:
     from alembic.config import Config
-    from sqlalchemy.sql.schema import SchemaItem
+
+    from svc_infra.db.sql.core.autogenerate.filters import IncludeObject
 
 __all__ = ["run_migrations"]
-
-IncludeObject = Callable[["SchemaItem", "str | None", str, bool, "SchemaItem | None"], bool]
 
 
 def run_migrations(
@@ -82,10 +82,13 @@ def _run_online(
     _configure(connection=connection, **chosen)
     opts = context.get_context().opts
     if "revision_context" in opts:
-        found = models()
-        project.progress.note(found.describe())
-        chosen["target_metadata"] = list(found.metadata)
+        comparison = Comparison(connection, models(), project, include_object)
+        chosen |= comparison.options | options
         _configure(connection=connection, **chosen)
+        with context.begin_transaction():
+            context.run_migrations()
+        comparison.tell()
+        return
     if "destination_rev" in opts:
         limits = context.config.attributes.get("limits") or Limits.from_environ(project.variables)
         run_steps(connection, project.progress, limits, partial(_configure, connection=connection, **chosen))
@@ -103,7 +106,6 @@ def _options(variables: Mapping[str, str], dialect: str) -> dict[str, object]:
     options: dict[str, object] = {
         "transaction_per_migration": True,
         "compare_type": True,
-        "compare_server_default": True,
         "render_as_batch": dialect == "sqlite",
     }
     if dialect == "sqlite":
