@@ -153,7 +153,7 @@ ENVIRONMENTS: dict[str, Callable[[str], tuple[dict[str, str], str]]] = {
     "path": lambda secret: ({"SQL_URL_FILE": f"postgresql://u:{secret}@h/db"}, ""),
     "password": lambda secret: ({"DB_HOST": "h", "DB_NAME": "d", "DB_USER": "u", "DB_PASSWORD": secret}, ""),
     "password_file": lambda secret: ({"DB_HOST": "h", "DB_NAME": "d", "DB_USER": "u", "DB_PASSWORD_FILE": "FILE"}, secret),
-    "password_path": lambda secret: ({"DB_HOST": "h", "DB_NAME": "d", "DB_PASSWORD_FILE": secret.lstrip("/.~\\")}, ""),
+    "password_path": lambda secret: ({"DB_HOST": "h", "DB_NAME": "d", "DB_PASSWORD_FILE": secret.lstrip("/.~\\ ")}, ""),
     "parameters": lambda secret: ({"DB_HOST": "h", "DB_NAME": "d", "DB_PARAMS": f"password={quote(secret, safe='')}"}, ""),
     "parameters_raw": lambda secret: ({"DB_HOST": "h", "DB_NAME": "d", "DB_PARAMS": f"password={secret}"}, ""),
     "host": lambda secret: ({"DB_HOST": f"postgresql://u:{secret}@h", "DB_NAME": "d"}, ""),

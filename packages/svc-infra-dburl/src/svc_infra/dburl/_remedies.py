@@ -45,6 +45,9 @@ def remedy_for(step: str, error: BaseException, resolved: ResolvedUrl) -> str:
             return found
     if isinstance(error, TimeoutError):
         return _timeout(step)
+    if step == "login" and resolved.dialect not in {"sqlite", "duckdb"}:
+        # libpq gives no code for an error before the session begins.
+        return "The server refused the login: check user and password, pg_hba.conf, and whether the database exists"
     return "See the driver's message above; the server's log often tells more"
 
 
@@ -63,18 +66,16 @@ def _known(error: BaseException, resolved: ResolvedUrl) -> str | None:
         )
     if isinstance(error, FileNotFoundError):
         return "There is no such socket: is the server running, and the folder the right one?"
+    if resolved.dialect in {"mysql", "mariadb"}:
+        number = error.args[0] if error.args else None
+        return _MYSQL_ERRORS.get(number) if isinstance(number, int) else None
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    if isinstance(state, str) and state in _SQLSTATES:
-        return _SQLSTATES[state]
-    number = error.args[0] if error.args else None
-    if isinstance(number, int) and resolved.dialect in {"mysql", "mariadb"}:
-        return _MYSQL_ERRORS.get(number)
-    return None
+    return _SQLSTATES.get(state) if isinstance(state, str) else None
 
 
 def _certificate(error: ssl.SSLCertVerificationError) -> str:
     # X509_V_ERR_* of OpenSSL, https://docs.openssl.org/master/man3/X509_STORE_CTX_get_error/
-    if error.verify_code == 62:
+    if error.verify_code in {62, 64}:
         return (
             "The certificate is for another host name: use a name that it has, or sslmode=verify-ca (MySQL: VERIFY_CA)"
         )
