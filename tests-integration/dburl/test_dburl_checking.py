@@ -97,7 +97,8 @@ def test_a_wrong_certificate_is_told(
     """A wrong host name and a wrong authority have different remedies."""
     server = request.getfixturevalue(f"{kind}_tls_server")
     url = urlsplit(request.getfixturevalue(f"{kind}_tls_url"))
-    address = url._replace(netloc=url.netloc.replace("127.0.0.1", host), query="").geturl()
+    userinfo = url.netloc.rpartition("@")[0]
+    address = url._replace(netloc=f"{userinfo}@{host}:{url.port}", query="").geturl()
     path = getattr(server.certificates, authority)
     step, remedy = failure(check(f"{address}?sslmode=verify-full&sslrootcert={path}"))
     assert step == "tls"
