@@ -18,6 +18,7 @@ from svc_infra.dburl.secret_url import SecretURL
 
 __all__ = ["Wish", "build_url", "complete_url", "wish_of", "wished_driver"]
 
+_NO_QUERY: immutabledict[str, str | tuple[str, ...]] = immutabledict()
 _RULES: dict[Dialect, Rules] = {
     "postgresql": postgresql.RULES,
     "mysql": mysql.RULES,
@@ -150,7 +151,15 @@ def build_url(parsed: ParsedUrl, driver: Driver, place: str, notes: list[str]) -
     if parsed.socket is not None:
         _set_socket(parsed, query, place)
     name = f"{parsed.dialect}+{driver.name}" if driver.name else parsed.dialect
-    url = SecretURL(name, parsed.username, parsed.password, host, port, parsed.database, immutabledict(query))
+    url = SecretURL(
+        name,
+        parsed.username,
+        parsed.password,
+        host,
+        port,
+        parsed.database,
+        immutabledict(query) if query else _NO_QUERY,
+    )
     return url, arguments
 
 

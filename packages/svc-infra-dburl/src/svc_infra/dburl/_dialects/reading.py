@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, NoReturn, TypeAlias
@@ -138,6 +137,9 @@ def unknown_option(name: str, options: Mapping[str, str], known: Iterable[str], 
     position = list(options).index(name) + 1
     tail = any(is_secret_name(other) for other in list(options)[: position - 1]) or "@" in "".join(options.values())
     shown = f"the parameter {name}" if _PLAIN_NAME.fullmatch(name) and not tail else f"parameter number {position}"
+    # It takes longer to import than the rest of this package.
+    import difflib
+
     near = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.75) if len(name) <= 40 else []
     hint = f"Did you mean {near[0]}? " if near else ""
     raise InvalidOption(
