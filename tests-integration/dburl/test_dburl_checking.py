@@ -6,9 +6,9 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
+
 from dbservers.mysql import MysqlTlsServer
 from dbservers.postgres import PostgresTlsServer
-
 from svc_infra.dburl import resolve_url
 from svc_infra.dburl.checking import Step, check_url
 

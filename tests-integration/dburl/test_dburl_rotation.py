@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from dbservers.postgres import PostgresServer
 from psycopg import sql
 
+from dbservers.postgres import PostgresServer
 from svc_infra.dburl import ResolvedUrl, resolve_database_url, resolve_url
 
 Mode = Literal["async", "sync"]

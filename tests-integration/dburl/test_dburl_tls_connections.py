@@ -9,10 +9,10 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
-from dbservers.mysql import MysqlTlsServer
-from dbservers.postgres import PostgresTlsServer
 from sqlalchemy.exc import DBAPIError
 
+from dbservers.mysql import MysqlTlsServer
+from dbservers.postgres import PostgresTlsServer
 from svc_infra.dburl import resolve_url
 from svc_infra.dburl.errors import EncryptionRefused
 

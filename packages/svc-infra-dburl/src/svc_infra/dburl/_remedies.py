@@ -13,12 +13,12 @@ __all__ = ["remedy_for"]
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _SQLSTATES = {
     "28P01": "User or password is wrong. Check both, and that special characters of the password are percent-encoded",
-    "28000": "The server does not let this user in: does the role exist, and has pg_hba.conf an entry for this host, database and TLS?",
+    "28000": "The server does not let this user in: does the role exist, and has pg_hba.conf a line for it and TLS?",
     "3D000": "The database does not exist. Create it, or correct the name",
     "42501": "The user may not connect to this database: GRANT CONNECT ON DATABASE",
-    "53300": "All connections of the server are in use: lower pool_size times the number of processes, or put a pooler in between",
+    "53300": "All connections of the server are in use: lower pool_size times processes, or put a pooler in between",
     "57P03": "The server is starting, stopping or recovering: wait and try again",
-    "08P01": "A pooler refuses a parameter of the session: add it to ignore_startup_parameters, or remove it from the URL",
+    "08P01": "A pooler refuses a parameter of the session: add it to ignore_startup_parameters or remove it here",
 }
 # https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
 _MYSQL_ERRORS = {

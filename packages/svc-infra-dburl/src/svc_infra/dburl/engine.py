@@ -41,8 +41,8 @@ def use_password(engine: Engine | AsyncEngine, provider: Callable[[], str] | Non
     """Have an engine ask for the password whenever it opens a connection.
 
     For passwords that change while the service runs: a file that Docker, Kubernetes or Vault rewrites
-    (`ResolvedUrl.password`), or a token such as that of RDS IAM, which is good for 15 minutes. Connections that are open
-    stay open; SQLAlchemy's ``pool_recycle`` bounds their age.
+    (`ResolvedUrl.password`), or a token such as that of RDS IAM, which is good for 15 minutes. Connections that are
+    open stay open; SQLAlchemy's ``pool_recycle`` bounds their age.
 
     Args:
         engine: A sync or async engine of SQLAlchemy.
