@@ -108,7 +108,12 @@ async def test_a_file_that_is_no_database_fails_the_ping(tmp_path: Path) -> None
 
 async def test_pool_settings_come_from_argument_url_and_environment(sqlite_url: str) -> None:
     """An argument beats the URL's parameter, which beats the environment, and the defaults are the guide's."""
-    environ = {"DB_POOL_SIZE": "7", "DB_MAX_OVERFLOW": "8", "DB_POOL_TIMEOUT": "9.5", "DB_STATEMENT_TIMEOUT_MS": "30000"}
+    environ = {
+        "DB_POOL_SIZE": "7",
+        "DB_MAX_OVERFLOW": "8",
+        "DB_POOL_TIMEOUT": "9.5",
+        "DB_STATEMENT_TIMEOUT_MS": "30000",
+    }
     database = Database(f"{sqlite_url}?max_overflow=3&pool_recycle=60", environ=environ, pool_recycle=30)
     settings = database.settings
     assert (settings.pool_size, settings.max_overflow, settings.pool_timeout) == (7, 3, 9.5)

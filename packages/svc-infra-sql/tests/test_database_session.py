@@ -20,7 +20,9 @@ from svc_infra.db.sql.errors import (
 )
 
 metadata = MetaData()
-notes = Table("notes", metadata, Column("id", Integer, primary_key=True, autoincrement=False), Column("body", String(20)))
+notes = Table(
+    "notes", metadata, Column("id", Integer, primary_key=True, autoincrement=False), Column("body", String(20))
+)
 
 
 async def make_notes(database: Database) -> None:
