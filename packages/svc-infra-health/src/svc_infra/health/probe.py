@@ -17,6 +17,7 @@ from datetime import datetime
 from svc_infra.dburl import redact
 from svc_infra.health.check import Check, Worker, call
 from svc_infra.health.classify import classify
+from svc_infra.health.errors import CheckFailed
 from svc_infra.health.report import CheckResult, Outcome
 
 __all__ = ["BoundedCheck"]
@@ -139,7 +140,7 @@ class BoundedCheck:
     async def _measure(self) -> CheckResult:
         started = self._clock()
         try:
-            outcome = await call(self.check, self._worker)
+            outcome = await call(self.check, self._worker, self.timeout)
         except Exception as error:  # noqa: BLE001 - whatever a check raises means that it is down
             outcome = Outcome(status="unhealthy", reason=classify(error), detail=_describe(error))
         result = self._result(outcome, self._clock() - started)
@@ -192,6 +193,8 @@ class BoundedCheck:
 
 
 def _describe(error: BaseException) -> str:
+    if isinstance(error, CheckFailed):
+        return error.detail
     # SQLAlchemy appends the statement and a link in further lines; a timeout has no text at all.
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

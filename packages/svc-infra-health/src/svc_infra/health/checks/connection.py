@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from svc_infra.dburl import ResolvedUrl, resolve_database_url, resolve_url
 from svc_infra.health.check import Worker, import_early
 from svc_infra.health.checks import files
+from svc_infra.health.checks.reach import why_unreachable
+from svc_infra.health.classify import classify
 from svc_infra.health.errors import CheckFailed
 
 if TYPE_CHECKING:
@@ -128,9 +130,9 @@ class DatabaseConnection:
         source = self._source
         if source is None or isinstance(source, str | ResolvedUrl):
             return None
-        engine: AsyncEngine | None = getattr(source, "engine", None)
-        if engine is None and hasattr(source, "sync_engine"):
+        if hasattr(source, "sync_engine"):
             return source  # type: ignore[return-value]
+        engine: AsyncEngine | None = getattr(source, "engine", None)
         return engine
 
     def _resolved(self) -> ResolvedUrl:
@@ -147,8 +149,13 @@ class DatabaseConnection:
     async def _run(self, function: Callable[[Connection], Any]) -> Any:  # noqa: ANN401 - passes through what it gets
         engine = self._given_engine() or self._own_async_engine()
         if engine is not None:
-            async with engine.connect() as connection:
-                return await connection.run_sync(function)
+            try:
+                async with engine.connect() as connection:
+                    return await connection.run_sync(function)
+            except Exception as error:
+                if engine.driver.startswith("psycopg") and classify(error) == "unreachable":
+                    raise await _told(engine.url, error) from error
+                raise
         sync_engine = self._own_sync_engine()
 
         def work() -> object:
@@ -168,13 +175,15 @@ class DatabaseConnection:
         if self._sync_engine is not None:
             return None
         try:
+            from sqlalchemy.exc import InvalidRequestError
             from sqlalchemy.ext.asyncio import create_async_engine
         except ImportError as error:
             raise _no_sqlalchemy() from error
         resolved = self._resolved()
-        if not resolved.url.get_dialect().is_async:
-            return None
-        engine = create_async_engine(resolved.url, **self._engine_options(resolved))
+        try:
+            engine = create_async_engine(resolved.url, **self._engine_options(resolved))
+        except InvalidRequestError:
+            return None  # the driver is a blocking one; it gets a thread
         _read_password_at_each_connect(engine.sync_engine, resolved)
         self._async_engine, self._loop = engine, loop
         return engine
@@ -217,6 +226,15 @@ def _read_password_at_each_connect(engine: Engine, resolved: ResolvedUrl) -> Non
         parameters["password"] = password()
 
     event.listen(engine, "do_connect", replace)
+
+
+async def _told(url: URL, error: Exception) -> Exception:
+    """Return why psycopg could not connect."""
+    if url.host is None or "host" in url.query:
+        return error
+    # When somebody listens, it may be the credentials, the database's name, TLS or the server itself.
+    reason = await why_unreachable(url.host, url.port or 5432) or "failed"
+    return CheckFailed(reason, str(error).partition("\n")[0])
 
 
 def _no_sqlalchemy() -> CheckFailed:

@@ -108,8 +108,12 @@ class Mongo:
             if self._pid != os.getpid():
                 clients = {}
         here = asyncio.get_running_loop()
-        closings = [_close(client, loop, here) for loop, client in clients.items()]
-        tasks = [asyncio.ensure_future(closing) for closing in closings if closing is not None]
+        import pymongo
+
+        # Closing says goodbye to the server first; with a deadline the driver goes on to the sockets without an answer.
+        with pymongo.timeout(timeout * 0.8):
+            closings = [_close(client, loop, here) for loop, client in clients.items()]
+            tasks = [asyncio.ensure_future(closing) for closing in closings if closing is not None]
         if not tasks:
             return
         done, late = await asyncio.wait(tasks, timeout=timeout)
@@ -136,7 +140,7 @@ class Mongo:
         for loop in [loop for loop in self._clients if loop.is_closed()]:
             client = self._clients.pop(loop)
             if self.settings.driver == "motor":
-                # Motor's client is a synchronous one inside, which stops its threads from anywhere.
+                # Motor's client is a synchronous one inside, which can be closed from anywhere.
                 threading.Thread(target=client.close, name="close mongo client", daemon=True).start()
 
     async def _ping_error(self, seconds: float) -> BaseException | None:

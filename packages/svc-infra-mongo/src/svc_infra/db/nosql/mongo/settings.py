@@ -102,7 +102,7 @@ class MongoSettings:
         values: dict[str, object] = {
             "_url": resolved.url,
             "db_name": resolved.db_name,
-            "driver": _driver(driver or overlaid.get("MONGO_DRIVER", "").strip().lower() or "motor"),
+            "driver": _driver(driver or _driver_variable(overlaid, env_file)),
             "client_kwargs": kwargs,
             "options": dict(options or {}),
             "server_selection_timeout_seconds": server_selection_timeout_seconds,
@@ -160,6 +160,15 @@ class MongoSettings:
             self.server_selection_timeout_seconds,
             self.wait_queue_timeout_seconds,
         )
+
+
+def _driver_variable(environ: Mapping[str, str], env_file: str | os.PathLike[str] | None) -> str:
+    found = environ.get("MONGO_DRIVER")
+    if not found and env_file is not None:
+        from dotenv import dotenv_values
+
+        found = dotenv_values(env_file, interpolate=False).get("MONGO_DRIVER")
+    return (found or "").strip().lower() or "motor"
 
 
 def _driver(name: str) -> DriverName:
