@@ -22,7 +22,17 @@ ROOT = Path(__file__).parent.parent
 # aioodbc needs the system's ODBC libraries, snowflake an account.
 _UNTRIED_EXTRAS = {"aioodbc", "snowflake"}
 
-_RUNNER = ["hypothesis", "pytest", "pytest-asyncio", "pytest-timeout"]
+# The runner, and the clients with which the server fixtures make databases.
+_RUNNER = [
+    "hypothesis",
+    "psycopg[binary]",
+    "pymongo",
+    "pymysql",
+    "pytest",
+    "pytest-asyncio",
+    "pytest-timeout",
+    "redis",
+]
 
 # What a library's tests reach for beyond the library: drivers that a sibling offers as extras, and clients.
 _NEEDS = {
@@ -49,14 +59,14 @@ def _requirements(library: str) -> list[str]:
     extras = sorted(set(project.get("optional-dependencies", {})) - _UNTRIED_EXTRAS)
     bounds = _lower_bounds()
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
-    needs = []
+    found = ["--editable", f"{folder}[{','.join(extras)}]" if extras else str(folder)]
     for need in [*_RUNNER, *_NEEDS[library]]:
-        name, bracket, rest = need.partition("[")
-        if (ROOT / "packages" / name).is_dir():
-            needs.append(f"{name}{bracket}{rest} @ {(ROOT / 'packages' / name).as_uri()}")
+        sibling = ROOT / "packages" / need.partition("[")[0]
+        if sibling.is_dir():
+            found += ["--editable", f"{sibling.parent / need}"]
         else:
-            needs.append(bounds.get(name, need))
-    return [f"{library}[{','.join(extras)}] @ {folder.as_uri()}", *needs, *groups["servers"]]
+            found.append(bounds.get(need, need))
+    return [*found, *groups["servers"]]
 
 
 def run(library: str, resolution: str, pytest_arguments: list[str]) -> int:

@@ -40,7 +40,7 @@ DIALECTS: dict[str, Dialect] = {
 # Hints for URLs of other systems that are often set by mistake. Other unknown schemes are not repeated.
 _OTHER_SCHEMES = frozenset(
     "redis rediss mongodb mongodb+srv amqp amqps http https kafka nats oracle cockroachdb redshift bigquery clickhouse "
-    "trino elasticsearch ftp file s3 memcached ldap db2 firebird sybase cassandra neo4j bolt".split()
+    "trino elasticsearch ftp file s3 memcached ldap db2 firebird sybase cassandra neo4j bolt".split()  # noqa: SIM905
 )
 _FILE_DIALECTS = frozenset({"sqlite", "duckdb"})
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*")

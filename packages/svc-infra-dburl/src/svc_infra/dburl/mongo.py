@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote
 
-from svc_infra.dburl._dialects.options import integer
+from svc_infra.dburl._dialects.reading import integer
 from svc_infra.dburl._environment import Environment, load_environment
 from svc_infra.dburl._parsing import clean, parse_port
 from svc_infra.dburl._sources.files import read_secret, shown_path
@@ -162,7 +162,9 @@ def _check(url: str, place: str) -> tuple[str, dict[str, str]]:
         )
     options = {}
     for item in query.replace(";", "&").split("&"):
-        name, _, value = item.partition("=")
+        name, equals, value = item.partition("=")
+        if item and not equals:
+            _invalid(place, "has an option without a value, or a ? in the password that is not escaped", _ESCAPE)
         if value:
             options[name.lower()] = unquote(value)
     return unquote(path), options
@@ -171,7 +173,9 @@ def _check(url: str, place: str) -> tuple[str, dict[str, str]]:
 def _check_host(host: str, place: str, *, srv: bool) -> None:
     if host[:3].lower() == "%2f":
         return
-    name, _, port = host.rpartition("]")[2].partition(":") if "]" in host else host.partition(":")
+    name, colon, port = host.rpartition("]")[2].partition(":") if "]" in host else host.partition(":")
+    if colon and not port:
+        _invalid(place, "has a colon and no port behind it", f"Write host:27017. {_ESCAPE}")
     if srv and port:
         _invalid(place, "names a port, and mongodb+srv:// finds it by DNS", "Remove the port")
     parse_port(port, place)

@@ -28,7 +28,7 @@ _KEY_VALUE = re.compile(
 )
 _JSON = re.compile(rf"(\"(?:{_SECRET_WORDS})\"\s*:\s*)\"(?:[^\"\\]|\\.)*(?:\"|$)", re.IGNORECASE)
 _ODBC_SECRET = re.compile(
-    r"((?:^|;)\s*(?:pwd|password|[\w ]*token|[\w ]*secret|[\w ]*password)\s*=\s*)(?:\{(?:[^}]|\}\})*(?:\}|$)[^;]*|[^;]*)",
+    r"((?:^|;)\s*(?:pwd|password|[\w ]*token|[\w ]*secret|[\w ]*password)\s*=\s*)(?:\{(?:[^}]|\}\})*(?:\}|$)[^;]*|[^;]*)(?:;[^=;]*(?=;|$))*",
     re.IGNORECASE,
 )
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from svc_infra.db.sql import core
+import svc_infra.db.sql.core as core
 from svc_infra.migrate.terminal import StderrProgress, print_json, print_table
 
 __all__ = ["app"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from svc_infra.dburl._database_url import ParsedUrl
-from svc_infra.dburl._dialects.options import POOL_OPTIONS
+from svc_infra.dburl._dialects.reading import POOL_OPTIONS, Arguments, Query, Rules
 from svc_infra.dburl._environment import Environment
 
-__all__ = ["TRANSLATORS", "complete", "normalise"]
+__all__ = ["RULES"]
 
 
 def normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str, str]:
@@ -18,9 +18,8 @@ def complete(parsed: ParsedUrl, environment: Environment, place: str) -> None:
     """Nothing: a file needs neither TLS nor a connect timeout."""
 
 
-def _to_duckdb(parsed: ParsedUrl, notes: list[str]) -> tuple[dict[str, str | tuple[str, ...]], dict[str, object]]:
+def _to_duckdb(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
     return {name: value for name, value in parsed.options.items() if name not in POOL_OPTIONS}, {}
 
 
-TRANSLATORS = {"": _to_duckdb}
-"""How each driver takes the options: the query that stays in the URL, and the arguments of `connect()`."""
+RULES = Rules(normalise, complete, {"": _to_duckdb})

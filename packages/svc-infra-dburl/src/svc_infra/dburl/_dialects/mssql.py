@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from svc_infra.dburl._database_url import ParsedUrl
-from svc_infra.dburl._dialects.options import POOL_OPTIONS, flag, integer, put, seconds, unknown_option
-from svc_infra.dburl._dialects.postgresql import SSL_MODES, connect_timeout
+from svc_infra.dburl._dialects.postgresql_options import SSL_MODES
+from svc_infra.dburl._dialects.reading import (
+    POOL_OPTIONS,
+    Arguments,
+    Query,
+    Rules,
+    connect_timeout,
+    flag,
+    integer,
+    put,
+    seconds,
+    unknown_option,
+    words,
+)
 from svc_infra.dburl._environment import Environment
 from svc_infra.dburl.errors import InvalidOption
 
-__all__ = ["TRANSLATORS", "complete", "normalise"]
+__all__ = ["RULES"]
 
 ODBC_DRIVER = "ODBC Driver 18 for SQL Server"
 """The ODBC driver that is named when the URL names none; it encrypts and verifies by default."""
@@ -35,9 +45,9 @@ _PYMSSQL = frozenset(
     {"charset", "tds_version", "appname", "encryption", "read_only", "use_datetime2", "conn_properties"}
 )
 # https://github.com/microsoft/mssql-python: any other keyword is refused by the driver, and driver and app are its own.
-_MSSQLPYTHON = frozenset(
+_MSSQLPYTHON = words(
     "addr address applicationintent authentication connectretrycount connectretryinterval encrypt hostnameincertificate ipaddresspreference "
-    "keepalive keepaliveinterval multisubnetfailover packetsize servercertificate serverspn trustedconnection trustservercertificate".split()
+    "keepalive keepaliveinterval multisubnetfailover packetsize servercertificate serverspn trustedconnection trustservercertificate"
 )
 _ALIASES = {
     "applicationname": "APP",
@@ -51,10 +61,10 @@ _ALIASES = {
     "timeout": "connect_timeout",
     "workstationid": "WSID",
 }
-_NOISE = frozenset(
+_NOISE = words(
     "connectionlimit pooltimeout schema sockettimeout querytimeout selectmethod sendstringparametersasunicode socketfactoryclass "
     "disablestatementpooling lastupdatecount locktimeout loglevel log responsebuffering statementpoolingcachesize xopenstates "
-    "gssencmode packetsizebytes connmaxage hostnameincertificatevalidation dialtimeout failoverpartnerport encryptpassword".split()
+    "gssencmode packetsizebytes connmaxage hostnameincertificatevalidation dialtimeout failoverpartnerport encryptpassword"
 )
 _YES_NO = frozenset({"TrustServerCertificate", "Trusted_Connection", "MARS_Connection", "MultiSubnetFailover"})
 
@@ -120,8 +130,8 @@ def _timeout(parsed: ParsedUrl) -> int:
     return int(parsed.options.get("connect_timeout", "10"))
 
 
-def _to_odbc(parsed: ParsedUrl, notes: list[str]) -> tuple[dict[str, str | tuple[str, ...]], dict[str, object]]:
-    query: dict[str, str | tuple[str, ...]] = {}
+def _to_odbc(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
+    query: Query = {}
     options = parsed.options
     is_dsn = "dsn" in options or (parsed.hosts and not parsed.database)
     if "odbc_connect" not in options and "driver" not in options and not is_dsn:
@@ -134,7 +144,7 @@ def _to_odbc(parsed: ParsedUrl, notes: list[str]) -> tuple[dict[str, str | tuple
     return query, {"timeout": _timeout(parsed)}
 
 
-def _to_mssqlpython(parsed: ParsedUrl, notes: list[str]) -> tuple[dict[str, str | tuple[str, ...]], dict[str, object]]:
+def _to_mssqlpython(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
     options = parsed.options
     if "odbc_connect" in options:
         raise InvalidOption(
@@ -142,7 +152,7 @@ def _to_mssqlpython(parsed: ParsedUrl, notes: list[str]) -> tuple[dict[str, str 
             "is a parameter of pyodbc and aioodbc, which mssql-python does not have",
             "Write mssql+aioodbc://",
         )
-    query: dict[str, str | tuple[str, ...]] = {}
+    query: Query = {}
     for name, value in options.items():
         if name.lower().replace("_", "") in _MSSQLPYTHON:
             query[name] = value
@@ -151,8 +161,8 @@ def _to_mssqlpython(parsed: ParsedUrl, notes: list[str]) -> tuple[dict[str, str 
     return query, {"timeout": int(options["connect_timeout"])} if "connect_timeout" in options else {}
 
 
-def _to_pymssql(parsed: ParsedUrl, notes: list[str]) -> tuple[dict[str, str | tuple[str, ...]], dict[str, object]]:
-    query: dict[str, str | tuple[str, ...]] = {}
+def _to_pymssql(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
+    query: Query = {}
     for name, value in parsed.options.items():
         if name in _PYMSSQL or name == "tds_version":
             query[name] = value
@@ -167,11 +177,13 @@ def _to_pymssql(parsed: ParsedUrl, notes: list[str]) -> tuple[dict[str, str | tu
     return query, {"login_timeout": _timeout(parsed)}
 
 
-_Translator = Callable[[ParsedUrl, list[str]], tuple[dict[str, "str | tuple[str, ...]"], dict[str, object]]]
-TRANSLATORS: dict[str, _Translator] = {
-    "aioodbc": _to_odbc,
-    "pyodbc": _to_odbc,
-    "mssqlpython": _to_mssqlpython,
-    "pymssql": _to_pymssql,
-}
-"""How each driver takes the options: the query that stays in the URL, and the arguments of `connect()`."""
+RULES = Rules(
+    normalise,
+    complete,
+    {
+        "aioodbc": _to_odbc,
+        "pyodbc": _to_odbc,
+        "mssqlpython": _to_mssqlpython,
+        "pymssql": _to_pymssql,
+    },
+)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from svc_infra.dburl._database_url import ParsedUrl
-from svc_infra.dburl._dialects.options import POOL_OPTIONS
-from svc_infra.dburl._dialects.postgresql import connect_timeout
+from svc_infra.dburl._dialects.reading import POOL_OPTIONS, Arguments, Query, Rules, connect_timeout
 from svc_infra.dburl._environment import Environment
 from svc_infra.dburl.errors import InvalidUrl
 
-__all__ = ["TRANSLATORS", "complete", "normalise"]
+__all__ = ["RULES"]
 
 
 def normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str, str]:
@@ -30,13 +29,12 @@ def complete(parsed: ParsedUrl, environment: Environment, place: str) -> None:
         parsed.options["login_timeout"] = connect_timeout(environment)
 
 
-def _to_snowflake(parsed: ParsedUrl, notes: list[str]) -> tuple[dict[str, str | tuple[str, ...]], dict[str, object]]:
-    query: dict[str, str | tuple[str, ...]] = {
+def _to_snowflake(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
+    query: Query = {
         name: value for name, value in parsed.options.items() if name not in POOL_OPTIONS and name != "login_timeout"
     }
     timeout = parsed.options.get("login_timeout")
     return query, {"login_timeout": int(timeout)} if timeout is not None and timeout.isdecimal() else {}
 
 
-TRANSLATORS = {"": _to_snowflake}
-"""How each driver takes the options: the query that stays in the URL, and the arguments of `connect()`."""
+RULES = Rules(normalise, complete, {"": _to_snowflake})

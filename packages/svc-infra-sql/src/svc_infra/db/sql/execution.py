@@ -11,7 +11,14 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Connection, CursorResult, Executable, Result
 from sqlalchemy.orm import Session
 
-from svc_infra.db.sql.fields import ModelFields
+from svc_infra.db.sql.capabilities import Capabilities, capabilities_of
+from svc_infra.db.sql.filters import FilterScope
+from svc_infra.db.sql.plan import RepositoryPlan
+from svc_infra.db.sql.search import search_pattern
+from svc_infra.db.sql.statements import Selection, Statements
+from svc_infra.db.sql.uuid7 import uuid7
+from svc_infra.db.sql.values import ValueChecker
+from svc_infra.db.sql.visibility import scope_parameter
 
 __all__ = ["Execution"]
 
@@ -23,28 +30,55 @@ class Execution(Generic[M]):
 
     Args:
         target: The session, whose pending changes are flushed first if it has autoflush, or a bare connection.
-        fields: The model's fields.
+        plan: What is known about the model.
+        scope: The values of the scope fields.
 
     Attributes:
+        plan: What is known about the model.
         session: The session; None on a bare connection.
         reads_directly: Whether rows are read past the ORM.
         writes_directly: Whether rows are written past the unit of work.
+        dialect_name: Name of the database's dialect.
+        checker: The checks of values.
     """
 
-    __slots__ = ("_connection", "_fields", "reads_directly", "session", "writes_directly")
+    __slots__ = (
+        "_connection", "_scope", "checker", "dialect_name", "plan", "reads_directly", "session", "writes_directly",
+    )  # fmt: skip
 
-    def __init__(self, target: Session | Connection, fields: ModelFields[M]) -> None:
-        self._fields = fields
+    def __init__(self, target: Session | Connection, plan: RepositoryPlan[M], scope: Mapping[str, object]) -> None:
+        self.plan = plan
+        self._scope = scope
         self.session: Session | None
+        self._connection: Connection | None
+        fields = plan.fields
         if isinstance(target, Session):
             self.session, self._connection = target, None
             self.reads_directly = fields.reads_directly(target)
             self.writes_directly = self.reads_directly and fields.writes_directly(target)
             if self.reads_directly and target.autoflush:
                 target.flush()
+            self.dialect_name: str = target.get_bind(mapper=fields.mapper).dialect.name
         else:
             self.session, self._connection = None, target
             self.reads_directly = self.writes_directly = True
+            self.dialect_name = target.dialect.name
+        self.checker: ValueChecker = plan.checker(self.dialect_name)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those of the database."""
+        return capabilities_of(self.dialect_name)
+
+    @property
+    def statements(self) -> Statements[M]:
+        """The statements over the table."""
+        return self.plan.statements(self.dialect_name)
+
+    @property
+    def orm_statements(self) -> Statements[M]:
+        """The statements over the mapped class."""
+        return self.plan.statements(self.dialect_name, orm=True)
 
     @property
     def orm_session(self) -> Session:
@@ -54,14 +88,58 @@ class Execution(Generic[M]):
             TypeError: On a bare connection.
         """
         if self.session is None:
-            raise TypeError(f"objects of {self._fields.model.__name__} need an AsyncSession, not a connection")
+            raise TypeError(f"objects of {self.plan.fields.model.__name__} need an AsyncSession, not a connection")
         return self.session
+
+    def scope_parameters(self) -> dict[str, Any]:
+        """The bound parameters that every statement carries.
+
+        Raises:
+            InvalidValue: When a value of the scope does not fit its column.
+        """
+        return {scope_parameter(name): self.checker.value(name, value) for name, value in self._scope.items()}
+
+    def created(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """The checked values of a row to insert: the data, the scope's values, and a key when nothing else gives one.
+
+        Raises:
+            InvalidValue: When a value does not fit its field.
+            NotNullViolation: When a field that may not be NULL is given None and has no default.
+        """
+        values = self.checker.values({**data, **self._scope}, creating=True)
+        generated = self.plan.fields.generated_key
+        if generated is not None and values.get(generated) is None:
+            values[generated] = self.checker.value(generated, str(uuid7()))
+        return values
+
+    def by_id(self, id: object) -> dict[str, Any]:  # noqa: A002
+        """The parameters of a statement about the row with an id."""
+        parameters = self.plan.id_parameters(self.checker, id)
+        if self._scope:
+            parameters.update(self.scope_parameters())
+        return parameters
+
+    def by_selection(self, selection: Selection, q: str | None = None) -> dict[str, Any]:
+        """The parameters of a statement about the rows of a selection."""
+        parameters = self.scope_parameters() if self._scope else {}
+        if selection.where:
+            scope = FilterScope(
+                self.plan.fields,
+                self.plan.visibility,
+                checker=lambda fields: self.plan.checker(self.dialect_name, fields),
+            )
+            selection.where.bind(scope)
+            parameters.update(scope.parameters)
+        if selection.searched and q is not None:
+            parameters["search_pattern"] = search_pattern(q)
+        return parameters
 
     def connect(self, statement: Executable) -> Connection:
         """The connection for a statement; a session may choose it by model and statement."""
         if self._connection is not None:
             return self._connection
-        return self.orm_session.connection(bind_arguments={"mapper": self._fields.mapper, "clause": statement})
+        mapper = self.plan.fields.mapper
+        return self.orm_session.connection(bind_arguments={"mapper": mapper, "clause": statement})
 
     def run(
         self, statement: Executable, parameters: Mapping[str, object] | Sequence[Mapping[str, object]]

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Column, Table
+from sqlalchemy import Column, Enum, String, Table, Uuid
 from sqlalchemy import inspect as sa_inspect
-from sqlalchemy.orm import Mapper, RelationshipDirection, Session
+from sqlalchemy.orm import Mapper, QueryableAttribute, RelationshipDirection, Session
 
 from svc_infra.db.sql.errors import UnknownField
 
@@ -53,6 +53,7 @@ class ModelFields(Generic[M]):
         by_column: dict[Any, str] = {column: name for name, column in reversed(self.columns.items())}
         self.primary_key: tuple[str, ...] = tuple(by_column[column] for column in key_columns)
         self._by_column: dict[object, str] = by_column
+        self._relations: dict[str, tuple[QueryableAttribute[Any], ModelFields[Any]]] = {}
 
     @property
     def table(self) -> Table:
@@ -84,6 +85,21 @@ class ModelFields(Generic[M]):
             )
         return column
 
+    def relation(self, name: str) -> tuple[QueryableAttribute[Any], ModelFields[Any]]:
+        """A relationship's attribute and the fields of the model that it leads to. Configures the mappers.
+
+        Raises:
+            UnknownField: When the model has no relationship of this name.
+        """
+        found = self._relations.get(name)
+        if found is None:
+            relations = self.mapper.relationships
+            if name not in relations:
+                known = ", ".join(sorted(relations.keys())) or "none"
+                raise UnknownField(f"{self.model.__name__}.{name} is no relationship; there are: {known}")
+            found = self._relations[name] = (getattr(self.model, name), ModelFields(relations[name].mapper.class_))
+        return found
+
     def require(self, names: Iterable[str], *, use: str) -> None:
         """Check that every name is a field.
 
@@ -104,6 +120,17 @@ class ModelFields(Generic[M]):
         names = (id_attr,) if isinstance(id_attr, str) else tuple(id_attr)
         self.require(names, use="the id")
         return names
+
+    @cached_property
+    def generated_key(self) -> str | None:
+        """The primary key, when a UUID may be made for it: one column of text or UUID that nothing else fills."""
+        if len(self.primary_key) != 1:
+            return None
+        column = self.columns[self.primary_key[0]]
+        kind = column.type
+        is_wide = isinstance(kind, String) and not isinstance(kind, Enum) and (kind.length is None or kind.length >= 36)
+        is_free = column.default is None and column.server_default is None and not column.foreign_keys
+        return self.primary_key[0] if is_free and (is_wide or isinstance(kind, Uuid)) else None
 
     @cached_property
     def is_plain(self) -> bool:

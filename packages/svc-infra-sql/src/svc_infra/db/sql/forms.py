@@ -2,51 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Result, Row
-from sqlalchemy.orm import Session
+from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
+from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm.interfaces import ORMOption
 
 from svc_infra.db.sql.entities import EntityLoader
 from svc_infra.db.sql.fields import ModelFields
+from svc_infra.db.sql.visibility import Visibility
 
 if TYPE_CHECKING:
     ResultRow: TypeAlias = Row[*tuple[Any, ...]]
+    """A named tuple of the fields read."""
 else:
     ResultRow: TypeAlias = Row
 
 __all__ = ["EntityForm", "ResultForm", "ResultRow", "RowForm"]
 
 M = TypeVar("M")
-T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
 
 
-class ResultForm(Protocol[T_co]):
+class ResultForm(Protocol[T]):
     """How rows of the database become results."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """The fields to read when rows are read directly."""
+        ...
 
     @property
     def orm_names(self) -> tuple[str, ...] | None:
         """The fields to read through the ORM; None reads objects."""
+        ...
 
-    def from_rows(self, session: Session | None, rows: Iterable[Sequence[Any]], *, refresh: bool) -> Sequence[T_co]:
+    @property
+    def needs_orm(self) -> bool:
+        """Whether only the ORM can make the results."""
+        ...
+
+    def options(self, scope: Mapping[str, object]) -> Sequence[ORMOption]:
+        """The loader options of a statement that the ORM runs."""
+        ...
+
+    def from_rows(self, session: Session | None, rows: Iterable[Sequence[Any]], *, refresh: bool) -> Sequence[T]:
         """Results of directly read rows that hold the fields `names`."""
+        ...
 
-    def from_orm(self, result: Result[Any]) -> Sequence[T_co]:
+    def from_orm(self, result: Result[Any]) -> Sequence[T]:
         """Results of a statement that the ORM ran."""
+        ...
+
+    def value_of(self, result: T, name: str) -> Any:
+        """The value of a field of a result."""
+        ...
 
 
 class EntityForm(Generic[M]):
-    """Results are objects of the model, held by the session."""
+    """Results are objects of the model, held by the session.
 
-    def __init__(self, fields: ModelFields[M]) -> None:
+    Args:
+        fields: The model's fields.
+        visibility: What related objects are confined to.
+        loaded: Relationships to load with each object, dotted for those of related ones.
+    """
+
+    def __init__(self, fields: ModelFields[M], visibility: Visibility, loaded: Sequence[str] = ()) -> None:
+        self._fields = fields
+        self._visibility = visibility
+        self._loaded = tuple(loaded)
         self.loader = EntityLoader(fields)
         self.names = fields.names
         self.orm_names: tuple[str, ...] | None = None
+        self.needs_orm = bool(loaded)
+
+    def options(self, scope: Mapping[str, object]) -> Sequence[ORMOption]:
+        """SELECT IN loading of the relationships: one statement each, however many objects."""
+        return [self._option(path, scope) for path in self._loaded]
+
+    def _option(self, path: str, scope: Mapping[str, object]) -> ORMOption:
+        option: Any = None
+        fields: ModelFields[Any] = self._fields
+        for name in path.split("."):
+            attribute, fields = fields.relation(name)
+            criteria = self._visibility.within(fields).literal_criteria(partial(getattr, fields.model), scope)
+            target: Any = attribute.and_(*criteria) if criteria else attribute
+            option = selectinload(target) if option is None else option.selectinload(target)
+        found: ORMOption = option
+        return found
 
     def from_rows(self, session: Session | None, rows: Iterable[Sequence[Any]], *, refresh: bool) -> list[M]:
         """The objects of the rows."""
@@ -58,18 +105,43 @@ class EntityForm(Generic[M]):
         """The objects that the ORM loaded."""
         return list(result.scalars().unique())
 
+    def value_of(self, result: M, name: str) -> Any:
+        """The object's attribute."""
+        return getattr(result, name)
+
 
 class RowForm:
     """Results are rows (named tuples) of chosen fields; no object is made and the session holds nothing."""
 
+    needs_orm = False
+
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
         self.orm_names: tuple[str, ...] | None = names
+        self._metadata = SimpleResultMetaData(names)
+        self._positions = {name: position for position, name in enumerate(names)}
 
-    def from_rows(self, session: Session | None, rows: Iterable[Sequence[Any]], *, refresh: bool) -> list[ResultRow]:  # noqa: ARG002
-        """The rows themselves."""
-        return list(rows)  # type: ignore[arg-type]
+    def options(self, scope: Mapping[str, object]) -> Sequence[ORMOption]:  # noqa: ARG002
+        """None."""
+        return ()
+
+    def from_rows(
+        self,
+        session: Session | None,  # noqa: ARG002
+        rows: Iterable[Sequence[Any]],
+        *,
+        refresh: bool,  # noqa: ARG002
+    ) -> list[ResultRow]:
+        """The rows themselves; plain tuples become rows."""
+        found: list[Any] = list(rows)
+        if found and not isinstance(found[0], Row):
+            return list(IteratorResult(self._metadata, iter(found)).all())
+        return found
 
     def from_orm(self, result: Result[Any]) -> list[ResultRow]:
         """The rows themselves."""
         return list(result.all())
+
+    def value_of(self, result: ResultRow, name: str) -> Any:
+        """The value at the field's place."""
+        return result[self._positions[name]]

@@ -64,9 +64,24 @@ class Ordering:
         """Whether the order is by fields alone, so that its statement can be kept and it can be paged by keyset."""
         return not self.expressions
 
-    def clauses(self, column: Callable[[str], ColumnElement[Any]]) -> list[ColumnElement[Any]]:
-        """The ORDER BY list, `column` giving the column of a field."""
-        return [*self.expressions, *(_clause(key, column(key.name)) for key in self.keys)]
+    def clauses(
+        self, column: Callable[[str], ColumnElement[Any]], *, has_null_order: bool = True
+    ) -> list[ColumnElement[Any]]:
+        """The ORDER BY list.
+
+        Args:
+            column: Gives the column of a field.
+            has_null_order: Whether the database knows NULLS FIRST and NULLS LAST.
+        """
+        found = list(self.expressions)
+        for key in self.keys:
+            target = column(key.name)
+            if key.nulls is not None and not has_null_order:
+                found.append(target.is_(None).desc() if key.nulls == "first" else target.is_(None).asc())
+                found.append(target.desc() if key.descending else target.asc())
+            else:
+                found.append(_clause(key, target))
+        return found
 
     @classmethod
     def parse(

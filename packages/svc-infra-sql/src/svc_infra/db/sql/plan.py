@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from svc_infra.db.sql.errors import InvalidQuery, UnknownField
+from svc_infra.db.sql.capabilities import capabilities_of
+from svc_infra.db.sql.errors import InvalidQuery
 from svc_infra.db.sql.fields import ModelFields
+from svc_infra.db.sql.ordering import OrderBy, Ordering
 from svc_infra.db.sql.statements import Statements, id_parameter
+from svc_infra.db.sql.values import ValueChecker
 from svc_infra.db.sql.visibility import Visibility
 
 __all__ = ["RepositoryPlan"]
@@ -28,8 +31,7 @@ class RepositoryPlan(Generic[M]):
         immutable_fields: Fields that an update leaves as they are.
         version_field: Field that counts the updates of a row, or None.
         clock: Gives the time of a soft delete, aware.
-        statements: The statements over the table.
-        orm_statements: The same ones over the mapped class, for the ORM to run.
+        managed_fields: Fields that data never sets: those of the soft delete, the version and the scope.
     """
 
     fields: ModelFields[M]
@@ -38,17 +40,19 @@ class RepositoryPlan(Generic[M]):
     immutable_fields: frozenset[str]
     version_field: str | None
     clock: Callable[[], datetime]
-    statements: Statements[M] = field(init=False)
-    orm_statements: Statements[M] = field(init=False)
+    managed_fields: frozenset[str] = field(init=False)
     _scoped: dict[tuple[str, ...], RepositoryPlan[M]] = field(init=False, default_factory=dict)
+    _statements: dict[tuple[str, bool], Statements[M]] = field(init=False, default_factory=dict)
+    _orderings: dict[str | None, Ordering] = field(default_factory=dict)
+    _checkers: dict[tuple[str, type], ValueChecker] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.visibility.check(self.fields)
-        self.fields.require(self.immutable_fields & set(self.id_fields), use="immutable")
+        managed = self.visibility.managed_fields | frozenset(self.visibility.scope_fields)
         if self.version_field is not None:
             self.fields.column(self.version_field, use="the version field")
-        object.__setattr__(self, "statements", Statements(self.fields, self.visibility, self.id_fields))
-        object.__setattr__(self, "orm_statements", Statements(self.fields, self.visibility, self.id_fields, orm=True))
+            managed |= {self.version_field}
+        object.__setattr__(self, "managed_fields", managed)
 
     def scoped(self, names: Collection[str]) -> RepositoryPlan[M]:
         """The plan whose statements are confined to rows with given values in these fields too.
@@ -59,20 +63,49 @@ class RepositoryPlan(Generic[M]):
         wanted = tuple(sorted({*self.visibility.scope_fields, *names}))
         found = self._scoped.get(wanted)
         if found is None:
-            visibility = Visibility(self.visibility.deleted_field, self.visibility.flag_field, wanted)
-            found = self._scoped[wanted] = RepositoryPlan(
-                self.fields, self.id_fields, visibility, self.immutable_fields, self.version_field, self.clock
+            found = self._scoped[wanted] = replace(self, visibility=replace(self.visibility, scope_fields=wanted))
+        return found
+
+    def statements(self, dialect_name: str, *, orm: bool = False) -> Statements[M]:
+        """The statements for a kind of database, over the table or for the ORM to run."""
+        found = self._statements.get((dialect_name, orm))
+        if found is None:
+            found = self._statements[(dialect_name, orm)] = Statements(
+                self.fields,
+                self.visibility,
+                self.id_fields,
+                self.version_field,
+                capabilities_of(dialect_name),
+                orm=orm,
             )
         return found
 
-    @property
-    def managed_fields(self) -> frozenset[str]:
-        """Fields that data never sets: those of the soft delete, the version and the scope."""
-        managed = self.visibility.managed_fields | frozenset(self.visibility.scope_fields)
-        return managed | {self.version_field} if self.version_field is not None else managed
+    def checker(self, dialect_name: str, fields: ModelFields[Any] | None = None) -> ValueChecker:
+        """The checks of values for a kind of database, of this model or of a related one."""
+        fields = self.fields if fields is None else fields
+        found = self._checkers.get((dialect_name, fields.model))
+        if found is None:
+            found = ValueChecker(fields, capabilities_of(dialect_name))
+            self._checkers[(dialect_name, fields.model)] = found
+        return found
 
-    def id_parameters(self, id: object) -> dict[str, Any]:  # noqa: A002 (the guide's word)
-        """The bound parameters that address a row.
+    def ordering(self, order_by: OrderBy | None) -> Ordering:
+        """The total order that `order_by` asks for, kept when it is text.
+
+        Raises:
+            UnknownField: When it names no field.
+        """
+        if order_by is not None and not isinstance(order_by, str):
+            return Ordering.parse(self.fields, order_by)
+        found = self._orderings.get(order_by)
+        if found is None:
+            found = Ordering.parse(self.fields, order_by)
+            if len(self._orderings) < 256:
+                self._orderings[order_by] = found
+        return found
+
+    def id_parts(self, id: object) -> dict[str, Any]:  # noqa: A002 (the guide's word)
+        """The values of the id fields.
 
         Args:
             id: The value of the id field; for several fields a sequence in their order, or a mapping of their names.
@@ -82,16 +115,30 @@ class RepositoryPlan(Generic[M]):
         """
         names = self.id_fields
         if len(names) == 1 and not isinstance(id, Mapping):
-            return {id_parameter(names[0]): id}
+            return {names[0]: id}
         if isinstance(id, Mapping):
             if set(id) != set(names):
                 raise InvalidQuery(f"the id of {self.fields.model.__name__} is {names!r}; got {sorted(map(str, id))!r}")
-            return {id_parameter(name): id[name] for name in names}
+            return {name: id[name] for name in names}
         if not isinstance(id, Sequence) or isinstance(id, str | bytes) or len(id) != len(names):
             raise InvalidQuery(f"the id of {self.fields.model.__name__} has {len(names)} parts, {names!r}; got {id!r}")
-        return {id_parameter(name): part for name, part in zip(names, id, strict=True)}
+        return dict(zip(names, id, strict=True))
 
-    def checked(self, data: Mapping[str, object]) -> dict[str, Any]:
+    def id_parameters(self, checker: ValueChecker, id: object) -> dict[str, Any]:  # noqa: A002
+        """The bound parameters that address a row.
+
+        Raises:
+            InvalidQuery: As `id_parts` does.
+            InvalidValue: When a part does not fit its column.
+        """
+        return {id_parameter(name): checker.value(name, part) for name, part in self.id_parts(id).items()}
+
+    def by_column(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values by the keys of their columns, which is what an INSERT or UPDATE takes."""
+        columns = self.fields.columns
+        return {columns[name].key: value for name, value in values.items()}
+
+    def written(self, data: Mapping[str, object]) -> dict[str, Any]:
         """The data without the managed fields.
 
         Raises:
@@ -102,7 +149,6 @@ class RepositoryPlan(Generic[M]):
         for name, value in data.items():
             if name not in columns:
                 self.fields.column(name, use="set")
-                raise UnknownField(name)
             if name not in managed:
                 found[name] = value
         return found

@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
-from sqlalchemy.sql import roles
 
+from svc_infra.db.sql.conditions import Conditions, Where
 from svc_infra.db.sql.errors import InvalidQuery, InvalidValue, NotFound
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.forms import ResultForm
-from svc_infra.db.sql.ordering import Expression, OrderBy, Ordering
+from svc_infra.db.sql.ordering import OrderBy, Ordering
 from svc_infra.db.sql.plan import RepositoryPlan
-from svc_infra.db.sql.search import search_pattern
-from svc_infra.db.sql.statements import Statements
-from svc_infra.db.sql.visibility import Deleted, scope_parameter
+from svc_infra.db.sql.statements import RowLock, Selection, Statements
+from svc_infra.db.sql.translate import translate
+from svc_infra.db.sql.visibility import Deleted
 
-__all__ = ["Condition", "Executor", "Reading", "Where"]
+__all__ = ["Executor", "Reading"]
 
 M = TypeVar("M")
 T = TypeVar("T")
 R = TypeVar("R")
-E = TypeVar("E", AsyncSession, AsyncSession | AsyncConnection)
+E = TypeVar("E", bound=AsyncSession | AsyncConnection)
 
 Executor: TypeAlias = AsyncSession | AsyncConnection
 """What a statement of the row form runs on."""
-
-Condition: TypeAlias = Expression
-"""One condition on the rows: a SQLAlchemy expression such as `User.age > 30`."""
-
-Where: TypeAlias = Condition | Sequence[Condition]
-"""Conditions that all must hold."""
 
 _LARGEST = 2**63 - 1
 
@@ -44,6 +38,10 @@ class Reading(Generic[M, T, E]):
 
     Soft-deleted rows and rows outside of the scope do not exist for any of them. `deleted="include"` sees soft-deleted
     rows too, `deleted="only"` nothing else.
+
+    Every method raises the typed errors of `svc_infra.db.sql.errors`: `UnknownField` for a name that is no field,
+    `InvalidValue` for a value that its column can't hold, `InvalidQuery` for other input that can't become a statement;
+    these come before anything is sent and leave the session usable.
     """
 
     _plan: RepositoryPlan[M]
@@ -51,55 +49,118 @@ class Reading(Generic[M, T, E]):
     _form: ResultForm[T]
 
     async def _run(self, session: E, program: Callable[..., R], *args: object) -> R:
-        return await session.run_sync(program, *args)
+        try:
+            return await session.run_sync(program, *args)
+        except Exception as error:
+            typed = translate(error, table=self._plan.fields.table)
+            if typed is None or typed is error:
+                raise
+            raise typed from typed.__cause__
 
-    def _parameters(self, id: object = None, **more: object) -> dict[str, Any]:  # noqa: A002
-        parameters = {} if id is None else self._plan.id_parameters(id)
-        for name, value in self._scope.items():
-            parameters[scope_parameter(name)] = value
-        parameters.update(more)
-        return parameters
+    def _execution(self, target: Session | Connection) -> Execution[M]:
+        return Execution(target, self._plan, self._scope)
 
     def _read(
         self,
-        target: Session | Connection,
+        execution: Execution[M],
         build: Callable[[Statements[M], tuple[str, ...] | None], Select[Any]],
         parameters: Mapping[str, object],
     ) -> Sequence[T]:
-        execution = Execution(target, self._plan.fields)
-        if execution.reads_directly:
-            rows = execution.run(build(self._plan.statements, self._form.names), parameters).all()
-            return self._form.from_rows(execution.session, rows, refresh=False)
-        return self._form.from_orm(
-            execution.run_orm(build(self._plan.orm_statements, self._form.orm_names), parameters)
-        )
+        form = self._form
+        if execution.reads_directly and not form.needs_orm:
+            rows = execution.run(build(execution.statements, form.names), parameters).all()
+            return form.from_rows(execution.session, rows, refresh=False)
+        statement = build(execution.orm_statements, form.orm_names).options(*form.options(self._scope))
+        return form.from_orm(execution.run_orm(statement, parameters))
 
-    async def get(self, session: E, id: object, *, deleted: Deleted = "exclude") -> T | None:  # noqa: A002
+    async def get(
+        self,
+        session: E,
+        id: object,  # noqa: A002 (the guide's word)
+        *,
+        deleted: Deleted = "exclude",
+        lock: RowLock | None = None,
+    ) -> T | None:
         """The row with an id, or None when no visible row has it.
 
         Args:
             session: Where to read.
             id: Value of the id field; of a composite id a sequence of the values, or a mapping of names to them.
             deleted: Whether soft-deleted rows count.
+            lock: How to lock the row until the transaction ends; no effect on SQLite and DuckDB, where writers wait for
+                each other as it is.
+
+        Raises:
+            LockTimeout: When another transaction holds the row and `lock` is "nowait".
         """
-        found = await self._run(
-            session,
-            self._read,
-            lambda statements, names: statements.select_one(names, deleted),
-            self._parameters(id),
+        return await self._run(session, self._get, id, deleted, lock)
+
+    def _get(self, target: Session | Connection, id: object, deleted: Deleted, lock: RowLock | None) -> T | None:  # noqa: A002
+        execution = self._execution(target)
+        found = self._read(
+            execution, lambda statements, names: statements.select_one(names, deleted, lock), execution.by_id(id)
         )
         return found[0] if found else None
 
-    async def get_one(self, session: E, id: object, *, deleted: Deleted = "exclude") -> T:  # noqa: A002
-        """The row with an id.
+    async def get_one(
+        self,
+        session: E,
+        id: object,  # noqa: A002
+        *,
+        deleted: Deleted = "exclude",
+        lock: RowLock | None = None,
+    ) -> T:
+        """The row with an id, as `get` gives it.
 
         Raises:
             NotFound: When no visible row has it.
         """
-        found = await self.get(session, id, deleted=deleted)
+        found = await self.get(session, id, deleted=deleted, lock=lock)
         if found is None:
             raise NotFound(f"no {self._plan.fields.model.__name__} has {'/'.join(self._plan.id_fields)} {id!r}")
         return found
+
+    async def get_many(self, session: E, ids: Iterable[object], *, deleted: Deleted = "exclude") -> builtins.list[T]:
+        """The rows with the ids, in the order of the ids; ids that no visible row has are left out.
+
+        A composite id costs a statement per row, a list longer than the database's parameters one per part of it.
+        """
+        return await self._run(session, self._get_many, tuple(ids), deleted)
+
+    def _get_many(self, target: Session | Connection, ids: tuple[object, ...], deleted: Deleted) -> builtins.list[T]:
+        execution = self._execution(target)
+        if len(self._plan.id_fields) > 1:
+            each = [
+                self._read(
+                    execution, lambda statements, names: statements.select_one(names, deleted), execution.by_id(id)
+                )
+                for id in dict.fromkeys(map(_hashable, ids))  # noqa: A001
+            ]
+            return [rows[0] for rows in each if rows]
+        (name,) = self._plan.id_fields
+        if name not in self._form.names:
+            raise InvalidQuery(f"get_many puts the rows in order by {name!r}, which is not among the fields read")
+        wanted = builtins.list(dict.fromkeys(execution.checker.value(name, id) for id in ids))  # noqa: A001
+        size = len(wanted) if execution.capabilities.has_arrays else execution.capabilities.largest_parameters - 100
+        found: dict[object, T] = {}
+        for start in range(0, len(wanted), max(size, 1)):
+            parameters = {**execution.scope_parameters(), "ids": wanted[start : start + size]}
+            rows = self._read(execution, lambda statements, names: statements.select_ids(names, deleted), parameters)
+            found.update((self._form.value_of(row, name), row) for row in rows)
+        return [found[id] for id in wanted if id in found]  # noqa: A001
+
+    async def first(
+        self,
+        session: E,
+        *,
+        order_by: OrderBy | None = None,
+        where: Where | None = None,
+        deleted: Deleted = "exclude",
+        lock: RowLock | None = None,
+    ) -> T | None:
+        """The first row in an order that fulfils the conditions, or None."""
+        found = await self.list(session, limit=1, order_by=order_by, where=where, deleted=deleted, lock=lock)
+        return found[0] if found else None
 
     async def list(
         self,
@@ -110,6 +171,7 @@ class Reading(Generic[M, T, E]):
         order_by: OrderBy | None = None,
         where: Where | None = None,
         deleted: Deleted = "exclude",
+        lock: RowLock | None = None,
     ) -> builtins.list[T]:
         """A page of rows, in a total order.
 
@@ -118,23 +180,16 @@ class Reading(Generic[M, T, E]):
             limit: Most rows to return.
             offset: Rows to skip.
             order_by: Fields such as "-created_at" and expressions, made total by the primary key. Default: that.
-            where: Conditions that all must hold.
+            where: Conditions that all must hold: filters (see `svc_infra.db.sql.filters`) and expressions.
             deleted: Whether soft-deleted rows count.
+            lock: As in `get`.
 
         Raises:
-            UnknownField: When `order_by` names no field.
-            InvalidValue: When `limit` or `offset` is negative or no int.
+            UnknownField: When `order_by` or a filter names no field.
+            InvalidValue: When `limit` or `offset` is negative or no int, or a filter's value does not fit.
         """
-        conditions = conditions_of(where)
-        ordering = Ordering.parse(self._plan.fields, order_by)
-        return builtins.list(
-            await self._run(
-                session,
-                self._read,
-                lambda statements, names: statements.select_many(names, ordering, deleted, where=conditions),
-                self._parameters(limit=natural("limit", limit), offset=natural("offset", offset)),
-            )
-        )
+        ordering, selection = self._plan.ordering(order_by), Selection(Conditions(where), (), deleted)
+        return await self._run(session, self._list, ordering, selection, None, _window(limit, offset), lock)
 
     async def search(
         self,
@@ -159,33 +214,80 @@ class Reading(Generic[M, T, E]):
             limit: Most rows to return.
             offset: Rows to skip.
             order_by: As in `list`.
-            where: Further conditions that all must hold.
+            where: Further conditions, as in `list`.
             deleted: Whether soft-deleted rows count.
 
         Raises:
             UnknownField: When `fields` or `order_by` names no field.
             InvalidQuery: When `fields` is empty.
-            InvalidValue: When the text holds a NUL character, or `limit` or `offset` is negative or no int.
+            InvalidValue: When the text is no str or holds a NUL character, or `limit` or `offset` is negative.
         """
-        conditions, searched = conditions_of(where), self._searched(q, fields)
-        ordering = Ordering.parse(self._plan.fields, order_by)
-        parameters = self._parameters(limit=natural("limit", limit), offset=natural("offset", offset))
-        if searched:
-            parameters["search_pattern"] = search_pattern(q)
+        selection = Selection(Conditions(where), self._searched(q, fields), deleted)
+        ordering = self._plan.ordering(order_by)
+        return await self._run(session, self._list, ordering, selection, q, _window(limit, offset), None)
+
+    def _list(
+        self,
+        target: Session | Connection,
+        ordering: Ordering,
+        selection: Selection,
+        q: str | None,
+        window: Mapping[str, int],
+        lock: RowLock | None,
+    ) -> builtins.list[T]:
+        execution = self._execution(target)
         return builtins.list(
-            await self._run(
-                session,
-                self._read,
-                lambda statements, names: statements.select_many(
-                    names, ordering, deleted, where=conditions, searched=searched
-                ),
-                parameters,
+            self._read(
+                execution,
+                lambda statements, names: statements.select_many(names, ordering, selection, lock=lock),
+                {**execution.by_selection(selection, q), **window},
             )
         )
+
+    async def list_and_count(
+        self,
+        session: E,
+        *,
+        limit: int,
+        offset: int = 0,
+        order_by: OrderBy | None = None,
+        where: Where | None = None,
+        q: str | None = None,
+        fields: Sequence[str] = (),
+        deleted: Deleted = "exclude",
+    ) -> tuple[builtins.list[T], int]:
+        """A page of rows as `list` gives it or, with `q` and `fields`, `search`, and the number of all of them.
+
+        One statement, but two where one would be slower: for a search, and for a page past the end.
+        """
+        ordering = self._plan.ordering(order_by)
+        selection = Selection(Conditions(where), self._searched(q, fields), deleted)
+        return await self._run(session, self._list_and_count, ordering, selection, q, _window(limit, offset))
+
+    def _list_and_count(
+        self,
+        target: Session | Connection,
+        ordering: Ordering,
+        selection: Selection,
+        q: str | None,
+        window: Mapping[str, int],
+    ) -> tuple[builtins.list[T], int]:
+        execution = self._execution(target)
+        if execution.reads_directly and not self._form.needs_orm and not selection.searched:
+            statement = execution.statements.select_with_total(self._form.names, ordering, selection)
+            rows = execution.run(statement, {**execution.by_selection(selection, q), **window}).all()
+            if rows:
+                width = len(self._form.names)
+                page = self._form.from_rows(execution.session, [row[:width] for row in rows], refresh=False)
+                return builtins.list(page), int(rows[0][width])
+            return [], self._count(target, selection, q, None) if window["offset"] or not window["limit"] else 0
+        return self._list(target, ordering, selection, q, window, None), self._count(target, selection, q, None)
 
     def _searched(self, q: str | None, fields: Sequence[str]) -> tuple[str, ...]:
         if q is None:
             return ()
+        if not isinstance(q, str):
+            raise InvalidValue(f"the search text must be a str, got {type(q).__name__}")
         if not fields:
             raise InvalidQuery(f"search over {self._plan.fields.model.__name__} needs at least one field to look in")
         self._plan.fields.require(fields, use="searched")
@@ -199,22 +301,29 @@ class Reading(Generic[M, T, E]):
         q: str | None = None,
         fields: Sequence[str] = (),
         deleted: Deleted = "exclude",
+        at_most: int | None = None,
     ) -> int:
         """How many rows there are, of those that `list` or, with `q` and `fields`, `search` gives.
 
-        Raises:
-            UnknownField: When `fields` names no field.
+        Args:
+            session: Where to read.
+            where: Conditions that all must hold.
+            q: The text to search for.
+            fields: The fields to look in.
+            deleted: Whether soft-deleted rows count.
+            at_most: Number at which counting stops, which bounds the cost; None counts all.
         """
-        conditions, searched = conditions_of(where), self._searched(q, fields)
-        parameters = self._parameters()
-        if searched and q is not None:
-            parameters["search_pattern"] = search_pattern(q)
-        return await self._run(
-            session,
-            self._scalar,
-            lambda statements: statements.count(deleted, where=conditions, searched=searched),
-            parameters,
-        )
+        selection = Selection(Conditions(where), self._searched(q, fields), deleted)
+        limit = None if at_most is None else natural("at_most", at_most)
+        return await self._run(session, self._count, selection, q, limit)
+
+    def _count(self, target: Session | Connection, selection: Selection, q: str | None, limit: int | None) -> int:
+        execution = self._execution(target)
+        parameters = execution.by_selection(selection, q)
+        if limit is None:
+            return int(self._scalar(execution, lambda statements: statements.count(selection), parameters))
+        parameters["limit"] = limit
+        return int(self._scalar(execution, lambda statements: statements.count_some(selection), parameters))
 
     async def exists(
         self,
@@ -225,42 +334,27 @@ class Reading(Generic[M, T, E]):
         deleted: Deleted = "exclude",
     ) -> bool:
         """Whether any row fulfils the conditions and, when one is given, has the id."""
-        conditions = conditions_of(where)
-        found = await self._run(
-            session,
-            self._scalar,
-            lambda statements: statements.exists(deleted, where=conditions, by_id=id is not None),
-            self._parameters(id),
+        return await self._run(session, self._exists, id, Selection(Conditions(where), (), deleted))
+
+    def _exists(self, target: Session | Connection, id: object, selection: Selection) -> bool:  # noqa: A002
+        execution = self._execution(target)
+        parameters = execution.by_selection(selection)
+        if id is not None:
+            parameters.update(execution.by_id(id))
+        found = self._scalar(
+            execution, lambda statements: statements.exists(selection, by_id=id is not None), parameters
         )
         return found is not None
 
     def _scalar(
         self,
-        target: Session | Connection,
+        execution: Execution[M],
         build: Callable[[Statements[M]], Select[Any]],
         parameters: Mapping[str, object],
     ) -> Any:
-        execution = Execution(target, self._plan.fields)
         if execution.reads_directly:
-            return execution.run(build(self._plan.statements), parameters).scalar()
-        return execution.run_orm(build(self._plan.orm_statements), parameters).scalar()
-
-
-def conditions_of(where: Where | None) -> tuple[Any, ...]:
-    """The conditions as SQLAlchemy's clauses.
-
-    Raises:
-        InvalidQuery: When one is no condition, such as a plain bool.
-    """
-    if where is None:
-        return ()
-    given = (where,) if isinstance(where, roles.ExpressionElementRole) else where
-    for condition in given:
-        if not isinstance(condition, roles.ExpressionElementRole):
-            raise InvalidQuery(
-                f"where holds {condition!r}, which is no condition; give expressions such as User.age > 30"
-            )
-    return tuple(given)
+            return execution.run(build(execution.statements), parameters).scalar()
+        return execution.run_orm(build(execution.orm_statements), parameters).scalar()
 
 
 def natural(name: str, value: object) -> int:
@@ -270,5 +364,13 @@ def natural(name: str, value: object) -> int:
         InvalidValue: When it is negative, too large or no int.
     """
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST:
-        raise InvalidValue(f"{name} must be an int from 0 to 2**63 - 1, got {value!r}")
+        raise InvalidValue(f"{name} must be an int from 0 to 2**63 - 1")
     return value
+
+
+def _window(limit: int, offset: int) -> dict[str, int]:
+    return {"limit": natural("limit", limit), "offset": natural("offset", offset)}
+
+
+def _hashable(id: object) -> Any:  # noqa: A002
+    return tuple(id.values()) if isinstance(id, Mapping) else tuple(id) if isinstance(id, Iterable) else id

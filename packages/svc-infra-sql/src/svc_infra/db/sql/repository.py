@@ -20,10 +20,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import QueryableAttribute
 
+from svc_infra.db.sql.cursors import CursorCodec
 from svc_infra.db.sql.errors import InvalidValue
 from svc_infra.db.sql.fields import ModelFields
 from svc_infra.db.sql.forms import EntityForm, ResultRow, RowForm
@@ -46,9 +48,12 @@ class RowRepository(Writing[M, ResultRow, Executor], Generic[M]):
         names: The fields of each row, in order.
     """
 
-    def __init__(self, plan: RepositoryPlan[M], scope: Mapping[str, object], form: RowForm) -> None:
+    def __init__(
+        self, plan: RepositoryPlan[M], scope: Mapping[str, object], form: RowForm, cursors: CursorCodec
+    ) -> None:
         self._plan = plan
         self._scope = scope
+        self._cursors = cursors
         self._form = form
         self.names = form.names
 
@@ -67,6 +72,7 @@ class SqlRepository(Writing[M, M, AsyncSession], Generic[M]):
             model has.
         version_field: Integer field that counts updates, for optimistic locking. Default: the mapper's
             `version_id_col`.
+        cursor_secret: Key that signs the cursors of keyset pages, the same in every process; None for a public one.
         clock: Gives the time of a soft delete, aware.
 
     Raises:
@@ -84,6 +90,7 @@ class SqlRepository(Writing[M, M, AsyncSession], Generic[M]):
         soft_delete_flag_field: str | None = None,
         immutable_fields: Collection[str] | None = None,
         version_field: str | None = None,
+        cursor_secret: str | bytes | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         fields = ModelFields(model)
@@ -97,25 +104,21 @@ class SqlRepository(Writing[M, M, AsyncSession], Generic[M]):
         counted = fields.mapper.version_id_col
         if version_field is None and counted is not None:
             version_field = fields.name_of(counted)
-        self._become(
-            RepositoryPlan(
-                fields=fields,
-                id_fields=fields.identity_fields(id_attr),
-                visibility=visibility,
-                immutable_fields=frozenset(immutable_fields),
-                version_field=version_field,
-                clock=clock,
-            ),
-            {},
+        self._scope: Mapping[str, object] = {}
+        self._cursors = CursorCodec(cursor_secret)
+        self._loaded: tuple[str, ...] = ()
+        self._plan = RepositoryPlan(
+            fields=fields,
+            id_fields=fields.identity_fields(id_attr),
+            visibility=visibility,
+            immutable_fields=frozenset(immutable_fields),
+            version_field=version_field,
+            clock=clock,
         )
-
-    def _become(self, plan: RepositoryPlan[M], scope: Mapping[str, object]) -> None:
-        self._plan = plan
-        self._scope = scope
 
     @cached_property
     def _form(self) -> EntityForm[M]:  # type: ignore[override]
-        return EntityForm(self._plan.fields)
+        return EntityForm(self._plan.fields, self._plan.visibility, self._loaded)
 
     @property
     def model(self) -> type[M]:
@@ -140,7 +143,7 @@ class SqlRepository(Writing[M, M, AsyncSession], Generic[M]):
     @cached_property
     def rows(self) -> RowRepository[M]:
         """The row form, with every field."""
-        return RowRepository(self._plan, self._scope, RowForm(self._plan.fields.names))
+        return RowRepository(self._plan, self._scope, RowForm(self._plan.fields.names), self._cursors)
 
     def rows_of(self, *names: str) -> RowRepository[M]:
         """The row form with some fields only; keep it when it is used often.
@@ -149,7 +152,7 @@ class SqlRepository(Writing[M, M, AsyncSession], Generic[M]):
             UnknownField: When a name is no field.
         """
         self._plan.fields.require(names, use="read")
-        return RowRepository(self._plan, self._scope, RowForm(names))
+        return RowRepository(self._plan, self._scope, RowForm(names), self._cursors)
 
     def scoped(self, values: Mapping[str, object]) -> SqlRepository[M]:
         """This repository confined to the rows that have these values, such as one tenant's.
@@ -163,6 +166,39 @@ class SqlRepository(Writing[M, M, AsyncSession], Generic[M]):
         for name, value in values.items():
             if value is None:
                 raise InvalidValue(f"{self.model.__name__} can't be scoped by {name}=None; give the value of the scope")
-        confined = object.__new__(type(self))
-        confined._become(self._plan.scoped(values), {**self._scope, **values})
-        return confined
+        return self._copy(plan=self._plan.scoped(values), scope={**self._scope, **values})
+
+    def loading(self, *relations: str | QueryableAttribute[Any]) -> SqlRepository[M]:
+        """This repository with relationships loaded with every object, by one statement each and not one per object.
+
+        Related rows that are soft-deleted or out of scope are left out, where their models have the same fields.
+
+        Args:
+            relations: Names such as "posts", "posts.comments" for those of related objects, and attributes.
+
+        Raises:
+            UnknownField: When a name is no relationship.
+        """
+        names = [relation if isinstance(relation, str) else relation.key for relation in relations]
+        for name in names:
+            fields: ModelFields[Any] = self._plan.fields
+            for part in name.split("."):
+                _, fields = fields.relation(part)
+        return self._copy(loaded=(*self._loaded, *names))
+
+    def _copy(
+        self,
+        *,
+        plan: RepositoryPlan[M] | None = None,
+        scope: Mapping[str, object] | None = None,
+        loaded: tuple[str, ...] | None = None,
+    ) -> SqlRepository[M]:
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        # Made of the parts that change.
+        copy.__dict__.pop("_form", None)
+        copy.__dict__.pop("rows", None)
+        copy._plan = self._plan if plan is None else plan
+        copy._scope = self._scope if scope is None else scope
+        copy._loaded = self._loaded if loaded is None else loaded
+        return copy

@@ -8,8 +8,8 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from svc_infra.db.sql.conditions import Where
 from svc_infra.db.sql.ordering import OrderBy
-from svc_infra.db.sql.reading import Where
 from svc_infra.db.sql.repository import SqlRepository
 from svc_infra.db.sql.visibility import Deleted
 

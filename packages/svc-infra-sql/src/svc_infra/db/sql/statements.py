@@ -1,19 +1,22 @@
 """The statements of a repository, built once and run with bound parameters.
 
 Building a `select()` costs several times what running it again costs, so a statement is kept under a key that holds its
-shape (order, searched fields, deleted rows or not) and never a value.
+shape (order, filters, searched fields, deleted rows or not) and never a value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Insert,
     Select,
     Update,
+    any_,
     bindparam,
     delete,
     func,
@@ -24,15 +27,22 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 
+from svc_infra.db.sql.capabilities import Capabilities
+from svc_infra.db.sql.conditions import NO_CONDITIONS, Conditions
 from svc_infra.db.sql.fields import ModelFields
+from svc_infra.db.sql.filters import FilterScope
 from svc_infra.db.sql.ordering import Ordering
 from svc_infra.db.sql.search import search_criterion
 from svc_infra.db.sql.visibility import Deleted, Visibility
 
-__all__ = ["Statements", "id_parameter"]
+__all__ = ["RowLock", "Selection", "Statements", "id_parameter"]
 
 M = TypeVar("M")
 S = TypeVar("S")
+
+RowLock: TypeAlias = Literal["update", "share", "nowait", "skip_locked"]
+"""How rows are locked as they are read: for update, waiting for who holds them ("update"), failing at once with
+`LockTimeout` ("nowait") or leaving such rows out ("skip_locked"); or against changes only ("share")."""
 
 _KEPT = 512
 
@@ -42,23 +52,54 @@ def id_parameter(name: str) -> str:
     return f"id_{name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rows a statement is about, beside the scope.
+
+    Attributes:
+        where: Conditions that must hold.
+        searched: Fields of which one must hold the text bound as `search_pattern`.
+        deleted: Whether soft-deleted rows count.
+    """
+
+    where: Conditions = NO_CONDITIONS
+    searched: tuple[str, ...] = ()
+    deleted: Deleted = "exclude"
+
+    @property
+    def shape(self) -> Hashable | None:
+        """What decides its SQL, or None when that can't be told."""
+        return None if self.where.shape is None else (self.where.shape, self.searched, self.deleted)
+
+
 class Statements(Generic[M]):
-    """Builds and keeps the statements over one model.
+    """Builds and keeps the statements over one model for one kind of database.
 
     Args:
         fields: The model's fields.
         visibility: The rows that every statement is confined to.
         id_fields: The fields that address a row.
+        version_field: The field that an UPDATE counts up, or None.
+        capabilities: Those of the database.
         orm: Whether to build them of the model's attributes, for the ORM to run and for listeners of the session to
             see, and not of the table's columns.
     """
 
     def __init__(
-        self, fields: ModelFields[M], visibility: Visibility, id_fields: tuple[str, ...], *, orm: bool = False
+        self,
+        fields: ModelFields[M],
+        visibility: Visibility,
+        id_fields: tuple[str, ...],
+        version_field: str | None,
+        capabilities: Capabilities,
+        *,
+        orm: bool = False,
     ) -> None:
         self._fields = fields
         self._visibility = visibility
         self._id_fields = id_fields
+        self._version_field = version_field
+        self._capabilities = capabilities
         self._orm = orm
         self._kept: dict[Hashable, Any] = {}
 
@@ -66,7 +107,8 @@ class Statements(Generic[M]):
         """The column of a field as the statements use it."""
         return getattr(self._fields.model, name) if self._orm else self._fields.columns[name]
 
-    def _keep(self, key: Hashable | None, build: Callable[[], S]) -> S:
+    def keep(self, key: Hashable | None, build: Callable[[], S]) -> S:
+        """The statement kept under the key, built the first time; built every time when the key is None."""
         if key is None:
             return build()
         found: S | None = self._kept.get(key)
@@ -83,120 +125,182 @@ class Statements(Generic[M]):
             for name, column in ((name, self.column(name)) for name in names)
         ]
 
-    def _selected(self, names: tuple[str, ...] | None) -> Select[Any]:
-        """All fields as an entity in the ORM's form (None), or the given fields as a row."""
+    def selected(self, names: tuple[str, ...] | None) -> Select[Any]:
+        """SELECT of all fields as objects of the ORM (None), or of the given fields as rows."""
         if names is None:
             return select(self._fields.model) if self._orm else select(*self.output(self._fields.names))
         return select(*self.output(names))
 
-    def id_criteria(self) -> list[Any]:
-        """The conditions that the id fields have the values bound by `id_parameter`."""
+    def source(self) -> Any:
+        """What is selected from where no column says it."""
+        return self._fields.model if self._orm else self._fields.table
+
+    def id_criteria(self, names: Iterable[str] | None = None) -> list[Any]:
+        """The conditions that fields, by default the id's, have the values bound by `id_parameter`."""
         return [
             self.column(name) == bindparam(id_parameter(name), type_=self._fields.columns[name].type)
-            for name in self._id_fields
+            for name in (self._id_fields if names is None else names)
         ]
 
-    def select_one(self, names: tuple[str, ...] | None, deleted: Deleted, where: Sequence[Any] = ()) -> Select[Any]:
+    def criteria(self, selection: Selection) -> list[Any]:
+        """The conditions of a selection, with those of visibility and scope."""
+        found = self._visibility.criteria(self.column, selection.deleted)
+        if selection.where:
+            scope = FilterScope(
+                self._fields, self._visibility, column=self.column, use_arrays=self._capabilities.has_arrays
+            )
+            found += selection.where.clauses(scope)
+        if selection.searched:
+            found.append(search_criterion(self._fields, selection.searched, self.column))
+        return found
+
+    def select_one(self, names: tuple[str, ...] | None, deleted: Deleted, lock: RowLock | None = None) -> Select[Any]:
         """SELECT of the row with an id."""
 
         def build() -> Select[Any]:
-            criteria = [*self.id_criteria(), *self._visibility.criteria(self.column, deleted), *where]
-            return self._selected(names).where(*criteria)
+            criteria = [*self.id_criteria(), *self._visibility.criteria(self.column, deleted)]
+            return self._locking(self.selected(names).where(*criteria), lock)
 
-        return self._keep(None if where else ("one", names, deleted), build)
+        return self.keep(("one", names, deleted, lock), build)
+
+    def _locking(self, statement: Select[Any], lock: RowLock | None) -> Select[Any]:
+        if lock is None or not self._capabilities.has_row_locks:
+            return statement
+        return statement.with_for_update(
+            read=lock == "share",
+            nowait=lock == "nowait",
+            skip_locked=lock == "skip_locked",
+            of=self.source() if self._capabilities.locks_of else None,
+        )
 
     def select_by_key(self, names: tuple[str, ...] | None) -> Select[Any]:
         """SELECT of the row with a primary key, whatever its visibility, to read back what was just written."""
+        return self.keep(
+            ("key", names), lambda: self.selected(names).where(*self.id_criteria(self._fields.primary_key))
+        )
+
+    def select_ids(self, names: tuple[str, ...] | None, deleted: Deleted) -> Select[Any]:
+        """SELECT of the rows whose single id field is in the list bound as `ids`."""
 
         def build() -> Select[Any]:
-            columns = self._fields.columns
-            return self._selected(names).where(
-                *(
-                    self.column(name) == bindparam(id_parameter(name), type_=columns[name].type)
-                    for name in self._fields.primary_key
-                )
-            )
+            (name,) = self._id_fields
+            kind = self._fields.columns[name].type
+            column = self.column(name)
+            if self._capabilities.has_arrays:
+                chosen: ColumnElement[bool] = column == any_(bindparam("ids", type_=ARRAY(kind)))
+            else:
+                chosen = column.in_(bindparam("ids", type_=kind, expanding=True))
+            return self.selected(names).where(chosen, *self._visibility.criteria(self.column, deleted))
 
-        return self._keep(("key", names), build)
+        return self.keep(("ids", names, deleted), build)
 
     def select_many(
         self,
         names: tuple[str, ...] | None,
         ordering: Ordering | None,
-        deleted: Deleted,
+        selection: Selection,
         *,
-        where: Sequence[Any] = (),
-        searched: tuple[str, ...] = (),
+        paged: bool = True,
+        lock: RowLock | None = None,
     ) -> Select[Any]:
-        """SELECT of a page, its size and start bound as `limit` and `offset`."""
+        """SELECT of a page, its size and start bound as `limit` and `offset`; of all rows when not paged."""
 
         def build() -> Select[Any]:
-            found = self._selected(names).where(*self._visibility.criteria(self.column, deleted), *where)
-            if searched:
-                found = found.where(search_criterion(self._fields, searched, self.column))
+            found = self.selected(names).where(*self.criteria(selection))
             if ordering is not None:
-                found = found.order_by(*ordering.clauses(self.column))
+                found = found.order_by(*ordering.clauses(self.column, has_null_order=self._capabilities.has_null_order))
+            found = self._locking(found, lock)
+            if not paged:
+                return found
             return found.limit(bindparam("limit", type_=BigInteger())).offset(bindparam("offset", type_=BigInteger()))
 
-        is_shape = not where and (ordering is None or ordering.is_plain)
-        return self._keep(("many", names, ordering, deleted, searched) if is_shape else None, build)
+        is_shape = selection.shape is not None and (ordering is None or ordering.is_plain)
+        return self.keep(("many", names, ordering, selection.shape, paged, lock) if is_shape else None, build)
 
-    def count(self, deleted: Deleted, *, where: Sequence[Any] = (), searched: tuple[str, ...] = ()) -> Select[Any]:
-        """SELECT of the number of rows."""
+    def select_with_total(self, names: tuple[str, ...], ordering: Ordering, selection: Selection) -> Select[Any]:
+        """SELECT of a page with the number of all rows of the selection as a further, last column of every row."""
 
         def build() -> Select[Any]:
-            found = select(func.count()).select_from(self._source())
-            found = found.where(*self._visibility.criteria(self.column, deleted), *where)
-            return found.where(search_criterion(self._fields, searched, self.column)) if searched else found
+            criteria = self.criteria(selection)
+            total = select(func.count()).select_from(self.source()).where(*criteria)
+            found = self.selected(names).add_columns(total.scalar_subquery().label("svc_infra_total"))
+            found = found.where(*criteria).order_by(
+                *ordering.clauses(self.column, has_null_order=self._capabilities.has_null_order)
+            )
+            return found.limit(bindparam("limit", type_=BigInteger())).offset(bindparam("offset", type_=BigInteger()))
 
-        return self._keep(None if where else ("count", deleted, searched), build)
+        is_shape = selection.shape is not None and ordering.is_plain
+        return self.keep(("total", names, ordering, selection.shape) if is_shape else None, build)
 
-    def exists(self, deleted: Deleted, *, where: Sequence[Any] = (), by_id: bool = False) -> Select[Any]:
+    def count(self, selection: Selection) -> Select[Any]:
+        """SELECT of the number of rows."""
+        return self.keep(
+            _key("count", selection),
+            lambda: select(func.count()).select_from(self.source()).where(*self.criteria(selection)),
+        )
+
+    def count_some(self, selection: Selection) -> Select[Any]:
+        """SELECT of the number of rows, counting no further than the number bound as `limit`."""
+
+        def build() -> Select[Any]:
+            some = select(literal(1).label("one")).select_from(self.source()).where(*self.criteria(selection))
+            return select(func.count()).select_from(some.limit(bindparam("limit", type_=BigInteger())).subquery())
+
+        return self.keep(_key("count some", selection), build)
+
+    def exists(self, selection: Selection, *, by_id: bool = False) -> Select[Any]:
         """SELECT 1 of at most one row."""
 
         def build() -> Select[Any]:
-            criteria = [*self._visibility.criteria(self.column, deleted), *where]
-            if by_id:
-                criteria += self.id_criteria()
-            return select(literal(1)).select_from(self._source()).where(*criteria).limit(1)
+            criteria = self.criteria(selection) + (self.id_criteria() if by_id else [])
+            return select(literal(1)).select_from(self.source()).where(*criteria).limit(1)
 
-        return self._keep(None if where else ("exists", deleted, by_id), build)
-
-    def _source(self) -> Any:
-        return self._fields.model if self._orm else self._fields.table
+        return self.keep(_key("exists", selection, by_id), build)
 
     def insert(self, returned: tuple[str, ...]) -> Insert:
         """INSERT of the parameters' columns, returning the fields."""
-        return self._keep(
+        return self.keep(
             ("insert", returned),
             lambda: (
                 insert(self._fields.table).returning(*self.output(returned)) if returned else insert(self._fields.table)
             ),
         )
 
-    def update_one(self, returned: tuple[str, ...], deleted: Deleted, guarded: tuple[str, ...] = ()) -> Update:
+    def update_one(self, returned: tuple[str, ...], deleted: Deleted, *, guarded: bool = False) -> Update:
         """UPDATE of the row with an id, setting the parameters' columns and returning the fields.
 
-        `guarded` fields must also equal the parameters bound as `guard_NAME`.
+        `guarded` also demands the version bound as `expected_version`.
         """
 
         def build() -> Update:
-            criteria = [*self.id_criteria(), *self._visibility.criteria(self.column, deleted)]
-            criteria += [
-                self.column(name) == bindparam(f"guard_{name}", type_=self._fields.columns[name].type)
-                for name in guarded
-            ]
-            found = update(self._fields.table).where(*criteria)
+            found = update(self._fields.table).where(*self._one(deleted, guarded=guarded)).values(self.next_version())
             return found.returning(*self.output(returned)) if returned else found
 
-        return self._keep(("update", returned, deleted, guarded), build)
+        return self.keep(("update", returned, deleted, guarded), build)
 
-    def delete_one(self, returned: tuple[str, ...], deleted: Deleted) -> Any:
-        """DELETE of the row with an id, returning the fields."""
+    def _one(self, deleted: Deleted, *, guarded: bool) -> list[Any]:
+        criteria = [*self.id_criteria(), *self._visibility.criteria(self.column, deleted)]
+        if guarded and self._version_field is not None:
+            kind = self._fields.columns[self._version_field].type
+            criteria.append(self.column(self._version_field) == bindparam("expected_version", type_=kind))
+        return criteria
+
+    def next_version(self) -> dict[str, Any]:
+        """What an UPDATE sets beside its values: the version plus one."""
+        if self._version_field is None:
+            return {}
+        column = self._fields.columns[self._version_field]
+        return {column.key: column + 1}
+
+    def delete_one(self, returned: tuple[str, ...], deleted: Deleted, *, guarded: bool = False) -> Any:
+        """DELETE of the row with an id, returning the fields; `guarded` as in `update_one`."""
 
         def build() -> Any:
-            criteria = [*self.id_criteria(), *self._visibility.criteria(self.column, deleted)]
-            found = delete(self._fields.table).where(*criteria)
+            found = delete(self._fields.table).where(*self._one(deleted, guarded=guarded))
             return found.returning(*self.output(returned)) if returned else found
 
-        return self._keep(("delete", returned, deleted), build)
+        return self.keep(("delete", returned, deleted, guarded), build)
+
+
+def _key(kind: str, selection: Selection, *more: Hashable) -> Hashable | None:
+    return None if selection.shape is None else (kind, selection.shape, *more)

@@ -8,57 +8,77 @@ from typing import Any, TypeVar
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state
 
+from svc_infra.db.sql.errors import StaleVersion
 from svc_infra.db.sql.execution import Execution
-from svc_infra.db.sql.plan import RepositoryPlan
+from svc_infra.db.sql.visibility import Deleted
 
-__all__ = ["add", "change", "remove"]
+__all__ = ["add", "add_many", "change", "remove"]
 
 M = TypeVar("M")
 
 
-def add(session: Session, plan: RepositoryPlan[M], values: Mapping[str, Any]) -> M:
+def add(execution: Execution[M], values: Mapping[str, Any]) -> M:
     """Make an object of the values, flush it, and load what the database filled in."""
-    entity = plan.fields.model(**values)
-    session.add(entity)
+    return add_many(execution, [values])[0]
+
+
+def add_many(execution: Execution[M], rows: list[Mapping[str, Any]]) -> list[M]:
+    """Make an object of each row, flush them together, and load what the database filled in."""
+    session = execution.orm_session
+    entities = [execution.plan.fields.model(**values) for values in rows]
+    session.add_all(entities)
     session.flush()
-    _complete(session, plan, entity)
-    return entity
+    for entity in entities:
+        _complete(session, execution, entity)
+    return entities
 
 
 def change(
-    execution: Execution[M], plan: RepositoryPlan[M], parameters: Mapping[str, Any], values: Mapping[str, Any]
+    execution: Execution[M],
+    parameters: Mapping[str, Any],
+    values: Mapping[str, Any],
+    *,
+    version: object = None,
+    deleted: Deleted = "exclude",
 ) -> M | None:
-    """Set the values on the visible object with an id and flush it; None when there is none."""
-    session = execution.orm_session
-    entity = _find(execution, plan, parameters)
+    """Set the values on the object with an id and flush it; None when there is no visible one.
+
+    Raises:
+        StaleVersion: When it has another version than the one given.
+    """
+    session, counted = execution.orm_session, execution.plan.version_field
+    entity = _find(execution, parameters, deleted)
     if entity is None:
         return None
+    if counted is not None and version is not None and getattr(entity, counted) != version:
+        raise StaleVersion(f"{execution.plan.fields.model.__name__} has version {getattr(entity, counted)!r}")
     for name, value in values.items():
         setattr(entity, name, value)
+    if counted is not None and execution.plan.fields.mapper.version_id_col is None:
+        setattr(entity, counted, getattr(entity, counted) + 1)
     session.flush()
-    _complete(session, plan, entity)
+    _complete(session, execution, entity)
     return entity
 
 
-def remove(execution: Execution[M], plan: RepositoryPlan[M], parameters: Mapping[str, Any]) -> bool:
-    """Delete the visible object with an id, with what its relationships cascade to; False when there is none."""
-    session = execution.orm_session
-    entity = _find(execution, plan, parameters)
+def remove(execution: Execution[M], parameters: Mapping[str, Any], deleted: Deleted = "exclude") -> bool:
+    """Delete the object with an id, with what its relationships cascade to; False when there is no visible one."""
+    entity = _find(execution, parameters, deleted)
     if entity is None:
         return False
+    session = execution.orm_session
     session.delete(entity)
     session.flush()
     return True
 
 
-def _find(execution: Execution[M], plan: RepositoryPlan[M], parameters: Mapping[str, Any]) -> M | None:
-    statement = plan.orm_statements.select_one(None, "exclude")
-    result = execution.run_orm(statement, parameters)
-    entity: M | None = result.scalars().unique().one_or_none()
+def _find(execution: Execution[M], parameters: Mapping[str, Any], deleted: Deleted) -> M | None:
+    statement = execution.orm_statements.select_one(None, deleted)
+    entity: M | None = execution.run_orm(statement, parameters).scalars().unique().one_or_none()
     return entity
 
 
-def _complete(session: Session, plan: RepositoryPlan[M], entity: M) -> None:
-    missing = instance_state(entity).unloaded & set(plan.fields.names)
+def _complete(session: Session, execution: Execution[M], entity: M) -> None:
+    missing = instance_state(entity).unloaded & set(execution.plan.fields.names)
     if missing:
         session.refresh(entity, sorted(missing))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -61,6 +61,15 @@ class Visibility:
                     f"{fields.model.__name__}.{self.flag_field} is {column.type!r}; the flag is a Boolean"
                 )
 
+    def within(self, fields: ModelFields[M]) -> Visibility:
+        """The same confinement for a related model: by those of the fields that it has too."""
+        columns = fields.columns
+        return Visibility(
+            self.deleted_field if self.deleted_field in columns else None,
+            self.flag_field if self.flag_field in columns else None,
+            tuple(name for name in self.scope_fields if name in columns),
+        )
+
     @property
     def is_soft(self) -> bool:
         """Whether rows are deleted by marking them."""
@@ -84,6 +93,11 @@ class Visibility:
         if self.flag_field is not None:
             live.append(column(self.flag_field) == true())
         return [*found, *live] if deleted == "exclude" else [*found, not_(and_(*live))]
+
+    def literal_criteria(self, column: Callable[[str], ColumnElement[Any]], scope: Mapping[str, object]) -> list[Any]:
+        """The conditions of live rows with the values of the scope in them, where no parameter can be bound."""
+        bare = Visibility(self.deleted_field, self.flag_field)
+        return [*(column(name) == scope[name] for name in self.scope_fields), *bare.criteria(column)]
 
     def marks(self, fields: ModelFields[M], now: datetime) -> dict[str, object]:
         """The values that make a live row a deleted one."""

@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, CursorResult
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
-from sqlalchemy.sql.elements import ClauseElement
 
 from svc_infra.db.sql import unit_of_work
 from svc_infra.db.sql.entities import EntityLoader
+from svc_infra.db.sql.errors import InvalidQuery, InvalidValue, StaleVersion
 from svc_infra.db.sql.execution import Execution
-from svc_infra.db.sql.reading import Reading
+from svc_infra.db.sql.paging import Paging
 from svc_infra.db.sql.statements import id_parameter
+from svc_infra.db.sql.values import is_expression
+from svc_infra.db.sql.visibility import Deleted
 
 __all__ = ["Writing"]
 
 M = TypeVar("M")
 T = TypeVar("T")
-E = TypeVar("E", AsyncSession, AsyncSession | AsyncConnection)
+E = TypeVar("E", bound=AsyncSession | AsyncConnection)
 
 
-class Writing(Reading[M, T, E]):
-    """Writes rows of one model.
+class Writing(Paging[M, T, E]):
+    """Writes single rows of one model.
 
     Each write is one statement where the database returns what it wrote; where it can't (an UPDATE on MariaDB, any on
-    MySQL), a SELECT follows. Nothing is committed: that is the session's owner's to do.
+    MySQL), a SELECT follows. Nothing is committed: that is the session's owner's to do. Constraints that refuse the
+    data raise `UniqueViolation`, `ForeignKeyViolation`, `NotNullViolation` or `CheckViolation`.
     """
 
     async def create(self, session: E, data: Mapping[str, object]) -> T:
         """Insert a row and return it with what the database filled in.
+
+        A single-column primary key of text or UUID that is neither given nor filled by a default gets a UUIDv7.
 
         Args:
             session: Where to write.
@@ -41,137 +46,267 @@ class Writing(Reading[M, T, E]):
 
         Raises:
             UnknownField: When a name is no field.
-            UniqueViolation: When the row's key is taken, and so on for each constraint.
+            InvalidValue: When a value does not fit its field.
         """
-        values = self._plan.checked(data)
-        values.update(self._scope)
-        return await self._run(session, self._create, values)
+        return await self._run(session, self._create, self._plan.written(data))
 
-    def _create(self, target: Session | Connection, values: dict[str, Any]) -> T:
-        plan = self._plan
-        execution = Execution(target, plan.fields)
+    def _create(self, target: Session | Connection, data: dict[str, Any]) -> T:
+        plan, execution = self._plan, self._execution(target)
+        values = execution.created(data)
         if not execution.writes_directly:
-            entity = unit_of_work.add(execution.orm_session, plan, values)
-            return self._reload(execution, entity)
-        statements = plan.statements
+            return self._reload(execution, unit_of_work.add(execution, values))
+        statements = execution.statements
         connection = execution.connect(statements.insert(()))
-        parameters = self._by_column(values)
+        parameters = plan.by_column(values)
         if connection.dialect.insert_returning:
             rows = connection.execute(statements.insert(self._form.names), parameters).all()
         else:
             key = connection.execute(statements.insert(()), parameters).inserted_primary_key
-            rows = connection.execute(statements.select_by_key(self._form.names), self._key_parameters(key)).all()
-        return self._form.from_rows(execution.session, rows, refresh=True)[0]
+            found = dict(zip(plan.fields.primary_key, key or (), strict=True))
+            by_key = {id_parameter(name): part for name, part in found.items()}
+            rows = connection.execute(statements.select_by_key(self._form.names), by_key).all()
+        return self._written(execution, rows)[0]
 
-    async def update(self, session: E, id: object, data: Mapping[str, object]) -> T | None:  # noqa: A002
+    async def update(
+        self,
+        session: E,
+        id: object,  # noqa: A002 (the guide's word)
+        data: Mapping[str, object],
+        *,
+        version: int | None = None,
+    ) -> T | None:
         """Change the fields given and return the row, or None when no visible row has the id.
 
-        A field that is absent stays as it is, one that is None becomes NULL. Immutable fields are ignored.
+        A field that is absent stays as it is, one that is None becomes NULL. Immutable fields are ignored. A value may
+        be an expression that the database computes, such as `User.logins + 1`.
 
         Args:
             session: Where to write.
             id: Value of the id field, as in `get`.
             data: New values by field.
+            version: The version that the caller read; the row is left as it is when it has another one by now.
 
         Raises:
+            StaleVersion: When the row has another version.
             UnknownField: When a name is no field.
-            UniqueViolation: When a key is taken, and so on for each constraint.
+            InvalidValue: When a value does not fit its field.
+            InvalidQuery: When a version is given and the repository has no version field.
         """
-        values = {
-            name: value for name, value in self._plan.checked(data).items() if name not in self._plan.immutable_fields
-        }
+        immutable = self._plan.immutable_fields
+        values = {name: value for name, value in self._plan.written(data).items() if name not in immutable}
+        self._check_version(version)
+        return await self._run(session, self._update, id, values, version)
+
+    def _check_version(self, version: int | None) -> None:
+        if version is None:
+            return
+        if self._plan.version_field is None:
+            raise InvalidQuery(f"{self._plan.fields.model.__name__} has no version field; name one by version_field")
+        if not isinstance(version, int):
+            raise InvalidValue(f"version must be an int, got {type(version).__name__}")
+
+    def _update(self, target: Session | Connection, id: object, data: dict[str, Any], version: int | None) -> T | None:  # noqa: A002
+        execution = self._execution(target)
+        values = execution.checker.values(data, creating=False)
+        parameters = execution.by_id(id)
         if not values:
-            return await self.get(session, id)
-        return await self._run(session, self._update, self._parameters(id), values)
-
-    def _update(self, target: Session | Connection, parameters: dict[str, Any], values: dict[str, Any]) -> T | None:
-        plan = self._plan
-        execution = Execution(target, plan.fields)
+            found = self._read(execution, lambda statements, names: statements.select_one(names, "exclude"), parameters)
+            if found and version is not None:
+                self._raise_if_stale(execution, parameters, version)
+            return found[0] if found else None
         if not execution.writes_directly:
-            entity = unit_of_work.change(execution, plan, parameters, values)
+            entity = unit_of_work.change(execution, parameters, values, version=version)
             return None if entity is None else self._reload(execution, entity)
-        statements = plan.statements
-        connection = execution.connect(statements.update_one((), "exclude"))
-        names = self._form.names if connection.dialect.update_returning else ()
-        statement = statements.update_one(names, "exclude")
-        expressions = {name: value for name, value in values.items() if is_expression(value)}
-        if expressions:
-            statement = statement.values(self._by_column(expressions))
-        plain = self._by_column({name: value for name, value in values.items() if name not in expressions})
-        result = connection.execute(statement, parameters | plain)
-        if not names:
-            if result.rowcount == 0:
-                return None
-            moved = {id_parameter(name): values[name] for name in plan.id_fields if name in values}
-            result = connection.execute(statements.select_one(self._form.names, "exclude"), parameters | moved)
-        found = self._form.from_rows(execution.session, result.all(), refresh=True)
-        return found[0] if found else None
+        rows = self._update_row(execution, parameters, values, "exclude", version)
+        if not rows and version is not None:
+            self._raise_if_stale(execution, parameters, version)
+        return self._written(execution, rows)[0] if rows else None
 
-    async def delete(self, session: E, id: object) -> bool:  # noqa: A002
+    def _update_row(
+        self,
+        execution: Execution[M],
+        parameters: dict[str, Any],
+        values: Mapping[str, Any],
+        deleted: Deleted,
+        version: int | None = None,
+    ) -> list[Any]:
+        """Set the values in the row with an id and return it, in a list that is empty when there is none."""
+        plan, statements = self._plan, execution.statements
+        guarded = version is not None
+        connection = execution.connect(statements.update_one((), deleted, guarded=guarded))
+        names = self._form.names if connection.dialect.update_returning else ()
+        statement = statements.update_one(names, deleted, guarded=guarded)
+        computed = {name: value for name, value in values.items() if is_expression(value)}
+        if computed:
+            statement = statement.values(plan.by_column(computed))
+        bound = plan.by_column({name: value for name, value in values.items() if name not in computed})
+        guard = {"expected_version": version} if guarded else {}
+        result = connection.execute(statement, {**parameters, **guard, **bound})
+        if names:
+            return list(result.all())
+        if result.rowcount == 0:
+            return []
+        moved = {id_parameter(name): values[name] for name in plan.id_fields if name in values}
+        after: Deleted = "include" if deleted != "exclude" else "exclude"
+        return list(connection.execute(statements.select_one(self._form.names, after), {**parameters, **moved}).all())
+
+    def _raise_if_stale(self, execution: Execution[M], parameters: Mapping[str, Any], version: int) -> None:
+        """Tell a row of another version from one that is not there."""
+        counted = self._plan.version_field
+        if counted is None:
+            return
+        found = execution.run(execution.statements.select_one((counted,), "exclude"), parameters).first()
+        if found is not None and found[0] != version:
+            raise StaleVersion(
+                f"{self._plan.fields.model.__name__} has version {found[0]} by now, not {version}; read it again"
+            )
+
+    async def delete(self, session: E, id: object, *, version: int | None = None) -> bool:  # noqa: A002
         """Delete the row: mark it when the repository deletes softly, else remove it.
+
+        Args:
+            session: Where to write.
+            id: Value of the id field, as in `get`.
+            version: The version that the caller read; the row stays when it has another one by now.
 
         Returns:
             Whether a visible row had the id; a second soft delete finds none.
 
         Raises:
             ForeignKeyViolation: When other rows refer to it.
+            StaleVersion: When the row has another version.
         """
-        return await self._run(session, self._delete, self._parameters(id))
+        self._check_version(version)
+        return await self._run(session, self._delete, id, version)
 
-    def _delete(self, target: Session | Connection, parameters: dict[str, Any]) -> bool:
+    def _delete(self, target: Session | Connection, id: object, version: int | None) -> bool:  # noqa: A002
+        plan, execution = self._plan, self._execution(target)
+        parameters = execution.by_id(id)
+        if not plan.visibility.is_soft:
+            return self._remove(execution, parameters, "exclude", version)
+        marks = plan.visibility.marks(plan.fields, plan.clock())
+        marks = execution.checker.values(marks, creating=False)
+        if not execution.writes_directly:
+            return unit_of_work.change(execution, parameters, marks, version=version) is not None
+        statements, guarded = execution.statements, version is not None
+        connection = execution.connect(statements.update_one((), "exclude", guarded=guarded))
+        key = plan.fields.primary_key if connection.dialect.update_returning else ()
+        guard = {"expected_version": version} if guarded else {}
+        statement = statements.update_one(key, "exclude", guarded=guarded)
+        result = connection.execute(statement, {**parameters, **guard, **plan.by_column(marks)})
+        return self._followed(execution, parameters, result, key, marks, version)
+
+    def _remove(
+        self, execution: Execution[M], parameters: dict[str, Any], deleted: Deleted, version: int | None = None
+    ) -> bool:
+        plan, statements, guarded = self._plan, execution.statements, version is not None
+        cascades = execution.session is not None and plan.fields.cascades_deletes
+        if not execution.writes_directly or cascades:
+            if version is not None:
+                self._raise_if_stale(execution, parameters, version)
+            return unit_of_work.remove(execution, parameters, deleted)
+        connection = execution.connect(statements.delete_one((), deleted, guarded=guarded))
+        key = plan.fields.primary_key if connection.dialect.delete_returning else ()
+        guard = {"expected_version": version} if guarded else {}
+        result = connection.execute(statements.delete_one(key, deleted, guarded=guarded), {**parameters, **guard})
+        return self._followed(execution, parameters, result, key, None, version)
+
+    def _followed(
+        self,
+        execution: Execution[M],
+        parameters: Mapping[str, Any],
+        result: CursorResult[Any],
+        key: tuple[str, ...],
+        marks: Mapping[str, object] | None,
+        version: int | None,
+    ) -> bool:
+        """Let the session's object follow its row, and tell whether there was one."""
         plan = self._plan
-        execution = Execution(target, plan.fields)
-        marks = plan.visibility.marks(plan.fields, plan.clock()) if plan.visibility.is_soft else {}
-        if not execution.writes_directly or (not marks and plan.fields.cascades_deletes and execution.session):
-            if marks:
-                return unit_of_work.change(execution, plan, parameters, marks) is not None
-            return unit_of_work.remove(execution, plan, parameters)
-        statements, key = plan.statements, plan.fields.primary_key
-        if marks:
-            connection = execution.connect(statements.update_one((), "exclude"))
-            key = key if connection.dialect.update_returning else ()
-            result = connection.execute(statements.update_one(key, "exclude"), parameters | self._by_column(marks))
+        if key:
+            rows: list[Any] = list(result.all())
+        elif result.rowcount == 0:
+            rows = []
         else:
-            connection = execution.connect(statements.delete_one((), "exclude"))
-            key = key if connection.dialect.delete_returning else ()
-            result = connection.execute(statements.delete_one(key, "exclude"), parameters)
-        if not key:
-            removed = result.rowcount
-            if removed and execution.session is not None and plan.id_fields == plan.fields.primary_key:
-                self._forget(execution.session, tuple(parameters[id_parameter(name)] for name in plan.id_fields), marks)
-            return removed > 0
-        rows = result.all()
+            rows = [tuple(parameters.get(id_parameter(name)) for name in plan.fields.primary_key)]
         if execution.session is not None:
             for row in rows:
-                self._forget(execution.session, row, marks)
+                forget(execution, row, marks)
+        if not rows and version is not None:
+            self._raise_if_stale(execution, parameters, version)
         return bool(rows)
 
-    def _forget(self, session: Session, key: Any, marks: Mapping[str, object]) -> None:
-        """Let an object that the session holds follow the delete of its row."""
-        entity = EntityLoader(self._plan.fields).held(session, key)
-        if entity is None:
-            return
-        if not marks:
-            session.expunge(entity)
-        for name, value in marks.items():
-            set_committed_value(entity, name, value)
+    async def restore(self, session: E, id: object) -> T | None:  # noqa: A002
+        """Make a soft-deleted row live again and return it; None when no soft-deleted row has the id.
 
-    def _by_column(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        columns = self._plan.fields.columns
-        return {columns[name].key: value for name, value in values.items()}
+        Raises:
+            InvalidQuery: When the repository does not delete softly.
+            UniqueViolation: When a live row has taken its key.
+        """
+        if not self._plan.visibility.is_soft:
+            raise InvalidQuery(
+                f"{self._plan.fields.model.__name__} is not deleted softly, so there is nothing to restore"
+            )
+        return await self._run(session, self._restore, id)
 
-    def _key_parameters(self, key: Any) -> dict[str, Any]:
-        return {id_parameter(name): part for name, part in zip(self._plan.fields.primary_key, key, strict=True)}
+    def _restore(self, target: Session | Connection, id: object) -> T | None:  # noqa: A002
+        execution = self._execution(target)
+        parameters, values = execution.by_id(id), self._plan.visibility.unmarks()
+        if not execution.writes_directly:
+            entity = unit_of_work.change(execution, parameters, values, deleted="only")
+            return None if entity is None else self._reload(execution, entity)
+        rows = self._update_row(execution, parameters, values, "only")
+        return self._written(execution, rows)[0] if rows else None
+
+    async def purge(self, session: E, id: object, *, deleted: Deleted = "include") -> bool:  # noqa: A002
+        """Remove the row for good, soft-deleted or not.
+
+        Args:
+            session: Where to write.
+            id: Value of the id field, as in `get`.
+            deleted: "only" purges it only when it is soft-deleted.
+
+        Returns:
+            Whether there was such a row in the scope.
+
+        Raises:
+            ForeignKeyViolation: When other rows refer to it.
+        """
+        return await self._run(session, self._purge, id, deleted)
+
+    def _purge(self, target: Session | Connection, id: object, deleted: Deleted) -> bool:  # noqa: A002
+        execution = self._execution(target)
+        return self._remove(execution, execution.by_id(id), deleted)
+
+    def _written(self, execution: Execution[M], rows: Sequence[Any]) -> list[T]:
+        """The results for rows that were just written."""
+        found = list(self._form.from_rows(execution.session, rows, refresh=True))
+        if not self._form.needs_orm:
+            return found
+        keys = [[self._form.value_of(result, name) for name in self._plan.fields.primary_key] for result in found]
+        return [self._read_by_key(execution, key) for key in keys]
 
     def _reload(self, execution: Execution[M], entity: M) -> T:
         """The result for an object that the unit of work wrote."""
-        if self._form.orm_names is None:
+        if self._form.orm_names is None and not self._form.needs_orm:
             return entity  # type: ignore[return-value]
-        key = [getattr(entity, name) for name in self._plan.fields.primary_key]
-        statement = self._plan.orm_statements.select_by_key(self._form.orm_names)
-        return self._form.from_orm(execution.run_orm(statement, self._key_parameters(key)))[0]
+        return self._read_by_key(execution, [getattr(entity, name) for name in self._plan.fields.primary_key])
+
+    def _read_by_key(self, execution: Execution[M], key: list[Any]) -> T:
+        statement = execution.orm_statements.select_by_key(self._form.orm_names).options(
+            *self._form.options(self._scope)
+        )
+        by_key = {id_parameter(name): part for name, part in zip(self._plan.fields.primary_key, key, strict=True)}
+        return self._form.from_orm(execution.run_orm(statement, by_key))[0]
 
 
-def is_expression(value: object) -> bool:
-    """Whether a value is an expression that the database computes, such as `User.logins + 1`."""
-    return isinstance(value, ClauseElement) or hasattr(value, "__clause_element__")
+def forget(execution: Execution[M], key: Any, marks: Mapping[str, object] | None) -> None:
+    """Let an object that the session holds follow its row: removed, or marked by the values."""
+    session = execution.orm_session
+    entity = EntityLoader(execution.plan.fields).held(session, key)
+    if entity is None:
+        return
+    if marks is None:
+        session.expunge(entity)
+        return
+    for name, value in marks.items():
+        set_committed_value(entity, name, value)

@@ -60,7 +60,7 @@ def check(
     command = Command(project, database_url)
     unapplied: list[Revision] = []
 
-    def work(recorded: tuple[str, ...], context: MigrationContext) -> None:
+    def work(recorded: tuple[str, ...], _: MigrationContext) -> None:
         steps = command.scripts._upgrade_revs("heads", recorded)  # type: ignore[arg-type]  # noqa: SLF001  as alembic.command does
         unapplied.extend(Revision.of(step.revision) for step in steps)
 

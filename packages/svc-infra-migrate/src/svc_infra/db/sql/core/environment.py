@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from alembic import context
 from sqlalchemy import Connection, MetaData
 
+from svc_infra.db.sql.core.autogenerate.comparison import Comparison
 from svc_infra.db.sql.core.connection import run_blocking, run_on_connection
 from svc_infra.db.sql.core.discovery import Discovery, discover_models
 from svc_infra.db.sql.core.limits import Limits
@@ -23,11 +24,10 @@ from svc_infra.db.sql.core.target import resolve_target
 
 if TYPE_CHECKING:
     from alembic.config import Config
-    from sqlalchemy.sql.schema import SchemaItem
+
+    from svc_infra.db.sql.core.autogenerate.filters import IncludeObject
 
 __all__ = ["run_migrations"]
-
-IncludeObject = Callable[["SchemaItem", "str | None", str, bool, "SchemaItem | None"], bool]
 
 
 def run_migrations(
@@ -78,19 +78,27 @@ def _run_online(
     options: Mapping[str, object],
 ) -> None:
     chosen = {**_options(project.variables, connection.dialect.name), **options}
-    context.configure(connection=connection, include_object=include_object, **chosen)  # type: ignore[arg-type]
+    chosen["include_object"] = include_object
+    _configure(connection=connection, **chosen)
     opts = context.get_context().opts
     if "revision_context" in opts:
-        found = models()
-        project.progress.note(found.describe())
-        chosen["target_metadata"] = list(found.metadata)
-        context.configure(connection=connection, include_object=include_object, **chosen)  # type: ignore[arg-type]
+        comparison = Comparison(connection, models(), project, include_object)
+        chosen |= comparison.options | options
+        _configure(connection=connection, **chosen)
+        with context.begin_transaction():
+            context.run_migrations()
+        comparison.tell()
+        return
     if "destination_rev" in opts:
         limits = context.config.attributes.get("limits") or Limits.from_environ(project.variables)
-        run_steps(connection, project.progress, limits, partial(context.configure, connection=connection, **chosen))
+        run_steps(connection, project.progress, limits, partial(_configure, connection=connection, **chosen))
     else:
         with context.begin_transaction():
             context.run_migrations()
+
+
+def _configure(**options: object) -> None:
+    context.configure(**options)  # type: ignore[arg-type]
 
 
 def _options(variables: Mapping[str, str], dialect: str) -> dict[str, object]:
@@ -98,7 +106,6 @@ def _options(variables: Mapping[str, str], dialect: str) -> dict[str, object]:
     options: dict[str, object] = {
         "transaction_per_migration": True,
         "compare_type": True,
-        "compare_server_default": True,
         "render_as_batch": dialect == "sqlite",
     }
     if dialect == "sqlite":
@@ -114,12 +121,7 @@ def _run_offline(project: Project, database_url: str | None, options: Mapping[st
     """Write the SQL to stdout; needs the dialect, but neither driver nor database nor models."""
     url = resolve_target(project, database_url, config=context.config, needs_driver=False).url
     chosen = {**_options(project.variables, url.get_backend_name()), **options}
-    context.configure(
-        dialect_name=url.get_backend_name(),
-        literal_binds=True,
-        dialect_opts={"paramstyle": "named"},
-        **chosen,  # type: ignore[arg-type]
-    )
+    _configure(dialect_name=url.get_backend_name(), literal_binds=True, dialect_opts={"paramstyle": "named"}, **chosen)
     with context.begin_transaction():
         context.run_migrations()
 

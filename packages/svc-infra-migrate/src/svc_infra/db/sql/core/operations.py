@@ -38,13 +38,13 @@ def describe_operation(operation: ops.MigrateOperation) -> str:
             return f"change column {where}: {'; '.join(_changes(operation)) or 'no change'}"
         case ops.CreateIndexOp():
             unique = "unique " if operation.unique else ""
-            names = _columns(operation.columns)
-            return f"create {unique}index {operation.index_name} on {_table(operation.table_name, operation.schema)} ({names})"
+            where = f"{_table(operation.table_name, operation.schema)} ({_columns(operation.columns)})"
+            return f"create {unique}index {operation.index_name} on {where}"
         case ops.DropIndexOp():
             return f"drop index {operation.index_name} of {_table(operation.table_name or '?', operation.schema)}"
         case ops.CreateUniqueConstraintOp():
-            names = _columns(operation.columns)
-            return f"add unique constraint {operation.constraint_name} on {_table(operation.table_name, operation.schema)} ({names})"
+            where = f"{_table(operation.table_name, operation.schema)} ({_columns(operation.columns)})"
+            return f"add unique constraint {operation.constraint_name} on {where}"
         case ops.CreateForeignKeyOp():
             source = f"{_table(operation.source_table, None)} ({', '.join(operation.local_cols)})"
             target = f"{_table(operation.referent_table, None)} ({', '.join(operation.remote_cols)})"
@@ -53,8 +53,8 @@ def describe_operation(operation: ops.MigrateOperation) -> str:
             where = _table(operation.table_name, operation.schema)
             return f"add check constraint {operation.constraint_name} on {where}: {operation.condition}"
         case ops.CreatePrimaryKeyOp():
-            names = _columns(operation.columns)
-            return f"add primary key {operation.constraint_name} on {_table(operation.table_name, operation.schema)} ({names})"
+            where = f"{_table(operation.table_name, operation.schema)} ({_columns(operation.columns)})"
+            return f"add primary key {operation.constraint_name} on {where}"
         case ops.DropConstraintOp():
             kind = {"foreignkey": "foreign key", "primary": "primary key"}.get(
                 operation.constraint_type or "", f"{operation.constraint_type or ''} constraint".strip()

@@ -156,7 +156,7 @@ def merge(
     command = Command(project)
     named = (revisions,) if isinstance(revisions, str) else tuple(revisions)
     with alembic_errors():
-        joined = command.scripts.get_revisions(named if len(named) > 1 else named[0])
+        joined = command.scripts.get_revisions(named)
         if len(joined) < 2:
             found = ", ".join(script.revision for script in joined) or "none"
             raise RevisionError(
@@ -171,7 +171,8 @@ def merge(
             splice=splice,
             config=command.config,
         )
-    assert script is not None
+    if script is None:
+        raise RevisionError("Alembic wrote the merge revision but can't read it back")
     return Revision.of(script)
 
 
@@ -226,8 +227,8 @@ def _run(
 def _check_current(heads: tuple[str, ...], scripts: ScriptDirectory) -> None:
     if set(heads) != set(scripts.get_heads()):
         raise Pending(
-            f"the database is at {', '.join(heads) or 'no revision'}, the newest is {', '.join(scripts.get_heads()) or 'none'}; "
-            "run `svc-infra sql upgrade` first"
+            f"the database is at {', '.join(heads) or 'no revision'}, "
+            f"the newest is {', '.join(scripts.get_heads()) or 'none'}; run `svc-infra sql upgrade` first"
         )
 
 

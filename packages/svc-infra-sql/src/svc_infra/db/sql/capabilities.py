@@ -1,0 +1,93 @@
+"""What databases differ in where SQLAlchemy's dialects don't tell, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+__all__ = ["Capabilities", "capabilities_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """The traits of one kind of database; the defaults are the cautious ones.
+
+    Attributes:
+        integer_bits: Size of what an INTEGER column holds.
+        has_time_zones: Whether DateTime(timezone=True) keeps the instant; where not, instants are stored as UTC.
+        has_special_floats: Whether NaN and the infinities can be stored.
+        has_nul_text: Whether text may hold NUL characters.
+        conflict: How an INSERT meets a taken key: `ON CONFLICT (key)`, `ON DUPLICATE KEY`, or not at all.
+        locks_of: Whether FOR UPDATE OF names the table, so that joined rows are not locked too.
+        has_row_locks: Whether FOR UPDATE locks rows; where not, a writer locks the whole database.
+        compares_rows: Whether `(a, b) > (x, y)` is used to find the place in an index.
+        nulls_ascending: Where NULL stands in ascending order unless told.
+        nulls_descending: Where NULL stands in descending order unless told.
+        has_arrays: Whether one parameter can carry a list, so that `= ANY(list)` is one statement for every length.
+        has_null_order: Whether ORDER BY takes NULLS FIRST and NULLS LAST.
+        largest_parameters: Most bound parameters of one statement.
+    """
+
+    integer_bits: int = 32
+    has_time_zones: bool = True
+    has_special_floats: bool = False
+    has_nul_text: bool = False
+    conflict: Literal["conflict", "duplicate", "none"] = "none"
+    has_row_locks: bool = True
+    locks_of: bool = False
+    compares_rows: bool = False
+    nulls_ascending: Literal["first", "last"] = "first"
+    nulls_descending: Literal["first", "last"] = "last"
+    has_arrays: bool = False
+    has_null_order: bool = False
+    largest_parameters: int = 2000
+
+
+_POSTGRESQL = Capabilities(
+    has_special_floats=True,
+    conflict="conflict",
+    locks_of=True,
+    compares_rows=True,
+    nulls_ascending="last",
+    nulls_descending="first",
+    has_arrays=True,
+    has_null_order=True,
+    # The wire protocol counts them in 16 bits (PostgreSQL manual, "Message Formats", Bind).
+    largest_parameters=32767,
+)
+_MYSQL = Capabilities(has_time_zones=False, has_nul_text=True, conflict="duplicate", largest_parameters=65535)
+_KNOWN = MappingProxyType(
+    {
+        "postgresql": _POSTGRESQL,
+        "mysql": _MYSQL,
+        "mariadb": _MYSQL,
+        "sqlite": Capabilities(
+            integer_bits=64,
+            has_time_zones=False,
+            conflict="conflict",
+            has_row_locks=False,
+            compares_rows=True,
+            has_null_order=True,
+            # SQLITE_MAX_VARIABLE_NUMBER since 3.32 (sqlite.org/limits.html).
+            largest_parameters=32766,
+        ),
+        "duckdb": Capabilities(
+            has_special_floats=True,
+            conflict="conflict",
+            has_row_locks=False,
+            # default_null_order since 0.8 (duckdb.org, "ORDER BY clause").
+            nulls_ascending="last",
+            nulls_descending="last",
+            has_null_order=True,
+            largest_parameters=32767,
+        ),
+        "snowflake": Capabilities(has_row_locks=False, nulls_ascending="last", nulls_descending="first"),
+        "mssql": Capabilities(largest_parameters=2000),
+    }
+)
+
+
+def capabilities_of(dialect_name: str) -> Capabilities:
+    """The traits of a database by the name of its SQLAlchemy dialect; cautious ones for an unknown one."""
+    return _KNOWN.get(dialect_name, Capabilities())

@@ -1,0 +1,73 @@
+"""The `where` of a method: filters and SQLAlchemy expressions, all of which must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any, TypeAlias
+
+from sqlalchemy.sql import roles
+
+from svc_infra.db.sql.errors import InvalidQuery
+from svc_infra.db.sql.filters import Filter, FilterScope
+from svc_infra.db.sql.ordering import Expression
+
+__all__ = ["Condition", "Conditions", "Where"]
+
+Condition: TypeAlias = Filter | Expression
+"""One condition on the rows: a filter such as `field("age").gt(30)`, or an expression such as `User.age > 30`."""
+
+Where: TypeAlias = Condition | Sequence[Condition]
+"""Conditions that all must hold."""
+
+
+class Conditions:
+    """The conditions of one call.
+
+    Args:
+        where: What the caller gave.
+
+    Attributes:
+        shape: What decides their SQL, or None when it can't be told, because an expression is among them.
+
+    Raises:
+        InvalidQuery: When one is no condition, such as a plain bool.
+    """
+
+    __slots__ = ("_given", "shape")
+
+    def __init__(self, where: Where | None = None) -> None:
+        self._given: tuple[Any, ...] = ()
+        self.shape: Hashable | None = ()
+        if where is None:
+            return
+        self._given = (where,) if isinstance(where, Filter | roles.ExpressionElementRole) else tuple(where)
+        for condition in self._given:
+            if not isinstance(condition, Filter | roles.ExpressionElementRole):
+                raise InvalidQuery(
+                    f"where holds {condition!r}, which is no condition; give field('age').gt(30) or User.age > 30"
+                )
+        if all(isinstance(condition, Filter) for condition in self._given):
+            self.shape = tuple(condition.shape() for condition in self._given)
+        else:
+            self.shape = None
+
+    def __bool__(self) -> bool:
+        return bool(self._given)
+
+    def bind(self, scope: FilterScope[Any]) -> None:
+        """Add the filters' checked values to the scope's parameters.
+
+        Raises:
+            UnknownField: When a filter names no field or relationship.
+            InvalidValue: When a value does not fit its field.
+        """
+        for condition in self._given:
+            if isinstance(condition, Filter):
+                condition.bind(scope)
+
+    def clauses(self, scope: FilterScope[Any]) -> list[Any]:
+        """The SQL of each."""
+        return [condition.clause(scope) if isinstance(condition, Filter) else condition for condition in self._given]
+
+
+NO_CONDITIONS = Conditions()

@@ -1,0 +1,241 @@
+"""Reading more than a page: keyset pages and streams."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection, Float, Select, literal_column, type_coerce
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.orm import Session
+
+from svc_infra.db.sql.conditions import Conditions, Where
+from svc_infra.db.sql.cursors import Cursor, CursorCodec
+from svc_infra.db.sql.errors import InvalidQuery
+from svc_infra.db.sql.execution import Execution
+from svc_infra.db.sql.keyset import after, key_parameter, reversed_ordering
+from svc_infra.db.sql.ordering import OrderBy, Ordering
+from svc_infra.db.sql.reading import Reading, natural
+from svc_infra.db.sql.statements import Selection, Statements
+from svc_infra.db.sql.translate import translate
+from svc_infra.db.sql.visibility import Deleted
+
+__all__ = ["KeysetPage", "Paging"]
+
+M = TypeVar("M")
+T = TypeVar("T")
+E = TypeVar("E", bound=AsyncSession | AsyncConnection)
+
+
+@dataclass(frozen=True, slots=True)
+class KeysetPage(Generic[T]):
+    """A page and the ways on from it.
+
+    Attributes:
+        items: The results.
+        next_cursor: Cursor of the page after it; None on the last one.
+        previous_cursor: Cursor of the page before it; None on the first one.
+    """
+
+    items: list[T]
+    next_cursor: str | None
+    previous_cursor: str | None
+
+
+class Paging(Reading[M, T, E]):
+    """Reads rows page by page from a place, and all of them in constant memory."""
+
+    _cursors: CursorCodec
+
+    async def page(
+        self,
+        session: E,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        order_by: OrderBy | None = None,
+        where: Where | None = None,
+        q: str | None = None,
+        fields: tuple[str, ...] | list[str] = (),
+        deleted: Deleted = "exclude",
+    ) -> KeysetPage[T]:
+        """A page by keyset: it begins after a row, not after a number of rows.
+
+        So a page costs the same at any depth, and rows inserted or deleted meanwhile make no other row appear twice or
+        not at all.
+
+        Args:
+            session: Where to read.
+            limit: Most rows to return, at least 1.
+            cursor: `next_cursor` or `previous_cursor` of another page of the same order; None for the first page.
+            order_by: As in `list`, but by fields only; they may be NULL.
+            where: Conditions, as in `list`.
+            q: Text to search for, as in `search`.
+            fields: The fields to look in.
+            deleted: Whether soft-deleted rows count.
+
+        Raises:
+            InvalidQuery: When ordered by an expression, or the limit is 0.
+            InvalidValue: When the cursor is damaged, or was made for another order or scope.
+        """
+        ordering = self._plan.ordering(order_by)
+        if not ordering.is_plain:
+            raise InvalidQuery("keyset pages are ordered by fields; an expression has no place to begin after")
+        if natural("limit", limit) < 1:
+            raise InvalidQuery("a keyset page needs a limit of at least 1")
+        selection = Selection(Conditions(where), self._searched(q, fields), deleted)
+        place = None
+        if cursor is not None:
+            place = self._cursors.decode(cursor, self._context(ordering), len(ordering.keys))
+        return await self._run(session, self._page, ordering, selection, q, place, limit)
+
+    def _context(self, ordering: Ordering) -> str:
+        scope = sorted((name, str(value)) for name, value in self._scope.items())
+        order = [(str(key), key.nulls) for key in ordering.keys]
+        return repr((self._plan.fields.table.fullname, order, scope))
+
+    def _page(
+        self,
+        target: Session | Connection,
+        ordering: Ordering,
+        selection: Selection,
+        q: str | None,
+        place: Cursor | None,
+        limit: int,
+    ) -> KeysetPage[T]:
+        execution, fields = self._execution(target), self._plan.fields
+        parameters: dict[str, Any] = {**execution.by_selection(selection, q), "limit": limit + 1, "offset": 0}
+        backwards = place is not None and place.backwards
+        read_in = reversed_ordering(fields, ordering, execution.capabilities) if backwards else ordering
+        are_null: tuple[bool, ...] | None = None
+        if place is not None:
+            are_null = tuple(value is None for value in place.values)
+            for position, (key, value) in enumerate(zip(ordering.keys, place.values, strict=True)):
+                if value is not None:
+                    parameters[key_parameter(position)] = execution.checker.value(key.name, value)
+        names = tuple(key.name for key in ordering.keys)
+        items, places = self._read_places(execution, names, parameters, (read_in, selection, are_null))
+        has_more = len(items) > limit
+        items, places = items[:limit], places[:limit]
+        if backwards:
+            items.reverse()
+            places.reverse()
+        context = self._context(ordering)
+        has_next = has_more if not backwards else bool(items)
+        has_previous = has_more if backwards else place is not None and bool(items)
+        return KeysetPage(
+            items,
+            self._cursors.encode(Cursor(places[-1]), context) if has_next else None,
+            self._cursors.encode(Cursor(places[0], backwards=True), context) if has_previous else None,
+        )
+
+    def _read_places(
+        self,
+        execution: Execution[M],
+        names: tuple[str, ...],
+        parameters: Mapping[str, object],
+        asked: tuple[Ordering, Selection, tuple[bool, ...] | None],
+    ) -> tuple[list[T], list[tuple[Any, ...]]]:
+        """The results, and of each the values of the named fields, which the form may not read by itself."""
+        form, columns = self._form, self._plan.fields.columns
+        if not execution.reads_directly or form.needs_orm:
+            found = self._read(
+                execution, lambda statements, read: self._keyset(execution, statements, read, (), *asked), parameters
+            )
+            return list(found), [tuple(form.value_of(result, name) for name in names) for result in found]
+        # A single-precision float is read rounded by some drivers, and would not equal itself as a parameter.
+        apart = tuple(name for name in names if name not in form.names or isinstance(columns[name].type, Float))
+        statement = self._keyset(execution, execution.statements, form.names, apart, *asked)
+        rows = execution.run(statement, parameters).all()
+        width = len(form.names)
+        places = [width + apart.index(name) if name in apart else form.names.index(name) for name in names]
+        items = form.from_rows(execution.session, [row[:width] for row in rows] if apart else rows, refresh=False)
+        return list(items), [tuple(row[place] for place in places) for row in rows]
+
+    def _keyset(
+        self,
+        execution: Execution[M],
+        statements: Statements[M],
+        names: tuple[str, ...] | None,
+        apart: tuple[str, ...],
+        ordering: Ordering,
+        selection: Selection,
+        are_null: tuple[bool, ...] | None,
+    ) -> Select[Any]:
+        def build() -> Select[Any]:
+            found = statements.select_many(names, ordering, selection)
+            for name in apart:
+                column = statements.column(name)
+                exact = column + literal_column("0e0") if isinstance(column.type, Float) else column
+                found = found.add_columns(type_coerce(exact, column.type).label(f"svc_infra_{name}"))
+            if are_null is None:
+                return found
+            capabilities = execution.capabilities
+            return found.where(after(self._plan.fields, ordering, are_null, capabilities, statements.column))
+
+        key = None if selection.shape is None else ("keyset", names, apart, ordering, selection.shape, are_null)
+        return statements.keep(key, build)
+
+    async def stream(
+        self,
+        session: E,
+        *,
+        order_by: OrderBy | None = None,
+        where: Where | None = None,
+        deleted: Deleted = "exclude",
+        batch_size: int = 500,
+    ) -> AsyncIterator[T]:
+        """All rows, one after another, in constant memory: `async for user in repo.stream(session)`.
+
+        The database keeps the result open meanwhile; on MySQL and MariaDB no other statement may run on the session
+        until the end. Leave the loop early only with `contextlib.aclosing` around the stream, which frees the result.
+
+        Args:
+            session: Where to read.
+            order_by: As in `list`; None leaves the order to the database, which is the fastest.
+            where: Conditions, as in `list`.
+            deleted: Whether soft-deleted rows count.
+            batch_size: Rows that are fetched, and kept, at once.
+        """
+        ordering = None if order_by is None else self._plan.ordering(order_by)
+        selection = Selection(Conditions(where), (), deleted)
+        try:
+            statement, parameters, directly = await self._run(session, self._streamed, ordering, selection)
+            options = {"yield_per": max(natural("batch_size", batch_size), 1)}
+            if directly:
+                connection = (
+                    session if isinstance(session, AsyncConnection) else await self._connect(session, statement)
+                )
+                result = await connection.stream(statement, parameters, execution_options=options)
+            else:
+                result = await session.stream(statement, parameters, execution_options=options)
+            try:
+                sync_session = session.sync_session if isinstance(session, AsyncSession) else None
+                async for rows in (result if directly or self._form.orm_names else result.scalars()).partitions():
+                    found = self._form.from_rows(sync_session, rows, refresh=False) if directly else rows
+                    for item in found:
+                        yield item
+            finally:
+                await result.close()
+        except Exception as error:
+            typed = translate(error, table=self._plan.fields.table)
+            if typed is None or typed is error:
+                raise
+            raise typed from typed.__cause__
+
+    async def _connect(self, session: AsyncSession, statement: Select[Any]) -> AsyncConnection:
+        arguments = {"mapper": self._plan.fields.mapper, "clause": statement}
+        return await session.connection(bind_arguments=arguments)
+
+    def _streamed(
+        self, target: Session | Connection, ordering: Ordering | None, selection: Selection
+    ) -> tuple[Select[Any], dict[str, Any], bool]:
+        execution = self._execution(target)
+        directly = execution.reads_directly and not self._form.needs_orm
+        statements = execution.statements if directly else execution.orm_statements
+        names = self._form.names if directly else self._form.orm_names
+        statement = statements.select_many(names, ordering, selection, paged=False)
+        if not directly:
+            statement = statement.options(*self._form.options(self._scope))
+        return statement, execution.by_selection(selection), directly
