@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
 from svc_infra.db.nosql.mongo.cli import app
 from svc_infra.db.nosql.mongo.connection import Mongo
 from svc_infra.db.nosql.mongo.errors import LockTimeout, UniqueViolation, UnknownField
@@ -18,7 +20,6 @@ from svc_infra.db.nosql.mongo.prepare import prepare_mongo
 from svc_infra.db.nosql.mongo.repository import MongoRepository
 from svc_infra.db.nosql.mongo.settings import MongoSettings
 from svc_infra.db.nosql.mongo.types import MongoDatabase
-from typer.testing import CliRunner
 
 USERS: MongoRepository[dict[str, Any]] = MongoRepository(
     "users",
@@ -107,7 +108,7 @@ async def test_a_lock_that_is_held_is_not_waited_for_longer_than_allowed(db: Mon
         with pytest.raises(LockTimeout, match="held by"):
             await prepare_mongo(db, [USERS], lock_timeout_seconds=0.3)
     await db.svc_infra_locks.insert_one(
-        {"_id": "prepare", "owner": "dead", "until": __import__("datetime").datetime(2020, 1, 1)}  # noqa: DTZ001
+        {"_id": "prepare", "owner": "dead", "until": __import__("datetime").datetime(2020, 1, 1)}
     )
     await prepare_mongo(db, [USERS], lock_timeout_seconds=1)
     assert await db.svc_infra_locks.count_documents({}) == 0
@@ -165,7 +166,9 @@ def test_status_and_prepare_exit_by_what_there_is_to_do(runner: CliRunner, mongo
     assert runner.invoke(app, ["status", "no_such_module"]).exit_code == 2
 
 
-def test_a_missing_database_name_is_one_message(runner: CliRunner, monkeypatch: pytest.MonkeyPatch, mongo_db_name: str) -> None:
+def test_a_missing_database_name_is_one_message(
+    runner: CliRunner, monkeypatch: pytest.MonkeyPatch, mongo_db_name: str
+) -> None:
     """It names the variable."""
     monkeypatch.delenv("MONGO_DB")
     result = runner.invoke(app, ["status", f"declared_{mongo_db_name}:users"])

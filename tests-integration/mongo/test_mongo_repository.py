@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from bson import ObjectId
 from pydantic import BaseModel, Field
+
 from svc_infra.db.nosql.mongo.connection import Mongo
 from svc_infra.db.nosql.mongo.errors import (
     InvalidQuery,
@@ -212,7 +213,7 @@ async def test_a_value_that_can_not_be_stored_is_a_typed_error(db: MongoDatabase
 
 async def test_update_ignores_immutable_fields_and_unset_is_not_none(db: MongoDatabase) -> None:
     """The id and created_at stay; None is a value."""
-    when = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    when = datetime(2026, 1, 1, tzinfo=UTC)
     user = await USERS.create(db, {"email": "x", "age": 3, "created_at": when})
     updated = await USERS.update(db, user.id, {"id": str(ObjectId()), "created_at": when + timedelta(1), "age": None})
     assert updated is not None
@@ -244,9 +245,9 @@ async def test_soft_deleted_documents_are_invisible_to_every_method(db: MongoDat
 
 async def test_the_time_of_a_delete_can_not_be_set_by_data(db: MongoDatabase) -> None:
     """A client can neither hide nor show documents."""
-    user = await SOFT.create(db, {"email": "x", "deleted_at": datetime.now(timezone.utc)})
+    user = await SOFT.create(db, {"email": "x", "deleted_at": datetime.now(UTC)})
     assert await SOFT.get(db, user.id) is not None
-    await SOFT.update(db, user.id, {"deleted_at": datetime.now(timezone.utc)})
+    await SOFT.update(db, user.id, {"deleted_at": datetime.now(UTC)})
     assert await SOFT.get(db, user.id) is not None
     with pytest.raises(InvalidQuery):
         await USERS.restore(db, user.id)
@@ -292,7 +293,9 @@ async def test_a_cursor_that_was_changed_or_is_of_another_order_is_refused(db: M
     with pytest.raises(InvalidQuery, match="another order"):
         await signed.page(db, limit=2, after=cursor, order_by="-age")
     with pytest.raises(InvalidQuery):
-        await MongoRepository("users", model=User, cursor_secret=b"other").page(db, limit=2, after=cursor, order_by="age")
+        await MongoRepository("users", model=User, cursor_secret=b"other").page(
+            db, limit=2, after=cursor, order_by="age"
+        )
 
 
 async def test_streaming_gives_every_document_once(db: MongoDatabase) -> None:

@@ -164,8 +164,8 @@ def _registry(
             made.add("redis", check_redis(None, environ=environ), timeout=check_timeout)
         if not made.names:
             _fail(
-                "nothing to check: no option was given, and neither a database URL (SQL_URL, DATABASE_URL, DB_HOST ...) "
-                "nor MONGO_URL nor REDIS_URL is set"
+                "nothing to check: no option was given, and neither a database URL (SQL_URL, DATABASE_URL, DB_HOST ...)"
+                " nor MONGO_URL nor REDIS_URL is set"
             )
         return made
     if database_url:

@@ -24,9 +24,7 @@ class DocumentForm(Generic[T]):
         id_type: How ids are stored.
     """
 
-    def __init__(
-        self, model: type[T] | None, fields: Collection[str] | None, id_attr: str, id_type: IdType
-    ) -> None:
+    def __init__(self, model: type[T] | None, fields: Collection[str] | None, id_attr: str, id_type: IdType) -> None:
         self.model = model
         self.id_attr = id_attr
         self.id_type: IdType = id_type
@@ -97,7 +95,7 @@ class DocumentForm(Generic[T]):
 
     def _require_plain(self, data: Mapping[str, object]) -> None:
         for name in data:
-            if not isinstance(name, str) or "." in name:
+            if "." in str(name):
                 raise UnknownField(f"{name!r} can't be a field of the data; give the whole value of the field")
         self.require(tuple(data), "a field of the data")
 
@@ -122,7 +120,8 @@ class DocumentForm(Generic[T]):
         if info is None:
             return value
         if name not in self._adapters:
-            self._adapters[name] = TypeAdapter(Annotated[info.annotation, info])
+            checked: Any = Annotated[info.annotation, info]  # pyright: ignore[reportInvalidTypeForm] # made at run time
+            self._adapters[name] = TypeAdapter(checked)
         try:
             adapter = self._adapters[name]
             return cast("object", adapter.dump_python(adapter.validate_python(value)))
@@ -130,7 +129,7 @@ class DocumentForm(Generic[T]):
             raise _invalid(error, name) from error
 
 
-def _invalid(error: Any, name: str | None = None) -> InvalidValue:  # noqa: ANN401 - pydantic is not imported here
+def _invalid(error: Any, name: str | None = None) -> InvalidValue:
     details = error.errors(include_url=False, include_input=False)
     parts = [
         f"{'.'.join(str(part) for part in ([name] if name else []) + list(detail['loc']))}: {detail['msg']}"

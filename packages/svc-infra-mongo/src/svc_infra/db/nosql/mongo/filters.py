@@ -132,7 +132,7 @@ def field(name: str) -> Field:
     Raises:
         UnknownField: The name is one that MongoDB would take for an operator.
     """
-    if not isinstance(name, str) or not name or any(part.startswith("$") or not part for part in name.split(".")):
+    if not name or any(part.startswith("$") or not part for part in name.split(".")):
         raise UnknownField(f"{name!r} can't be a field's name")
     if "\0" in name:
         raise UnknownField("a field's name can't hold a NUL character")
@@ -168,7 +168,9 @@ def conditions(where: Where | None) -> tuple[Filter, ...]:
     found = (where,) if isinstance(where, Filter) else tuple(where)
     for condition in found:
         if not isinstance(condition, Filter):
-            raise InvalidQuery(f"where holds {condition!r}, which is no filter; give field('age').gt(30) or raw({{...}})")
+            raise InvalidQuery(
+                f"where holds {condition!r}, which is no filter; give field('age').gt(30) or raw({{...}})"
+            )
     return found
 
 
@@ -177,6 +179,8 @@ def _no_patterns(values: Iterable[object]) -> list[object]:
         raise InvalidValue("in_ and not_in take a list of values")
     listed = list(values)
     for value in listed:
-        if isinstance(value, re.Pattern) or (isinstance(value, Mapping) and any(str(key).startswith("$") for key in value)):
+        if isinstance(value, re.Pattern) or (
+            isinstance(value, Mapping) and any(str(key).startswith("$") for key in value)
+        ):
             raise InvalidValue("a list of values can hold neither patterns nor operators")
     return listed

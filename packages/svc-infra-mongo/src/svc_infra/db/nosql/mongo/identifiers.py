@@ -19,7 +19,8 @@ IdType: TypeAlias = Literal["objectid", "uuid", "str", "int"]
 def parse_id(value: object, id_type: IdType) -> object:
     """Return the stored form of an id; None when no document can have it.
 
-    An id usually comes from a path or a body. It is never passed to the server as it is: a dict there would be an operator.
+    An id usually comes from a path or a body. It is never passed to the server as it is: a dict there would be an
+    operator.
     """
     from bson import ObjectId
 

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from svc_infra.db.nosql.mongo.errors import LockTimeout
@@ -55,12 +55,12 @@ async def lease(
         await asyncio.shield(locks.delete_one({"_id": name, "owner": owner}))
 
 
-async def _acquire(locks: Any, name: str, owner: str, wait_seconds: float, lease_seconds: float) -> None:  # noqa: ANN401
+async def _acquire(locks: Any, name: str, owner: str, wait_seconds: float, lease_seconds: float) -> None:
     from pymongo.errors import DuplicateKeyError
 
     deadline = time.monotonic() + wait_seconds
     while True:
-        now = datetime.now(timezone.utc)
+        now = datetime.now(UTC)
         taken = {"owner": owner, "until": now + timedelta(seconds=lease_seconds)}
         with contextlib.suppress(DuplicateKeyError):
             # Insert it, or take over one that has expired; a lock that is held matches neither and is a duplicate.
@@ -75,8 +75,8 @@ async def _acquire(locks: Any, name: str, owner: str, wait_seconds: float, lease
         await asyncio.sleep(min(_POLL_SECONDS, max(0.01, deadline - time.monotonic())))
 
 
-async def _renew(locks: Any, name: str, owner: str, lease_seconds: float) -> None:  # noqa: ANN401
+async def _renew(locks: Any, name: str, owner: str, lease_seconds: float) -> None:
     while True:
         await asyncio.sleep(lease_seconds / 3)
-        until = datetime.now(timezone.utc) + timedelta(seconds=lease_seconds)
+        until = datetime.now(UTC) + timedelta(seconds=lease_seconds)
         await locks.update_one({"_id": name, "owner": owner}, {"$set": {"until": until}})

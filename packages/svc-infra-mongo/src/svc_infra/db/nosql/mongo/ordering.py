@@ -136,7 +136,7 @@ def _at(document: Mapping[str, Any], name: str) -> object:
     return value
 
 
-def _codec() -> Any:  # noqa: ANN401 - bson.CodecOptions, which is generic over the document type
+def _codec() -> Any:
     from bson.binary import UuidRepresentation
     from bson.codec_options import CodecOptions
 

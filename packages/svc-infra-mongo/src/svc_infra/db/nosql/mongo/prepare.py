@@ -102,7 +102,9 @@ async def prepare_mongo(
         if repository.validator is not None:
             validators[repository.collection] = repository.validator
     if dry_run:
-        return PrepareReport(tuple(await _work(db, declared, validators, apply=False, drop_extra=drop_extra)), applied=False)
+        return PrepareReport(
+            tuple(await _work(db, declared, validators, apply=False, drop_extra=drop_extra)), applied=False
+        )
     async with lease(db, "prepare", wait_seconds=lock_timeout_seconds):
         changes = await _work(db, declared, validators, apply=True, drop_extra=drop_extra)
     return PrepareReport(tuple(changes), applied=True)
@@ -130,12 +132,14 @@ async def _work(
             changes.append(Change("set-validator", collection))
             if apply:
                 await database.command("collMod", collection, validator=dict(wanted))
-        changes += await _indexes(database[collection], indexes, collection in options, apply=apply, drop_extra=drop_extra)
+        changes += await _indexes(
+            database[collection], indexes, collection in options, apply=apply, drop_extra=drop_extra
+        )
     return changes
 
 
 async def _indexes(
-    collection: Any,  # noqa: ANN401 - the two drivers' collections
+    collection: Any,
     declared: Mapping[str, MongoIndex],
     exists: bool,
     *,
@@ -166,14 +170,14 @@ async def _indexes(
     return changes
 
 
-async def _create(collection: Any, index: MongoIndex) -> None:  # noqa: ANN401 - as above
+async def _create(collection: Any, index: MongoIndex) -> None:
     try:
         with translating():
             await collection.create_index(list(index.order), name=index.index_name, **index.options())
     except UniqueViolation as error:
         raise UniqueViolation(
-            f"the unique index {index.index_name} of {collection.name} can't be made: documents that are there have the "
-            f"same {', '.join(index.names)}; change or remove them first",
+            f"the unique index {index.index_name} of {collection.name} can't be made: documents that are there have "
+            f"the same {', '.join(index.names)}; change or remove them first",
             fields=index.names,
         ) from error
 
@@ -190,5 +194,5 @@ def _difference(index: MongoIndex, present: Mapping[str, Any]) -> str | None:
     return None
 
 
-async def _cursor(given: Any) -> Any:  # noqa: ANN401 - Motor gives a cursor or a coroutine of one, PyMongo a coroutine
+async def _cursor(given: Any) -> Any:
     return await given if hasattr(given, "__await__") else given

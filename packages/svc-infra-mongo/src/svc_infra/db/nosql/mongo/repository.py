@@ -8,7 +8,7 @@ from __future__ import annotations
 import builtins
 import copy
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 from svc_infra.db.nosql.mongo.documents import DocumentForm
@@ -48,7 +48,7 @@ _DEFAULT_IMMUTABLE = ("id", "created_at", "updated_at")
 
 def _utc_now() -> datetime:
     # MongoDB keeps milliseconds; a time that is returned must be the time that is stored.
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
@@ -66,7 +66,8 @@ class MongoRepository(Generic[T]):
         id_attr: What callers call `_id`.
         id_type: How ids are stored. "objectid" and "uuid" are made by `create`; the others come with the data.
         fields: Names of the fields, for plain dicts; None: any name.
-        soft_delete: Whether `delete` marks documents instead of removing them. Marked ones are invisible to every method.
+        soft_delete: Whether `delete` marks documents instead of removing them. Marked ones are invisible to every
+            method.
         soft_delete_field: Field that takes the time of the delete.
         immutable_fields: Fields that `update` ignores. Default: the id, `created_at` and `updated_at`.
         timestamps: Whether to set `created_at` and `updated_at`.
@@ -183,9 +184,12 @@ class MongoRepository(Generic[T]):
             if value is None:
                 raise InvalidValue(f"the scope's {name} is None")
         scoped = copy.copy(self)
-        scoped._scope = {**self._scope, **values}
-        scoped._owned = self._owned | frozenset(values)
+        scoped._confine(values)  # noqa: SLF001 - a copy of this object
         return scoped
+
+    def _confine(self, values: Mapping[str, object]) -> None:
+        self._scope = {**self._scope, **values}
+        self._owned = self._owned | frozenset(values)
 
     async def get(
         self,
@@ -390,9 +394,7 @@ class MongoRepository(Generic[T]):
         with translating():
             return await self._of(db).find_one(query, {"_id": 1}, session=session) is not None
 
-    async def create(
-        self, db: MongoDatabase, data: Mapping[str, object], *, session: MongoSession | None = None
-    ) -> T:
+    async def create(self, db: MongoDatabase, data: Mapping[str, object], *, session: MongoSession | None = None) -> T:
         """Insert a document and return it.
 
         Raises:
@@ -491,7 +493,9 @@ class MongoRepository(Generic[T]):
         """
         missing = [name for name in by if data.get(name) is None]
         if missing or not by:
-            raise UnknownField(f"upsert by {', '.join(missing) or 'nothing'}: the data must have a value for each field")
+            raise UnknownField(
+                f"upsert by {', '.join(missing) or 'nothing'}: the data must have a value for each field"
+            )
         inserted = self._new(data)
         change = self._change(data)
         at_insert = {name: value for name, value in inserted.items() if name not in change.get("$set", {})}
@@ -547,7 +551,11 @@ class MongoRepository(Generic[T]):
         return await self._delete(db, self._query("exclude", where=where), session, many=True)
 
     async def restore(
-        self, db: MongoDatabase, id: object, *, session: MongoSession | None = None  # noqa: A002
+        self,
+        db: MongoDatabase,
+        id: object,  # noqa: A002
+        *,
+        session: MongoSession | None = None,
     ) -> T | None:
         """Make a soft-deleted document visible again and return it; None when there is none.
 
@@ -582,12 +590,10 @@ class MongoRepository(Generic[T]):
             result = await self._of(db).delete_one(self._query(deleted, {"_id": key}), session=session)
         return bool(result.deleted_count)
 
-    def _of(self, db: MongoDatabase) -> Any:  # noqa: ANN401 - the two drivers' collections share the methods used here
+    def _of(self, db: MongoDatabase) -> Any:
         return db[self.collection]
 
-    def _query(
-        self, deleted: Deleted, own: Mapping[str, Any] | None = None, *, where: Where | None = None
-    ) -> Document:
+    def _query(self, deleted: Deleted, own: Mapping[str, Any] | None = None, *, where: Where | None = None) -> Document:
         """Return the query: the scope, the visible documents, and the conditions."""
         given: builtins.list[Filter] = builtins.list(conditions(where))
         for condition in given:
@@ -626,7 +632,7 @@ class MongoRepository(Generic[T]):
         if not fields:
             raise UnknownField("search needs the names of the fields to look in")
         self.form.require(fields, "searched")
-        if isinstance(q, str) and not q.strip():
+        if not str(q).strip():
             return None
         pattern = literal_pattern(q)
         return {"$or": [{name: {"$regex": pattern, "$options": "i"}} for name in fields]}
@@ -641,7 +647,9 @@ class MongoRepository(Generic[T]):
         session: MongoSession | None,
     ) -> builtins.list[T]:
         if limit < 0 or offset < 0 or offset >= 2**63 or limit >= 2**31:
-            raise InvalidQuery(f"limit is {limit} and offset {offset}; neither can be negative or beyond the server's range")
+            raise InvalidQuery(
+                f"limit is {limit} and offset {offset}; neither can be negative or beyond the server's range"
+            )
         order = parse_order(order_by, self.id_attr, self.form.fields)
         if limit == 0:
             return []  # to the server 0 means no limit
@@ -696,4 +704,3 @@ class MongoRepository(Generic[T]):
         if self._version_field is None:
             raise InvalidQuery(f"{self.collection} has no version_field, so that versions can't be compared")
         return self._version_field
-

@@ -49,13 +49,23 @@ class MongoService(Generic[T]):
         """Called with the id when a document was deleted."""
 
     async def get(
-        self, db: MongoDatabase, id: object, *, deleted: Deleted = "exclude", session: MongoSession | None = None  # noqa: A002
+        self,
+        db: MongoDatabase,
+        id: object,  # noqa: A002
+        *,
+        deleted: Deleted = "exclude",
+        session: MongoSession | None = None,
     ) -> T | None:
         """See `MongoRepository.get`."""
         return await self.repo.get(db, id, deleted=deleted, session=session)
 
     async def get_one(
-        self, db: MongoDatabase, id: object, *, deleted: Deleted = "exclude", session: MongoSession | None = None  # noqa: A002
+        self,
+        db: MongoDatabase,
+        id: object,  # noqa: A002
+        *,
+        deleted: Deleted = "exclude",
+        session: MongoSession | None = None,
     ) -> T:
         """See `MongoRepository.get_one`."""
         return await self.repo.get_one(db, id, deleted=deleted, session=session)
@@ -127,9 +137,7 @@ class MongoService(Generic[T]):
         """See `MongoRepository.exists`."""
         return await self.repo.exists(db, id, where=where, deleted=deleted, session=session)
 
-    async def create(
-        self, db: MongoDatabase, data: Mapping[str, object], *, session: MongoSession | None = None
-    ) -> T:
+    async def create(self, db: MongoDatabase, data: Mapping[str, object], *, session: MongoSession | None = None) -> T:
         """Insert a document, with `pre_create` before and `post_create` after it; see `MongoRepository.create`."""
         entity = await self.repo.create(db, await self.pre_create(dict(data)), session=session)
         await self.post_create(db, entity)
@@ -152,7 +160,12 @@ class MongoService(Generic[T]):
         return entity
 
     async def delete(
-        self, db: MongoDatabase, id: object, *, version: int | None = None, session: MongoSession | None = None  # noqa: A002
+        self,
+        db: MongoDatabase,
+        id: object,  # noqa: A002
+        *,
+        version: int | None = None,
+        session: MongoSession | None = None,
     ) -> bool:
         """Delete a document, with `pre_delete` before and `post_delete` after it; see `MongoRepository.delete`."""
         await self.pre_delete(db, id)
@@ -165,8 +178,8 @@ class MongoService(Generic[T]):
 class TenantMongoService(MongoService[T]):
     """A service whose every query carries the tenant.
 
-    A tenant in the data of a create or update is overwritten or ignored, so a document can be neither made for nor moved
-    to another tenant. Documents of others are as absent.
+    A tenant in the data of a create or update is overwritten or ignored, so a document can be neither made for nor
+    moved to another tenant. Documents of others are as absent.
 
     Args:
         repo: The repository of all tenants' documents.

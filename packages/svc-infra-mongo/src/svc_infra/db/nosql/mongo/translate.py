@@ -42,10 +42,10 @@ def translate(error: BaseException) -> MongoError | None:
     from pymongo.errors import AutoReconnect, BulkWriteError, OperationFailure, ServerSelectionTimeoutError
 
     if isinstance(error, BulkWriteError):
-        failures = cast("list[Mapping[str, Any]]", (error.details or {}).get("writeErrors", []))
+        failures: list[Mapping[str, Any]] = (error.details or {}).get("writeErrors", [])
         return _by_code(failures[0].get("code"), failures[0], failures[0].get("index")) if failures else None
     if isinstance(error, OperationFailure):
-        return _by_code(error.code, cast("Mapping[str, Any]", error.details or {}), None)
+        return _by_code(error.code, error.details or {}, None)
     if isinstance(error, AutoReconnect | ServerSelectionTimeoutError):
         return MongoUnreachable("the MongoDB server refused the connection, closed it, or did not answer in time")
     if isinstance(error, BSONError | OverflowError):
