@@ -81,8 +81,8 @@ types: sync ## mypy and pyright
 	$(RUN) pyright
 
 .PHONY: bench
-bench: sync ## measure against hand-written code and the driver, in one run
-	$(RUN) python -m benchmarks
+bench: sync ## measure against hand-written code and the driver, in one run (NAME=weight for one)
+	$(RUN) python -m benchmarks $(NAME)
 
 .PHONY: docs
 docs: $(UV) ## build the documentation site into site/
