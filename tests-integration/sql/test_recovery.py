@@ -69,14 +69,14 @@ class Load:
         """Wait until this many more commits have been acknowledged."""
         goal = len(self.acknowledged) + more
         async with asyncio.timeout(seconds):
-            while len(self.acknowledged) < goal:
+            while len(self.acknowledged) < goal:  # noqa: ASYNC110 (counts of several tasks)
                 await asyncio.sleep(0.02)
 
     async def until_failing(self, *, seconds: float = 40) -> None:
         """Wait until a session has failed since now."""
         before = len(self.errors) + len(self.untyped)
         async with asyncio.timeout(seconds):
-            while len(self.errors) + len(self.untyped) == before:
+            while len(self.errors) + len(self.untyped) == before:  # noqa: ASYNC110 (counts of several tasks)
                 await asyncio.sleep(0.02)
 
 

@@ -203,7 +203,9 @@ def _problem_of_sql(error: sql.SqlError) -> Problem:
             word, text = _FIELD_WORDS[cls]
             return replace(found, errors=[{"loc": ["body", name], "msg": text, "type": word} for name in error.columns])
         if found.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            logger.warning("%s: %s", type(error).__name__, error, exc_info=error if found.slug == "internal-error" else None)
+            logger.warning(
+                "%s: %s", type(error).__name__, error, exc_info=error if found.slug == "internal-error" else None
+            )
         return found
     return _SQL_PROBLEMS[sql.SqlError]
 

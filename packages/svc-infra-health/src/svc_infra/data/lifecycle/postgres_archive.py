@@ -112,8 +112,9 @@ def _read_head(reader: _Reader) -> ArchiveHead:
 def _read_entry(reader: _Reader, head: ArchiveHead) -> None:
     dump_id = reader.integer()
     reader.integer()  # whether there is data; the last field says it reliably
-    for _ in range(4):  # table oid, oid, tag, description
+    for _ in range(3):  # table oid, oid, tag
         reader.text()
+    description = reader.text()
     reader.integer()  # section
     for _ in range(5):  # definition, drop and copy statements, namespace, tablespace
         reader.text()
@@ -132,7 +133,8 @@ def _read_entry(reader: _Reader, head: ArchiveHead) -> None:
             head.data_ids.add(dump_id)
     else:
         name = reader.text()
-        if name:
+        # The tar format puts each large object into a file of its own, and none of this entry's name.
+        if name and not (head.format == "tar" and description == "BLOBS"):
             head.data_files.append(name)
 
 

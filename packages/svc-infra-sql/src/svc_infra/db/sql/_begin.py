@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.pool import PoolResetState
 
 from svc_infra.db.sql._options import READONLY, STATEMENT_TIMEOUT_MS, WILL_WRITE, is_autocommit
 
@@ -113,9 +114,9 @@ def prepare_sqlite_connections(engine: Engine, *, memory: bool) -> None:
             cursor.execute("PRAGMA journal_mode = WAL")
         cursor.close()
 
-    def reset(dbapi_connection: Any, _record: object, _state: object) -> None:
-        # A COMMIT that fails (a deferred constraint) leaves SQLite's transaction open, and SQLAlchemy takes it for ended.
-        if dbapi_connection.driver_connection.in_transaction:
+    def reset(dbapi_connection: Any, _record: object, state: PoolResetState) -> None:
+        # A COMMIT that fails (a deferred constraint) leaves the transaction open, and SQLAlchemy takes it for ended.
+        if state.asyncio_safe and dbapi_connection.driver_connection.in_transaction:
             dbapi_connection.rollback()
 
     event.listen(engine, "connect", connect)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import Connection, Float, Select, literal_column, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
@@ -138,37 +138,43 @@ class Paging(Reading[M, T, E]):
         asked: tuple[Ordering, Selection, tuple[bool, ...] | None],
     ) -> tuple[list[T], list[tuple[Any, ...]]]:
         """The results, and of each the values of the named fields, which the form may not read by itself."""
-        form = self._form
-        if not execution.reads_directly or form.needs_orm or set(names) <= set(form.names):
+        form, columns = self._form, self._plan.fields.columns
+        if not execution.reads_directly or form.needs_orm:
             found = self._read(
-                execution, lambda statements, read: self._keyset(execution, statements, read, *asked), parameters
+                execution, lambda statements, read: self._keyset(execution, statements, read, (), *asked), parameters
             )
-            if set(names) <= set(form.names):
-                return list(found), [tuple(form.value_of(result, name) for name in names) for result in found]
-        read = (*form.names, *(name for name in names if name not in form.names))
-        statement = self._keyset(execution, execution.statements, read, *asked)
+            return list(found), [tuple(form.value_of(result, name) for name in names) for result in found]
+        # A single-precision float is read rounded by some drivers, and would not equal itself as a parameter.
+        apart = tuple(name for name in names if name not in form.names or isinstance(columns[name].type, Float))
+        statement = self._keyset(execution, execution.statements, form.names, apart, *asked)
         rows = execution.run(statement, parameters).all()
-        positions, width = [read.index(name) for name in names], len(form.names)
-        items = form.from_rows(execution.session, [tuple(row[:width]) for row in rows], refresh=False)
-        return list(items), [tuple(row[position] for position in positions) for row in rows]
+        width = len(form.names)
+        places = [width + apart.index(name) if name in apart else form.names.index(name) for name in names]
+        items = form.from_rows(execution.session, [row[:width] for row in rows] if apart else rows, refresh=False)
+        return list(items), [tuple(row[place] for place in places) for row in rows]
 
     def _keyset(
         self,
         execution: Execution[M],
         statements: Statements[M],
         names: tuple[str, ...] | None,
+        apart: tuple[str, ...],
         ordering: Ordering,
         selection: Selection,
         are_null: tuple[bool, ...] | None,
     ) -> Select[Any]:
         def build() -> Select[Any]:
             found = statements.select_many(names, ordering, selection)
+            for name in apart:
+                column = statements.column(name)
+                exact = column + literal_column("0e0") if isinstance(column.type, Float) else column
+                found = found.add_columns(type_coerce(exact, column.type).label(f"svc_infra_{name}"))
             if are_null is None:
                 return found
             capabilities = execution.capabilities
             return found.where(after(self._plan.fields, ordering, are_null, capabilities, statements.column))
 
-        key = None if selection.shape is None else ("keyset", names, ordering, selection.shape, are_null)
+        key = None if selection.shape is None else ("keyset", names, apart, ordering, selection.shape, are_null)
         return statements.keep(key, build)
 
     async def stream(

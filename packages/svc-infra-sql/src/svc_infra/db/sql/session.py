@@ -21,7 +21,7 @@ __all__ = ["SessionScope"]
 
 #: Seconds that giving a connection back after an error may take; beyond it the connection is thrown away.
 ROLLBACK_SECONDS = 5.0
-#: Seconds that a server may take to answer a COMMIT. The work is done by then; it waits for the disk and, maybe, replicas.
+#: Seconds that a server may take to answer a COMMIT: its work is done, it waits for the disk and, maybe, for replicas.
 COMMIT_SECONDS = 30.0
 
 

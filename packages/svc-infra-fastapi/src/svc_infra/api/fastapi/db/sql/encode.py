@@ -40,25 +40,26 @@ class RowEncoder:
     Args:
         columns: The columns by name.
         names: The fields of a row, in order.
+        shown: How many of them, from the left, are shown; None for all.
     """
 
-    def __init__(self, columns: Mapping[str, ApiColumn], names: Sequence[str]) -> None:
-        self.names = tuple(names)
+    def __init__(self, columns: Mapping[str, ApiColumn], names: Sequence[str], shown: int | None = None) -> None:
+        self.names = tuple(names)[:shown]
         make_type: Any = TypedDict  # its fields are known only at run time
         row: Any = make_type("row", {name: columns[name].read_type for name in self.names})
         row.__pydantic_config__ = ConfigDict(ser_json_bytes="base64", ser_json_inf_nan="null")
         self._one = TypeAdapter[Any](row).serializer.to_json
         self._many = TypeAdapter[Any](cast("Any", list)[row]).serializer.to_json
-        self._position = {name: position for position, name in enumerate(self.names)}
+        self._position = {name: position for position, name in enumerate(names)}
 
     def one(self, record: Any) -> bytes:
         """Return one row as a JSON object."""
-        return self._one(dict(zip(self.names, record, strict=True)), warnings=False)
+        return self._one(dict(zip(self.names, record, strict=False)), warnings=False)
 
     def many(self, records: Sequence[Any]) -> bytes:
         """Return rows as a JSON array."""
         names = self.names
-        return self._many([dict(zip(names, record, strict=True)) for record in records], warnings=False)
+        return self._many([dict(zip(names, record, strict=False)) for record in records], warnings=False)
 
     def member(self, record: Any, name: str) -> object:
         """Return one field of a row."""

@@ -25,13 +25,9 @@ from pydantic import ValidationError
 
 from svc_infra.api.fastapi.db.sql.columns import ApiColumn
 from svc_infra.api.fastapi.problems import FieldError, Problem, ProblemError, invalid_request
+from svc_infra.db.sql.filters import Compare, Operator
 
-__all__ = ["Condition", "ListQuery", "ListRules", "Operator", "TotalMode"]
-
-Operator: TypeAlias = Literal[
-    "eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "contains", "starts_with", "ends_with", "is_null"
-]
-"""What a condition compares by; the names are those of the repository's filters."""
+__all__ = ["ListQuery", "ListRules", "TotalMode"]
 
 TotalMode: TypeAlias = Literal["exact", "capped", "estimated", "none"]
 """How the number of all rows is found: counted, counted up to a limit, taken from the database's statistics, or not."""
@@ -47,27 +43,18 @@ _SUFFIXES: Final[Mapping[str, Operator]] = {
     "ge": "ge",
     "in": "in",
     "not_in": "not_in",
-    "contains": "contains",
+    "contains": "icontains",
     "starts_with": "starts_with",
     "ends_with": "ends_with",
     "is_null": "is_null",
 }
-_TEXT_ONLY: Final = frozenset({"contains", "starts_with", "ends_with"})
+_TEXT_ONLY: Final = frozenset({"icontains", "starts_with", "ends_with"})
 _DOCUMENTED_SUFFIXES: Final = ("ne", "lt", "lte", "gt", "gte", "in", "contains", "starts_with", "is_null")
 
 _MAX_OFFSET: Final = 2**31 - 1
 _MAX_TEXT: Final = 256
 _MAX_VALUES: Final = 100
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One comparison of a field with a value of its type; for `in` and `not_in` with a tuple of them."""
-
-    field: str
-    operator: Operator
-    value: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +68,14 @@ class ListQuery:
     order_by: tuple[str, ...] = ()
     q: str | None = None
     fields: tuple[str, ...] = ()
-    conditions: tuple[Condition, ...] = ()
+    where: tuple[Compare, ...] = ()
     select: tuple[str, ...] | None = None
     include: tuple[str, ...] = ()
 
     @property
     def is_plain(self) -> bool:
         """Whether it asks for no more than one page of all rows."""
-        return not (self.q or self.conditions or self.include) and self.cursor is None and self.select is None
+        return not (self.q or self.where or self.include) and self.cursor is None and self.select is None
 
 
 @dataclass(frozen=True)
@@ -136,13 +123,32 @@ class ListRules:
             self._cache[query_string] = found
         return found
 
+    def parse_item(self, query_string: bytes) -> ListQuery:
+        """Read the query string of a route that answers one record: `select` and `include`.
+
+        Raises:
+            ProblemError: 422 with every mistake and its place.
+        """
+        if not query_string:
+            return _PLAIN_ITEM
+        return _Reader(self).read_item(query_string)
+
     @cached_property
     def selectable(self) -> frozenset[str]:
         """The fields that `select` may name."""
         return frozenset(column.name for column in self.columns.values() if not column.is_hidden)
 
+    def item_parameters(self) -> list[dict[str, Any]]:
+        """Return the OpenAPI parameter objects of a route that answers one record."""
+        names = sorted(self.selectable)
+        found = [_list_parameter("select", {"type": "string", "enum": names}, "Fields of the answer; all when absent.")]
+        if self.relations:
+            relations = {"type": "string", "enum": list(self.relations)}
+            found.append(_list_parameter("include", relations, "Related records to add."))
+        return found
+
     def parameters(self) -> list[dict[str, Any]]:
-        """Return the OpenAPI parameter objects."""
+        """Return the OpenAPI parameter objects of the list route."""
         order = [sign + name for name in self.order_fields for sign in ("", "-")]
         found = [
             _parameter(
@@ -185,15 +191,7 @@ class ListRules:
                     "Fields to search in; all search fields when absent.",
                 )
             )
-        found.append(
-            _list_parameter(
-                "select", {"type": "string", "enum": sorted(self.selectable)}, "Fields of the answer; all when absent."
-            )
-        )
-        if self.relations:
-            found.append(
-                _list_parameter("include", {"type": "string", "enum": list(self.relations)}, "Related records to add.")
-            )
+        found.extend(self.item_parameters())
         for name in self.filter_fields:
             found.extend(self._filter_parameters(self.columns[name]))
         return found
@@ -247,6 +245,9 @@ def _list_parameter(name: str, item: dict[str, Any], description: str) -> dict[s
     return {**_parameter(name, schema, description), "style": "form", "explode": False}
 
 
+_PLAIN_ITEM: Final = ListQuery(limit=1)
+
+
 class _Reader:
     """Reads one query string and collects every mistake in it."""
 
@@ -254,8 +255,18 @@ class _Reader:
         self.rules = rules
         self.errors: list[FieldError] = []
 
-    def read(self, query_string: bytes) -> ListQuery:
-        rules = self.rules
+    def read_item(self, query_string: bytes) -> ListQuery:
+        rules, values = self.rules, self._pairs(query_string)
+        select = self._names(values, "select", rules.selectable) if "select" in values else None
+        include = self._names(values, "include", rules.relations) if rules.relations else ()
+        for name in values:
+            if not name.startswith("_") and name not in rules.foreign:
+                self._refuse(name, "There is no such parameter", "unknown_parameter")
+        if self.errors:
+            raise ProblemError(invalid_request(self.errors))
+        return ListQuery(limit=1, select=select, include=include)
+
+    def _pairs(self, query_string: bytes) -> dict[str, list[str]]:
         values: dict[str, list[str]] = {}
         try:
             pairs = parse_qsl(
@@ -265,6 +276,10 @@ class _Reader:
             raise ProblemError(Problem("invalid-request", 422, "The query string is not valid.")) from None
         for name, value in pairs:
             values.setdefault(name, []).append(value)
+        return values
+
+    def read(self, query_string: bytes) -> ListQuery:
+        rules, values = self.rules, self._pairs(query_string)
         limit = self._integer(values, "limit", 1, rules.limit_max, rules.limit_default)
         offset = self._integer(values, "offset", 0, _MAX_OFFSET, 0)
         cursor = self._single(values, "cursor")
@@ -294,7 +309,7 @@ class _Reader:
             order_by=order_by or rules.order_default,
             q=q or None,
             fields=fields or tuple(rules.search_fields),
-            conditions=tuple(conditions),
+            where=tuple(conditions),
             select=select,
             include=include,
         )
@@ -334,7 +349,7 @@ class _Reader:
                 self._refuse(name, f"{part!r} is not one of {', '.join(sorted(allowed)) or 'none'}", "enum")
         return tuple(dict.fromkeys(found))
 
-    def _conditions(self, name: str, texts: list[str]) -> list[Condition]:
+    def _conditions(self, name: str, texts: list[str]) -> list[Compare]:
         if name.startswith("_") or name in self.rules.foreign:
             return []
         base, _, suffix = name.rpartition("__")
@@ -347,7 +362,7 @@ class _Reader:
         if operator in _TEXT_ONLY and not column.is_text:
             self._refuse(name, f"{base} is no text", "unknown_parameter")
             return []
-        return [Condition(base, operator, value) for value in self._values(name, column, operator, texts)]
+        return [Compare(base, operator, value) for value in self._values(name, column, operator, texts)]
 
     def _values(self, name: str, column: ApiColumn, operator: Operator, texts: list[str]) -> list[object]:
         if operator == "is_null":

@@ -28,6 +28,7 @@ from fastapi.routing import APIRoute
 from svc_infra.api.fastapi.db.sql.session import session_of
 from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of
 from svc_infra.api.fastapi.problems import MEDIA_TYPE, Problem, ProblemError, problem_of
+from svc_infra.db.sql.database import Database
 
 __all__ = ["Call", "Operation", "ResourceRoute", "RouteSpec"]
 
@@ -65,11 +66,13 @@ class Call:
     Attributes:
         request: The request.
         open_session: Opens the session of the request; leaving it commits or rolls back, unless FastAPI does that.
+        database: The database, for what outlives the request's session, such as a stream.
         tenant: The tenant of the request, None where the resource has none.
     """
 
     request: Request
     open_session: Callable[[], AbstractAsyncContextManager[AsyncSession]]
+    database: Database
     tenant: object = None
 
 
@@ -136,7 +139,7 @@ class ResourceRoute(APIRoute):
             if session in request.app.dependency_overrides:
                 return await guarded(request)
             database = database_of(request, spec.database)
-            return await operation(Call(request, lambda: database.session(readonly=spec.readonly)))
+            return await operation(Call(request, lambda: database.session(readonly=spec.readonly), database))
 
         return _answering(handle)
 
@@ -188,7 +191,8 @@ def _guarded_handler(
     operation, tenant = route.operation, route.spec.tenant
 
     async def endpoint(request: Request, session: AsyncSession, tenant: object = None) -> Response:
-        return await operation(Call(request, lambda: nullcontext(session), tenant))
+        database = database_of(request, route.spec.database)
+        return await operation(Call(request, lambda: nullcontext(session), database, tenant))
 
     parameters = [
         inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=Request),

@@ -36,6 +36,7 @@ class ResourceSchemas:
         read: What every response shows of a row.
         create: The body that creates a row.
         update: The body that changes some fields of a row.
+        replace: The body that replaces a row.
         ignored: Names that a body may hold and that are dropped, because the server owns them.
         takes_more: Whether generated bodies let unknown names through, for hooks to consume.
         made: The schemas among these that were generated.
@@ -44,6 +45,7 @@ class ResourceSchemas:
     read: type[BaseModel]
     create: type[BaseModel]
     update: type[BaseModel]
+    replace: type[BaseModel]
     ignored: frozenset[str]
     takes_more: bool = False
     made: frozenset[type[BaseModel]] = frozenset()

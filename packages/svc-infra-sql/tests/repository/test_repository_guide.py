@@ -39,7 +39,7 @@ repo = SqlRepository(
 async def session() -> AsyncIterator[AsyncSession]:
     engine = create_async_engine("sqlite+aiosqlite://")
     async with engine.begin() as connection:
-        await connection.run_sync(ModelBase.metadata.tables["guide_users"].create)
+        await connection.run_sync(User.__table__.create)
     async with AsyncSession(engine, expire_on_commit=False) as session:
         yield session
     await engine.dispose()

@@ -1,0 +1,154 @@
+"""Input that no column can hold: a typed error before anything is sent, on every database."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import uuid
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import JSON, BigInteger, Date, DateTime, Enum, Float, Interval, LargeBinary, Numeric, SmallInteger, String
+from sqlalchemy import Time, Uuid
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from svc_infra.db.sql.base import ModelBase
+from svc_infra.db.sql.errors import InvalidQuery, InvalidValue
+from svc_infra.db.sql.filters import Compare, field
+from svc_infra.db.sql.repository import SqlRepository
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Thing(ModelBase):
+    __tablename__ = "bad_things"
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True)
+    text: Mapped[str | None] = mapped_column(String(5))
+    small: Mapped[int | None] = mapped_column(SmallInteger)
+    number: Mapped[int | None]
+    big: Mapped[int | None] = mapped_column(BigInteger)
+    ratio: Mapped[float | None] = mapped_column(Float)
+    money: Mapped[Decimal | None] = mapped_column(Numeric(10, 2))
+    flag: Mapped[bool | None]
+    day: Mapped[dt.date | None] = mapped_column(Date)
+    naive: Mapped[dt.datetime | None] = mapped_column(DateTime)
+    aware: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
+    clock: Mapped[dt.time | None] = mapped_column(Time)
+    span: Mapped[dt.timedelta | None] = mapped_column(Interval)
+    blob: Mapped[bytes | None] = mapped_column(LargeBinary(4))
+    colour: Mapped[Colour | None] = mapped_column(Enum(Colour, native_enum=False, length=10))
+    data: Mapped[object | None] = mapped_column(JSON)
+
+
+TABLES = [Thing.__table__]
+things = SqlRepository(Thing)
+NAIVE, AWARE = dt.datetime(2026, 1, 2, 3, 4, 5), dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.timezone.utc)  # noqa: DTZ001
+
+BAD: list[tuple[str, object]] = [
+    ("text", 1), ("text", b"x"), ("text", "too long"), ("text", "\ud800"), ("text", ["a"]), ("text", {}),
+    ("small", 2**15), ("small", -(2**15) - 1), ("number", "1"), ("number", 1.5), ("number", 10**20),
+    ("big", 2**63), ("big", -(2**63) - 1), ("big", 12345678901234567890), ("big", Decimal(1)),
+    ("ratio", "1"), ("ratio", True), ("ratio", 10**400), ("money", "1"), ("money", Decimal("NaN")),
+    ("money", Decimal(10) ** 8), ("money", float("inf")), ("money", Decimal("1e999999")),
+    ("flag", 1), ("flag", "true"), ("day", "2026-01-02"), ("day", NAIVE), ("naive", AWARE), ("naive", "2026-01-02"),
+    ("naive", dt.date(2026, 1, 2)), ("aware", dt.date(2026, 1, 2)), ("clock", "03:04"),
+    ("clock", dt.time(1, tzinfo=dt.timezone.utc)), ("span", 5), ("blob", "text"), ("blob", b"12345"),
+    ("colour", "green"), ("colour", "red "), ("colour", 1), ("id", "not-a-uuid"), ("id", 5), ("id", b"1"),
+    ("data", {"a": float("nan")}), ("data", {"a": object()}), ("data", {1, 2}),
+]  # fmt: skip
+GOOD: dict[str, object] = {
+    "text": "äöü€\U0001f600", "small": -(2**15), "number": 2**31 - 1, "big": 2**63 - 1, "ratio": 0.1,
+    "money": Decimal("12345678.90"), "flag": True, "day": dt.date(2026, 1, 2), "naive": NAIVE, "aware": AWARE,
+    "clock": dt.time(3, 4, 5), "span": dt.timedelta(days=1, seconds=2), "blob": b"\x00\xff", "colour": Colour.RED,
+    "data": {"a": [1, None, "\u00e4"]},
+}  # fmt: skip
+
+
+async def test_a_value_that_its_column_can_t_hold_is_refused_before_anything_is_sent(session, statements) -> None:
+    """Creates, updates and filters refuse it; the session goes on; the message names the field, not the value."""
+    row = await things.create(session, GOOD)
+    statements.taken()
+    for name, value in BAD:
+        calls = [things.create(session, {name: value})]
+        calls.append(things.get(session, value) if name == "id" else things.update(session, row.id, {name: value}))
+        if name != "data":
+            calls.append(things.list(session, limit=1, where=field(name).eq(value)))
+            calls.append(things.count(session, where=field(name).in_([value])))
+        for call in calls:
+            with pytest.raises(InvalidValue) as caught:
+                await call
+            assert "not-a-uuid" not in str(caught.value)
+    assert statements.taken() == []
+    assert await things.exists(session, row.id)
+
+
+async def test_a_value_at_the_edge_of_its_column_survives_the_round_trip(session: AsyncSession) -> None:
+    """What is accepted comes back equal."""
+    row = await things.create(session, GOOD)
+    session.expunge_all()
+    found = await things.get(session, str(row.id))
+    assert found is not None
+    for name, value in GOOD.items():
+        got = getattr(found, name)
+        if name == "aware" and got.tzinfo is None:
+            got = got.replace(tzinfo=dt.timezone.utc)
+        assert got == value, name
+
+
+async def test_an_instant_is_stored_as_utc_where_the_database_keeps_no_zone(session: AsyncSession) -> None:
+    """An aware time of another zone is the same instant when it comes back."""
+    eastern = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.timezone(dt.timedelta(hours=-5)))
+    row = await things.create(session, {"aware": eastern})
+    session.expunge_all()
+    got = (await things.get_one(session, row.id)).aware
+    assert got is not None
+    assert (got if got.tzinfo else got.replace(tzinfo=dt.timezone.utc)) == eastern
+    assert await things.count(session, where=field("aware").eq(eastern)) == 1
+
+
+async def test_nul_characters_are_refused_where_text_can_t_hold_them(session: AsyncSession) -> None:
+    """PostgreSQL has no NUL in text; every search refuses it."""
+    with pytest.raises(InvalidValue, match="NUL"):
+        await things.search(session, q="a\0b", fields=["text"], limit=1)
+    with pytest.raises(InvalidValue, match="NUL"):
+        await things.list(session, limit=1, where=field("text").contains("a\0"))
+    if session.get_bind().dialect.name not in {"mysql", "mariadb"}:
+        with pytest.raises(InvalidValue, match="NUL"):
+            await things.create(session, {"text": "a\0b"})
+        with pytest.raises(InvalidValue, match="NUL"):
+            await things.create(session, {"data": {"k": ["\0"]}})
+    assert await things.count(session) == 0
+
+
+async def test_a_filter_that_means_nothing_is_refused(session: AsyncSession) -> None:
+    """Unknown names and operators, lists for scalars, None in comparisons, plain values as conditions."""
+    for where in (
+        field("nothing").eq(1),
+        field("number").any(),
+        field("data.x").eq(1),
+        field("number").gt(None),
+        field("number").in_([None]),
+        Compare("number", "in", 5),
+        Compare("number", "in", "12"),
+        Compare("number", "between", 5),
+        Compare("number", "is_null", "yes"),
+        Compare("text", "contains", 5),
+        [True],
+        "number > 3",
+    ):
+        with pytest.raises(InvalidQuery):
+            await things.list(session, limit=1, where=where)
+    with pytest.raises(InvalidQuery, match="operator"):
+        Compare("number", "equals", 1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        bool(field("number").eq(1))
+    deep = field("number").eq(1)
+    for _ in range(200):
+        deep = ~deep
+    with pytest.raises(InvalidQuery, match="nested"):
+        await things.list(session, limit=1, where=deep)
+    assert await things.count(session) == 0
