@@ -126,6 +126,11 @@ LEAKS = given(
 @example("password_raw", "postgresql", f"{MARKER}://x", "async")
 @example("query_password_raw", "postgresql", f"a&{MARKER}=b", "async")
 @example("query_password_raw", "postgresql", f"a&{MARKER}", "async")
+@example("query_password_raw", "postgresql", f"&x.{MARKER}=0", "async")
+@example("query_password_raw", "snowflake", f"&{MARKER}=0", "async")
+@example("password_raw", "snowflake", f"?={MARKER}", "async")
+@example("password_raw", "snowflake", f"?x={MARKER}", "async")
+@example("password_raw", "snowflake", f"/?x={MARKER}", "async")
 @example("odbc", "mssql", f"a;{MARKER}}}b", "async")
 def test_no_output_shows_a_secret_of_the_url(place: str, scheme: str, secret: str, mode: str) -> None:
     """Wherever a secret stands in a URL, no result, text, error or JSON repeats it."""
