@@ -177,9 +177,9 @@ EVERYTHING = {
     "postgresql": "sslmode=require&sslnegotiation=direct&connect_timeout=3&application_name=a&options=-c%20jit%3Doff&"
     "pgbouncer=true&statement_timeout=5s&keepalives=1&channel_binding=prefer&target_session_attrs=any&schema=s&"
     "command_timeout=5&max_cached_statement_lifetime=9&pool_size=5&supa=x",
-    "mysql": "ssl-mode=REQUIRED&connect_timeout=3&charset=utf8mb4&read_timeout=5&write_timeout=5&local_infile=1&autocommit=1&"
-    "init_command=SELECT%201&sql_mode=ANSI&max_allowed_packet=1000&program_name=a&useUnicode=true&serverTimezone=UTC",
-}  # fmt: skip
+    "mysql": "ssl-mode=REQUIRED&connect_timeout=3&charset=utf8mb4&read_timeout=5&write_timeout=5&local_infile=1&"
+    "autocommit=1&init_command=SELECT%201&sql_mode=ANSI&max_allowed_packet=1000&program_name=a&useUnicode=true&serverTimezone=UTC",
+}
 
 
 @pytest.mark.parametrize(
@@ -210,8 +210,9 @@ import sys
 import svc_infra.dburl, svc_infra.dburl.mongo
 svc_infra.dburl.resolve_url("postgresql://h/d?sslmode=verify-full", environ={}, installed=lambda module: True)
 svc_infra.dburl.resolve_url("mysql://h/d?ssl-mode=REQUIRED", environ={}, installed=lambda module: True)
-heavy = {"asyncpg", "psycopg", "psycopg2", "asyncmy", "aiomysql", "pymysql", "aiosqlite", "duckdb", "duckdb_sqlalchemy",
-         "mssql_python", "snowflake.sqlalchemy", "pymongo", "motor", "pydantic", "pydantic_settings", "typer", "greenlet"}
+heavy = {"asyncpg", "psycopg", "psycopg2", "asyncmy", "aiomysql", "pymysql", "aiosqlite", "duckdb",
+         "duckdb_sqlalchemy", "mssql_python", "snowflake.sqlalchemy", "pymongo", "motor", "pydantic", "pydantic_settings",
+         "typer", "greenlet"}
 print(sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)

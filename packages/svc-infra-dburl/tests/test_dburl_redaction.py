@@ -58,9 +58,20 @@ def test_redacts_the_secrets_of_an_odbc_string_alone() -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("password", True), ("sslPassword", True), ("aws_session_token", True), ("client_secret", True), ("pwd", True),
-     ("api-key", True), ("private_key", True), ("sslkey", False), ("keepalives", False), ("user", False), ("passfile", False)],
-)  # fmt: skip
+    [
+        ("password", True),
+        ("sslPassword", True),
+        ("aws_session_token", True),
+        ("client_secret", True),
+        ("pwd", True),
+        ("api-key", True),
+        ("private_key", True),
+        ("sslkey", False),
+        ("keepalives", False),
+        ("user", False),
+        ("passfile", False),
+    ],
+)
 def test_knows_names_of_secrets(name: str, expected: bool) -> None:
     """Names that speak of passwords, tokens and keys, not those of files that hold them."""
     assert is_secret_name(name) is expected

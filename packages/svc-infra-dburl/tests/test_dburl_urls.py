@@ -46,7 +46,10 @@ PG = "postgresql+asyncpg://u:p@h/db"
         ("postgresql://u:p@bücher.example/db", "postgresql+asyncpg://u:p@bücher.example/db"),
         ("postgresql://u:p@[::1]:5433/db", "postgresql+asyncpg://u:p@[::1]:5433/db"),
         ("postgresql://u:p@[fe80::1%25eth0]/db", "postgresql+asyncpg://u:p@[fe80::1%eth0]/db"),
-        ("postgresql://u:p@%2Fvar%2Frun%2Fpostgresql/db", "postgresql+asyncpg://u:p@/db?host=%2Fvar%2Frun%2Fpostgresql"),
+        (
+            "postgresql://u:p@%2Fvar%2Frun%2Fpostgresql/db",
+            "postgresql+asyncpg://u:p@/db?host=%2Fvar%2Frun%2Fpostgresql",
+        ),
         ("postgresql://u:p@%2Frun:5433/db", "postgresql+asyncpg://u:p@/db?host=%2Frun&port=5433"),
         ("postgresql:///db?host=/run&port=5433&user=u", "postgresql+asyncpg://u@/db?host=%2Frun&port=5433"),
         ("postgresql://u:p@/db?host=/cloudsql/p:r:i", "postgresql+asyncpg://u:p@/db?host=%2Fcloudsql%2Fp%3Ar%3Ai"),
@@ -74,16 +77,24 @@ PG = "postgresql+asyncpg://u:p@h/db"
         ("sqlite:///C:\\data\\a.db", "sqlite+aiosqlite:///C:\\data\\a.db"),
         ("sqlite:///me@home/a.db", "sqlite+aiosqlite:///me@home/a.db"),
         ("duckdb:///md:sales?motherduck_token=t", "duckdb:///md:sales?motherduck_token=t"),
-        ("sqlserver://sa:p@h:1433;database=d;encrypt=true;trustServerCertificate=true",
-         "mssql+mssqlpython://sa:p@h:1433/d?Encrypt=yes&TrustServerCertificate=yes"),
-        ("jdbc:sqlserver://h:1433;databaseName=d;user=sa;password=p%w;loginTimeout=5", "mssql+mssqlpython://sa:p%25w@h:1433/d"),
+        (
+            "sqlserver://sa:p@h:1433;database=d;encrypt=true;trustServerCertificate=true",
+            "mssql+mssqlpython://sa:p@h:1433/d?Encrypt=yes&TrustServerCertificate=yes",
+        ),
+        (
+            "jdbc:sqlserver://h:1433;databaseName=d;user=sa;password=p%w;loginTimeout=5",
+            "mssql+mssqlpython://sa:p%25w@h:1433/d",
+        ),
         ("sqlserver://sa:p@h?database=d&encrypt=disable", "mssql+mssqlpython://sa:p@h/d?Encrypt=disable"),
-        ("mssql+pyodbc://u:p@h\\SQLEXPRESS/db", "mssql+aioodbc://u:p@h\\SQLEXPRESS/db?driver=ODBC+Driver+18+for+SQL+Server"),
+        (
+            "mssql+pyodbc://u:p@h\\SQLEXPRESS/db",
+            "mssql+aioodbc://u:p@h\\SQLEXPRESS/db?driver=ODBC+Driver+18+for+SQL+Server",
+        ),
         ("mssql+pyodbc://u:p@mydsn", "mssql+aioodbc://u:p@mydsn"),
         ("snowflake://u:p@org-acct/db/sch?warehouse=w", "snowflake://u:p@org-acct/db/sch?warehouse=w"),
         ("snowflake://org-acct/db?user=u&password=p&database=x", "snowflake://u:p@org-acct/db?database=x"),
     ],
-)  # fmt: skip
+)
 def test_is_read_as_meant(text: str, expected: str) -> None:
     """Schemes, hosts, sockets, several hosts, unescaped characters and the query forms of other clients."""
     wanted = make_url(expected)
@@ -168,7 +179,7 @@ def test_is_read_as_meant(text: str, expected: str) -> None:
         ("snowflake://u@a/d?token=hunter2&er2=1", InvalidOption, "%26"),
     ],
     ids=lambda value: value[:60].encode("unicode-escape").decode() if isinstance(value, str) else None,
-)  # fmt: skip
+)
 @pytest.mark.parametrize("mode", ["async", "sync"])
 def test_is_refused_with_a_reason(text: str, error: type[DatabaseUrlError], words: str, mode: Mode) -> None:
     """The error has the fitting class, names the place and the remedy, and repeats no secret."""
@@ -224,7 +235,11 @@ ASYNCPG: list[tuple[str, dict[str, object], dict[str, object]]] = [
     ("ApplicationName=a&fallback_application_name=b", {"server_settings": {"application_name": "a"}}, {}),
     ("options=-c%20statement_timeout%3D5s", {"server_settings": {"options": "-c statement_timeout=5s"}}, {}),
     ("options=endpoint%3Dep-x", {"server_settings": {"options": "endpoint=ep-x"}}, {}),
-    ("statement_timeout=5000&lock_timeout=1s", {"server_settings": {"statement_timeout": "5000", "lock_timeout": "1s"}}, {}),
+    (
+        "statement_timeout=5000&lock_timeout=1s",
+        {"server_settings": {"statement_timeout": "5000", "lock_timeout": "1s"}},
+        {},
+    ),
     ("schema=app", {"server_settings": {"search_path": "app"}}, {}),
     ("schema=public", {}, {}),
     ("currentSchema=a,b", {"server_settings": {"search_path": "a,b"}}, {}),
@@ -241,7 +256,7 @@ ASYNCPG: list[tuple[str, dict[str, object], dict[str, object]]] = [
     ("service=prod", {"dsn": "postgresql://?service=prod"}, {}),
     ("supa=base-pooler.x&workaround=1&reWriteBatchedInserts=true&preparedStatements=", {}, {}),
     ("connection_limit=5&pool_timeout=20&socket_timeout=3", {}, {}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("query", "arguments", "kept"), ASYNCPG, ids=[row[0] for row in ASYNCPG])
@@ -264,12 +279,20 @@ PSYCOPG: list[tuple[str, dict[str, object], dict[str, object]]] = [
     ("pgbouncer=true&prepare_threshold=3", {"prepare_threshold": 3}, {"sslmode": "require"}),
     ("prepare_threshold=None", {"prepare_threshold": None}, {"sslmode": "require"}),
     ("autocommit=false", {"autocommit": False}, {"sslmode": "require"}),
-    ("keepalives=1&channel_binding=require", {}, {"sslmode": "require", "keepalives": "1", "channel_binding": "require"}),
+    (
+        "keepalives=1&channel_binding=require",
+        {},
+        {"sslmode": "require", "keepalives": "1", "channel_binding": "require"},
+    ),
     ("application_name=a", {}, {"sslmode": "require", "application_name": "a"}),
-    ("schema=my%20app&options=-c%20jit%3Doff", {}, {"sslmode": "require", "options": "-c jit=off -c search_path=my\\ app"}),
+    (
+        "schema=my%20app&options=-c%20jit%3Doff",
+        {},
+        {"sslmode": "require", "options": "-c jit=off -c search_path=my\\ app"},
+    ),
     ("service=prod", {}, {"sslmode": "require", "service": "prod"}),
     ("command_timeout=5", {}, {"sslmode": "require"}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("query", "arguments", "kept"), PSYCOPG, ids=[row[0] for row in PSYCOPG])
@@ -277,7 +300,7 @@ PSYCOPG: list[tuple[str, dict[str, object], dict[str, object]]] = [
 def test_psycopg_gets_what_it_takes(
     query: str, arguments: dict[str, object], kept: dict[str, object], mode: Mode
 ) -> None:
-    """libpq's own parameters stay in the URL, the driver's arguments get their type, asyncpg's are dropped."""
+    """Libpq's own parameters stay in the URL, the driver's arguments get their type, asyncpg's are dropped."""
     resolved = resolve(f"postgresql+psycopg://h/db?{query}", mode)
     assert resolved.connect_args == {"connect_timeout": 10} | arguments
     assert dict(resolved.url.query) == kept
@@ -313,7 +336,7 @@ MYSQL: list[tuple[str, dict[str, object], dict[str, object]]] = [
     ("autocommit=false&local_infile=1", {"autocommit": False}, {"local_infile": "true"}),
     ("encoding=utf8mb4&pool=5&reconnect=true", {}, {"charset": "utf8mb4"}),
     ("connection_limit=5&socket_timeout=3", {}, {}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("query", "arguments", "kept"), MYSQL, ids=[row[0] for row in MYSQL])
@@ -335,24 +358,48 @@ def test_mysql_drivers_get_what_they_take(
         ("mssql://h/db?sslmode=verify-full", "async", {}, {"Encrypt": "yes", "TrustServerCertificate": "no"}),
         ("mssql://h/db?sslmode=disable", "async", {}, {"Encrypt": "no"}),
         ("mssql://h/db?loginTimeout=5&applicationName=a", "async", {"timeout": 5}, {}),
-        ("mssql+aioodbc://h/db?driver=FreeTDS&TDS_Version=7.4&app=a", "async", {"timeout": 10},
-         {"driver": "FreeTDS", "TDS_Version": "7.4", "APP": "a"}),
-        ("mssql+pyodbc://h/db?authentication=ActiveDirectoryMsi&timeout=7", "sync", {"timeout": 7},
-         {"driver": "ODBC Driver 18 for SQL Server", "authentication": "ActiveDirectoryMsi"}),
-        ("mssql+pymssql://h/db?encrypt=true&charset=utf8", "sync", {"login_timeout": 10},
-         {"encryption": "require", "charset": "utf8"}),
+        (
+            "mssql+aioodbc://h/db?driver=FreeTDS&TDS_Version=7.4&app=a",
+            "async",
+            {"timeout": 10},
+            {"driver": "FreeTDS", "TDS_Version": "7.4", "APP": "a"},
+        ),
+        (
+            "mssql+pyodbc://h/db?authentication=ActiveDirectoryMsi&timeout=7",
+            "sync",
+            {"timeout": 7},
+            {"driver": "ODBC Driver 18 for SQL Server", "authentication": "ActiveDirectoryMsi"},
+        ),
+        (
+            "mssql+pymssql://h/db?encrypt=true&charset=utf8",
+            "sync",
+            {"login_timeout": 10},
+            {"encryption": "require", "charset": "utf8"},
+        ),
         ("mssql+pymssql://h/db?sslmode=disable", "sync", {"login_timeout": 10}, {"encryption": "off"}),
         ("sqlite:///a.db?timeout=5&pool=5", "async", {}, {"timeout": "5"}),
         ("postgresql+pg8000://h/db?sslmode=disable", "sync", {"ssl_context": False, "timeout": 10}, {}),
-        ("postgresql+pg8000://h/db?application_name=a", "sync",
-         {"ssl_context": TlsContext("none"), "timeout": 10, "application_name": "a"}, {}),
-        ("mysql+mysqldb://h/db?ssl-mode=VERIFY_CA&ssl-ca=/no/ca.pem", "sync",
-         {"connect_timeout": 10, "ssl_mode": "VERIFY_CA", "ssl": {"ca": "/no/ca.pem"}}, {}),
-        ("mysql+mysqlconnector://h/db?ssl-mode=VERIFY_IDENTITY", "sync",
-         {"connection_timeout": 10, "ssl_verify_cert": True, "ssl_verify_identity": True}, {}),
+        (
+            "postgresql+pg8000://h/db?application_name=a",
+            "sync",
+            {"ssl_context": TlsContext("none"), "timeout": 10, "application_name": "a"},
+            {},
+        ),
+        (
+            "mysql+mysqldb://h/db?ssl-mode=VERIFY_CA&ssl-ca=/no/ca.pem",
+            "sync",
+            {"connect_timeout": 10, "ssl_mode": "VERIFY_CA", "ssl": {"ca": "/no/ca.pem"}},
+            {},
+        ),
+        (
+            "mysql+mysqlconnector://h/db?ssl-mode=VERIFY_IDENTITY",
+            "sync",
+            {"connection_timeout": 10, "ssl_verify_cert": True, "ssl_verify_identity": True},
+            {},
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
-)  # fmt: skip
+)
 def test_other_drivers_get_what_they_take(
     url: str, mode: Mode, arguments: dict[str, object], kept: dict[str, object]
 ) -> None:
@@ -371,10 +418,14 @@ def test_other_drivers_get_what_they_take(
         ({"DB_SSLMODE_DEFAULT": "disable"}, "?sslmode=require", "require"),
         ({"DB_SSLMODE_DEFAULT": "disable"}, "?ssl=true", "require"),
         ({"DB_SSLMODE_DEFAULT": "verify-full"}, "", TlsContext("full")),
-        ({"DB_SSLMODE_DEFAULT": "verify-full", "PGSSLROOTCERT": "/no/ca.pem"}, "", TlsContext("full", cafile="/no/ca.pem")),
+        (
+            {"DB_SSLMODE_DEFAULT": "verify-full", "PGSSLROOTCERT": "/no/ca.pem"},
+            "",
+            TlsContext("full", cafile="/no/ca.pem"),
+        ),
         ({"DB_SSLMODE_DEFAULT": "disable"}, "?sslnegotiation=direct", "require"),
     ],
-)  # fmt: skip
+)
 def test_an_explicit_tls_mode_beats_the_default(environ: dict[str, str], query: str, expected: object) -> None:
     """The URL beats DB_SSLMODE_DEFAULT, which beats libpq's PGSSLMODE, which beats require."""
     assert resolve(f"postgresql://h/db{query}", **environ).connect_args["ssl"] == expected
@@ -422,8 +473,12 @@ def test_pool_settings_of_the_url_are_for_the_engine() -> None:
         "postgresql://h/db?pool_size=20&max_overflow=-1&pool_timeout=5&pool_recycle=60&pool_pre_ping=off"
     )
     assert resolved.pool_options == {
-        "pool_size": 20, "max_overflow": -1, "pool_timeout": 5, "pool_recycle": 60, "pool_pre_ping": False,
-    }  # fmt: skip
+        "pool_size": 20,
+        "max_overflow": -1,
+        "pool_timeout": 5,
+        "pool_recycle": 60,
+        "pool_pre_ping": False,
+    }
     assert resolved.connect_args == REQUIRE
     assert resolve("mysql://h/db?connection_limit=5").pool_options == {"pool_size": 5}
 
