@@ -1,4 +1,4 @@
-"""The vectors of the contract: each row's environment gives the URL and connect arguments, or the error, that it names."""
+"""The vectors of the contract: each row's environment gives the URL and arguments, or the error, that it names."""
 
 from __future__ import annotations
 
@@ -25,16 +25,15 @@ def everything(module: str) -> bool:
 
 
 def place_files(vector: dict[str, Any], folder: Path, certificates: Path) -> dict[str, str]:
-    """Write the vector's files below the folder, and return its environment with the paths of all files changed to it."""
+    """Write the vector's files below the folder, and return its environment with their paths changed to it."""
     for path, content in vector["files"].items():
         target = folder / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(content, encoding="utf-8")
     environ = dict(vector["env"])
     for name, value in environ.items():
-        if name.endswith("_FILE"):
-            value = f"{folder}{value}"
-        environ[name] = value.replace("/etc/ca.pem", f"{certificates}/ca.pem").replace("=/c/", f"={certificates}/")
+        path = f"{folder}{value}" if name.endswith("_FILE") else value
+        environ[name] = path.replace("/etc/ca.pem", f"{certificates}/ca.pem").replace("=/c/", f"={certificates}/")
     return environ
 
 
@@ -48,8 +47,9 @@ def expected_arguments(vector: dict[str, Any], certificates: Path) -> dict[str, 
                 key: None if wanted[key] is None else f"{certificates}/{Path(wanted[key]).name}"
                 for key in ("cafile", "certfile", "keyfile")
             }
-            value = TlsContext(wanted["verify"], **files)
-        found[name] = value
+            found[name] = TlsContext(wanted["verify"], **files)
+        else:
+            found[name] = value
     return found
 
 
