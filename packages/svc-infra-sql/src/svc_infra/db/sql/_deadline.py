@@ -112,6 +112,19 @@ def listen_for_deadlines(engine: Engine, default_limit_ms: int | None) -> None:
     event.listen(engine, "handle_error", failed)
 
 
+def interrupt_cancelled_statements(engine: Engine) -> None:
+    """Interrupt SQLite's statement when its task is cancelled.
+
+    aiosqlite leaves it to run on in its thread, and closing the connection would wait for its end.
+    """
+
+    def failed(failure: ExceptionContext) -> None:
+        if isinstance(failure.original_exception, asyncio.CancelledError) and failure.connection is not None:
+            _SqliteInterrupt(failure.connection).interrupt()
+
+    event.listen(engine, "handle_error", failed)
+
+
 class _SqliteInterrupt:
     """Interrupts a SQLite connection from the event loop's thread, which SQLite allows."""
 
