@@ -86,6 +86,9 @@ MISSING = MappingProxyType(
             "datetime": "no time zones: stored as UTC, read without a zone",
             "arrays": "no such type; use JSON",
         },
+        "mysql-aiomysql": {
+            "bytes": "aiomysql 0.3.2 can't send bytes together with PyMySQL 1.2; use asyncmy",
+        },
         "sqlite": {
             "decimal": "numbers are floats, exact to 15 digits",
             "datetime": "no time zones: stored as UTC, read without a zone",
@@ -114,4 +117,5 @@ MISSING = MappingProxyType(
 
 def missing(target: Target, capability: str) -> str | None:
     """Return why a database lacks a capability, or None when it has it."""
-    return MISSING.get(target.backend, {}).get(capability)
+    of_database = MISSING.get(target.backend, {}).get(capability)
+    return of_database or MISSING.get(str(target), {}).get(capability)

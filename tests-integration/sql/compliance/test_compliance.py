@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sql.compliance.capabilities import TARGETS, Target, missing
-from sql.compliance.models import ArrayBase, Base, Colour, Sample, SampleArray, Shelf, Thing
 from sqlalchemy import func, insert, inspect, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
+
+from sql.compliance.capabilities import TARGETS, Target, missing
+from sql.compliance.models import ArrayBase, Base, Colour, Sample, SampleArray, Shelf, Thing
 from svc_infra.db.sql.core import downgrade, find_project, init_alembic, revision, upgrade
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.errors import (
@@ -125,7 +126,7 @@ async def test_transactions(database: Database) -> None:
         if database.engine.dialect.name != "mssql":  # its readers wait for writers unless the database is set otherwise
             assert await names(database) == []
     assert await names(database) == ["a"]
-    with pytest.raises(LookupError):
+    with pytest.raises(LookupError):  # noqa: PT012 (the whole block is the subject)
         async with database.session() as failing:
             failing.add(Thing(id=2, name="b"))
             await failing.flush()
@@ -193,7 +194,7 @@ async def test_statement_limit(database: Database, target: Target) -> None:
 async def test_cancellation(database: Database, target: Target) -> None:
     """A cancelled task ends soon, leaves nothing written, and the pool goes on."""
     start = time.monotonic()
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError):  # noqa: PT012 (the whole block is the subject)
         async with asyncio.timeout(0.5), database.session() as session:
             await session.execute(insert(Thing).values(id=1, name="a"))
             await session.execute(text(RUNAWAY[target.backend]))
@@ -261,7 +262,7 @@ async def test_constraints(database: Database) -> None:
 @capability("transactional_ddl")
 async def test_transactional_ddl(database: Database) -> None:
     """A table that was made in a transaction that failed is not there."""
-    with pytest.raises(LookupError):
+    with pytest.raises(LookupError):  # noqa: PT012 (the whole block is the subject)
         async with database.session() as session:
             await session.execute(text("CREATE TABLE gone (id INTEGER)"))
             raise LookupError
@@ -311,9 +312,7 @@ async def test_migrations(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.syspath_prepend(tmp_path)
     init_alembic(directory=tmp_path, discover_packages=[module])
     project = find_project(tmp_path)
-    made = await asyncio.to_thread(
-        revision, "planets", autogenerate=True, database_url=url, project=project
-    )
+    made = await asyncio.to_thread(revision, "planets", autogenerate=True, database_url=url, project=project)
     assert made is not None
     await asyncio.to_thread(upgrade, database_url=url, project=project)
     async with Database(url) as database, database.session() as session:
@@ -356,7 +355,7 @@ async def test_values_come_back_as_they_went(database: Database, name: str) -> N
             sample = await repository.get(session, number)
             stored = getattr(sample, name)
             assert stored == value
-            assert type(stored) is type(value)
+            assert isinstance(stored, type(value))
             if isinstance(stored, dt.datetime):
                 assert stored.tzinfo is not None
         empty = await repository.get(session, 99)

@@ -46,7 +46,7 @@ async def fill(session: AsyncSession, number: int = 14) -> None:
         await events.rows.create(session, data)
 
 
-async def walk(session: AsyncSession, order: object, limit: int, repo=events) -> list[int]:  # noqa: ANN001
+async def walk(session: AsyncSession, order: object, limit: int, repo=events) -> list[int]:
     """All ids by pages forwards; checks on the way that walking back gives the same pages."""
     found: list[list[int]] = []
     page = await repo.page(session, limit=limit, order_by=order)
@@ -117,8 +117,16 @@ async def test_a_cursor_that_was_altered_or_belongs_elsewhere_is_refused(memory:
     keyed = SqlRepository(Event, cursor_secret="s3cret")
     scoped = events.scoped({"tenant": 1})
     foreign = (await scoped.page(memory, limit=2, order_by="at")).next_cursor
-    calls = [(events, "at", wrong) for wrong in ("", "x", cursor[:-1], cursor[1:], cursor + "A", "é", "A" * 30_000, "====", foreign)]
-    calls += [(events, "-at", cursor), (keyed, "at", cursor), (scoped, "at", cursor), (events.scoped({"tenant": 2}), "at", foreign)]
+    calls = [
+        (events, "at", wrong)
+        for wrong in ("", "x", cursor[:-1], cursor[1:], cursor + "A", "é", "A" * 30_000, "====", foreign)
+    ]
+    calls += [
+        (events, "-at", cursor),
+        (keyed, "at", cursor),
+        (scoped, "at", cursor),
+        (events.scoped({"tenant": 2}), "at", foreign),
+    ]
     for repo, order, wrong in calls:
         with pytest.raises(InvalidValue, match="cursor"):
             await repo.page(memory, limit=2, order_by=order, cursor=wrong)
