@@ -46,7 +46,7 @@ async def fill(session: AsyncSession, number: int = 14) -> None:
         await events.rows.create(session, data)
 
 
-async def walk(session: AsyncSession, order: object, limit: int, repo=events) -> list[int]:
+async def walk(session: AsyncSession, order: object, limit: int, repo=events) -> list[int]:  # noqa: ANN001
     """All ids by pages forwards; checks on the way that walking back gives the same pages."""
     found: list[list[int]] = []
     page = await repo.page(session, limit=limit, order_by=order)
