@@ -11,6 +11,7 @@ import time
 import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, insert, select
 from sqlalchemy.ext.asyncio import create_async_engine
+
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.dialects import register_dialects
 from svc_infra.db.sql.dialects.mssql import MSSQLDialectAsync
