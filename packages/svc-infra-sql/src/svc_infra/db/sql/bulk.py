@@ -308,6 +308,31 @@ class BulkWriting(Writing[M, T, E]):
         """
         return await self._run(session, self._remove_many, self._chosen(where, ids, deleted))
 
+    async def ids_of(
+        self,
+        session: E,
+        *,
+        where: Where | None = None,
+        ids: Iterable[object] | None = None,
+        deleted: Deleted = "exclude",
+    ) -> builtins.list[Any]:
+        """The ids of the rows that a write of many with the same arguments would touch; tuples of a composite id.
+
+        Raises:
+            InvalidQuery: When neither `where` nor `ids` says which rows.
+        """
+        return await self._run(session, self._ids_of, self._chosen(where, ids, deleted))
+
+    def _ids_of(
+        self, target: Session | Connection, chosen: tuple[Selection, builtins.list[object] | None]
+    ) -> builtins.list[Any]:
+        execution, names = self._execution(target), self._plan.id_fields
+        criteria, parameters = self._criteria(execution, chosen)
+        columns = [execution.statements.column(name) for name in self._plan.fields.primary_key]
+        statement = execution.statements.selected(names).where(*criteria).order_by(*columns)
+        rows = execution.run(statement, parameters).all()
+        return [row[0] if len(names) == 1 else tuple(row) for row in rows]
+
     def _chosen(
         self, where: Where | None, ids: Iterable[object] | None, deleted: Deleted
     ) -> tuple[Selection, builtins.list[object] | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -57,7 +57,7 @@ class Paging(Reading[M, T, E]):
         order_by: OrderBy | None = None,
         where: Where | None = None,
         q: str | None = None,
-        fields: tuple[str, ...] | list[str] = (),
+        fields: Sequence[str] = (),
         deleted: Deleted = "exclude",
     ) -> KeysetPage[T]:
         """A page by keyset: it begins after a row, not after a number of rows.
