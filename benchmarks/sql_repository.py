@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -53,7 +53,7 @@ class Item(Base):
 
 
 T = Item.__table__
-START = datetime(2020, 1, 1, tzinfo=timezone.utc)
+START = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def sample(number: int) -> dict[str, object]:
@@ -230,7 +230,10 @@ async def measure(engine: AsyncEngine, rounds: int, rows: int, chosen: list[str]
             print(f"{case:24}", end="")
             for name, median in medians.items():
                 target = contenders[name][1]
-                print(f"  {name} {median / base:.2f}{f' (<= {target})' if target else f' [{median * 1e6:.0f} us]'}", end="")
+                print(
+                    f"  {name} {median / base:.2f}{f' (<= {target})' if target else f' [{median * 1e6:.0f} us]'}",
+                    end="",
+                )
             print(flush=True)
 
 

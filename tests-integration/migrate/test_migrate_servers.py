@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import svc_infra.db.sql.core as core
 from migrate.workspace import Workspace
-
-from svc_infra.db.sql import core
 
 MODELS = """
 import sqlalchemy as sa

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
-from svc_infra.api.fastapi.db.sql.add import setup_sql
 
 from quickstart.models import Airline, Airport, Flight, Plane, Weather
+from svc_infra.api.fastapi.db.sql.add import setup_sql
 from svc_infra.db.sql.resource import SqlResource
 
 __all__ = ["RESOURCES", "create_app"]

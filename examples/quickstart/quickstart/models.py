@@ -10,13 +10,17 @@ describe, so `dest` and `tailnum` are indexed but refer to nothing.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
-from sqlalchemy import DateTime, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import DateTime, Double, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from svc_infra.db.sql.base import ModelBase
 
 __all__ = ["MODELS", "Airline", "Airport", "Flight", "Plane", "Weather"]
+
+Measure = Annotated[float, mapped_column(Double)]
+"""A measured value in double precision, which a plain `float` is only from SQLAlchemy 2.1 on."""
 
 
 class Airline(ModelBase):
@@ -35,8 +39,8 @@ class Airport(ModelBase):
 
     faa: Mapped[str] = mapped_column(String(3), primary_key=True)
     name: Mapped[str] = mapped_column(String(100), index=True)
-    lat: Mapped[float]
-    lon: Mapped[float]
+    lat: Mapped[Measure]
+    lon: Mapped[Measure]
     alt: Mapped[int]
     tz: Mapped[int]
     dst: Mapped[str] = mapped_column(String(1))
@@ -74,15 +78,15 @@ class Weather(ModelBase):
     month: Mapped[int]
     day: Mapped[int]
     hour: Mapped[int]
-    temp: Mapped[float | None]
-    dewp: Mapped[float | None]
-    humid: Mapped[float | None]
+    temp: Mapped[Measure | None]
+    dewp: Mapped[Measure | None]
+    humid: Mapped[Measure | None]
     wind_dir: Mapped[int | None]
-    wind_speed: Mapped[float | None]
-    wind_gust: Mapped[float | None]
-    precip: Mapped[float]
-    pressure: Mapped[float | None]
-    visib: Mapped[float]
+    wind_speed: Mapped[Measure | None]
+    wind_gust: Mapped[Measure | None]
+    precip: Mapped[Measure]
+    pressure: Mapped[Measure | None]
+    visib: Mapped[Measure]
     time_hour: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 

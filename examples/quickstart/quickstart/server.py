@@ -1,4 +1,4 @@
-"""The socket, taken before anything else is done, and the server that answers on it."""
+"""The server that answers on the port."""
 
 from __future__ import annotations
 
@@ -9,39 +9,7 @@ from contextlib import suppress
 import uvicorn
 from fastapi import FastAPI
 
-__all__ = ["PortError", "bind", "parse_port", "serve"]
-
-
-class PortError(Exception):
-    """The port is no port, or another program has it."""
-
-
-def parse_port(text: str) -> int:
-    """Return the port that *text* names.
-
-    Raises:
-        PortError: It is not a whole number from 1 to 65535.
-    """
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= 65_535:
-        return int(text)
-    raise PortError(f"PORT must be a whole number from 1 to 65535, not {text!r}")
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Take *port* on the address *host*, so that a port in use ends the program before it writes anything.
-
-    Raises:
-        PortError: Another program has the port, or this user may not take it.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise PortError(f"port {port} on {host} can't be used: {error.strerror}; choose another, PORT=8001") from error
-    return listener
+__all__ = ["serve"]
 
 
 class _AnnouncingServer(uvicorn.Server):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import svc_infra.db.sql.core as core
 from migrate.workspace import Workspace
-from svc_infra.db.sql import core
 
 USER = """
     from sqlalchemy import Column, String
@@ -96,7 +96,9 @@ def test_merge_heads_joins_two_branches(workspace: Workspace) -> None:
 def test_the_functions_of_the_guide_work_from_sync_code(workspace: Workspace, tmp_path: Path) -> None:
     """init_alembic, revision, upgrade, upgrade("..."), downgrade(steps=1) and downgrade("-1")."""
     project = workspace.init(
-        'import sqlalchemy as sa\n\nmetadata = sa.MetaData()\nsa.Table("users", metadata, sa.Column("id", sa.Integer, primary_key=True))'
+        "import sqlalchemy as sa\n\n"
+        "metadata = sa.MetaData()\n"
+        'sa.Table("users", metadata, sa.Column("id", sa.Integer, primary_key=True))'
     )
     made = core.revision(
         message="add users table", autogenerate=True, ensure_head_before_autogenerate=True, project=project

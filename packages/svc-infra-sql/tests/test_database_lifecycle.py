@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.errors import Disconnected, InvalidSetting, PoolTimeout, UnusableDatabase
 
@@ -81,12 +82,12 @@ def test_a_fork_gets_a_clear_error(tmp_path: Path) -> None:
 
 async def test_an_exhausted_pool_is_a_pool_timeout(sqlite_url: str) -> None:
     """A session that gets no connection within `pool_timeout` fails with its own error and a remedy."""
-    async with Database(sqlite_url, pool_size=1, max_overflow=0, pool_timeout=0.1) as database:
-        async with database.session() as holder:
-            await holder.execute(text("SELECT 1"))
-            with pytest.raises(PoolTimeout):
-                async with database.session() as session:
-                    await session.execute(text("SELECT 1"))
+    database = Database(sqlite_url, pool_size=1, max_overflow=0, pool_timeout=0.1)
+    async with database, database.session() as holder:
+        await holder.execute(text("SELECT 1"))
+        with pytest.raises(PoolTimeout):
+            async with database.session() as session:
+                await session.execute(text("SELECT 1"))
 
 
 async def test_a_refused_connection_is_disconnected() -> None:

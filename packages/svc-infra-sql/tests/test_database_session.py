@@ -8,10 +8,12 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.errors import (
     CheckViolation,
     ForeignKeyViolation,
+    IntegrityViolation,
     InvalidValue,
     NotNullViolation,
     ReadOnlyViolation,
@@ -48,7 +50,7 @@ async def test_an_error_rolls_back_and_passes_through(database_url: str) -> None
     """An exception of the application leaves nothing written and is not replaced."""
     async with Database(database_url) as database:
         await make_notes(database)
-        with pytest.raises(LookupError):
+        with pytest.raises(LookupError):  # noqa: PT012 (the whole block is the subject)
             async with database.session() as session:
                 await session.execute(notes.insert().values(id=1, body="a"))
                 raise LookupError
@@ -140,6 +142,7 @@ async def test_a_violation_is_typed_at_the_boundary(database_url: str, name: str
                 await session.execute(text(statement))
     # MySQL names the key and not its columns, and only a repository knows the table.
     if columns is not None and not (isinstance(caught.value, UniqueViolation) and database_url.startswith("mysql")):
+        assert isinstance(caught.value, IntegrityViolation)
         assert caught.value.columns == columns
     cause = caught.value.__cause__
     assert cause is not None
@@ -176,7 +179,7 @@ async def test_a_read_only_session_refuses_writes(database_url: str) -> None:
     async with Database(database_url, pool_size=1, max_overflow=0, pool_timeout=5) as database:
         await make_notes(database)
         for number in (1, 2):
-            with pytest.raises(ReadOnlyViolation):
+            with pytest.raises(ReadOnlyViolation):  # noqa: PT012 (the whole block is the subject)
                 async with database.session(readonly=True) as session:
                     assert len((await session.execute(select(notes.c.id))).all()) == number - 1
                     await session.execute(notes.insert().values(id=9, body="a"))

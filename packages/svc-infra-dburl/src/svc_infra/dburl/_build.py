@@ -3,68 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy.util import immutabledict
 
 from svc_infra.dburl._database_url import Dialect, Mode, ParsedUrl
 from svc_infra.dburl._dialects import duckdb, mssql, mysql, postgresql, snowflake, sqlite
-from svc_infra.dburl._dialects.options import POOL_OPTIONS, pool_settings
+from svc_infra.dburl._dialects.reading import PARTS_IN_QUERY, POOL_OPTIONS, Query, Rules, pool_settings
 from svc_infra.dburl._drivers import Driver, choose_driver, drivers_of
 from svc_infra.dburl._environment import Environment
 from svc_infra.dburl._parsing import parse_hosts, parse_port
 from svc_infra.dburl.errors import ConflictingOptions, InvalidOption
 from svc_infra.dburl.secret_url import SecretURL
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
 __all__ = ["Wish", "build_url", "complete_url", "wish_of", "wished_driver"]
 
-_DIALECTS: dict[Dialect, ModuleType] = {
-    "postgresql": postgresql,
-    "mysql": mysql,
-    "mariadb": mysql,
-    "sqlite": sqlite,
-    "mssql": mssql,
-    "snowflake": snowflake,
-    "duckdb": duckdb,
+_NO_QUERY: immutabledict[str, str | tuple[str, ...]] = immutabledict()
+_RULES: dict[Dialect, Rules] = {
+    "postgresql": postgresql.RULES,
+    "mysql": mysql.RULES,
+    "mariadb": mysql.RULES,
+    "sqlite": sqlite.RULES,
+    "mssql": mssql.RULES,
+    "snowflake": snowflake.RULES,
+    "duckdb": duckdb.RULES,
 }
 
 
 def complete_url(parsed: ParsedUrl, environment: Environment, place: str, notes: list[str]) -> None:
     """Bring the options of a URL into one form and fill in the defaults of its database, in place."""
-    module = _DIALECTS[parsed.dialect]
+    rules = _RULES[parsed.dialect]
     if parsed.options:
         if parsed.dialect not in {"sqlite", "duckdb"}:
             _take_parts_from_query(parsed, place)
-        parsed.options = module.normalise(parsed.options, place, notes)
+        options = rules.normalise(parsed.options, place, notes)
+        parsed.options = (
+            {name: value for name, value in options.items() if value} if "" in options.values() else options
+        )
         if not POOL_OPTIONS.isdisjoint(parsed.options):
             pool_settings(parsed.options, place)
-    module.complete(parsed, environment, place)
-
-
-# Parts of the URL as JDBC and libpq allow them in the query.
-_IN_QUERY = {
-    "user": "username", "username": "username", "uid": "username", "password": "password", "pwd": "password",
-    "host": "host", "server": "host", "port": "port", "unix_socket": "host", "unixsocket": "host", "socket": "host",
-    "dbname": "database", "database": "database", "databasename": "database",
-}  # fmt: skip
+    rules.complete(parsed, environment, place)
 
 
 def _take_parts_from_query(parsed: ParsedUrl, place: str) -> None:
     found: dict[str, str] = {}
-    for name in list(parsed.options):
-        part = _IN_QUERY.get(name.lower())
-        if part is not None and (parsed.dialect != "snowflake" or part in {"username", "password"}):
-            if found.setdefault(part, value := parsed.options.pop(name)) != value:
-                raise ConflictingOptions(place, f"gives the {part} twice in its query", "Keep one of them")
+    for name in parsed.options:
+        part = PARTS_IN_QUERY.get(name.lower())
+        if (
+            part is None
+            or not parsed.options[name]
+            or (parsed.dialect == "snowflake" and part not in {"username", "password"})
+        ):
+            continue
+        value = parsed.options[name]
+        if found.setdefault(part, value) != value:
+            raise ConflictingOptions(place, f"gives the {part} twice in its query", "Keep one of them")
     for part in ("username", "password", "database"):
-        value = found.get(part)
-        if value is not None:
-            if (getattr(parsed, part) or value) != value:
+        if part in found:
+            if (getattr(parsed, part) or found[part]) != found[part]:
                 raise ConflictingOptions(place, f"gives the {part} both before and after the ?", "Keep one of them")
-            setattr(parsed, part, value)
+            setattr(parsed, part, found[part])
     if parsed.password is not None and parsed.username is None:
         parsed.username = ""
     host, port = found.get("host"), found.get("port")
@@ -140,7 +138,7 @@ def wished_driver(parsed: ParsedUrl, wish: Wish, mode: Mode, installed: Callable
 
 def build_url(parsed: ParsedUrl, driver: Driver, place: str, notes: list[str]) -> tuple[SecretURL, dict[str, object]]:
     """Translate to the driver: its URL, and the arguments of its `connect()`."""
-    query, arguments = _DIALECTS[parsed.dialect].TRANSLATORS[driver.name](parsed, notes)
+    query, arguments = _RULES[parsed.dialect].translate[driver.name](parsed, notes)
     host: str | None = None
     port: int | None = None
     hosts = parsed.hosts
@@ -152,11 +150,19 @@ def build_url(parsed: ParsedUrl, driver: Driver, place: str, notes: list[str]) -
     if parsed.socket is not None:
         _set_socket(parsed, query, place)
     name = f"{parsed.dialect}+{driver.name}" if driver.name else parsed.dialect
-    url = SecretURL(name, parsed.username, parsed.password, host, port, parsed.database, immutabledict(query))
+    url = SecretURL(
+        name,
+        parsed.username,
+        parsed.password,
+        host,
+        port,
+        parsed.database,
+        immutabledict(query) if query else _NO_QUERY,
+    )
     return url, arguments
 
 
-def _multihost(parsed: ParsedUrl, place: str) -> dict[str, str | tuple[str, ...]]:
+def _multihost(parsed: ParsedUrl, place: str) -> Query:
     if parsed.dialect != "postgresql":
         raise InvalidOption(place, f"gives several hosts, and {parsed.dialect} takes one", "Keep one host")
     # asyncpg wants a port for each; SQLAlchemy's host=name:port form can't hold the colons of IPv6.
@@ -167,7 +173,7 @@ def _multihost(parsed: ParsedUrl, place: str) -> dict[str, str | tuple[str, ...]
     return {"host": tuple(f"{name}:{port}" for name, port in zip(names, ports, strict=True))}
 
 
-def _set_socket(parsed: ParsedUrl, query: dict[str, str | tuple[str, ...]], place: str) -> None:
+def _set_socket(parsed: ParsedUrl, query: Query, place: str) -> None:
     if parsed.dialect == "postgresql":
         query["host"] = parsed.socket or ""
         if parsed.socket_port is not None:

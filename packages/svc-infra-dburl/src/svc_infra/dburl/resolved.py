@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from sqlalchemy import URL
 
 from svc_infra.dburl._build import Wish, build_url, wished_driver
 from svc_infra.dburl._database_url import ParsedUrl
-from svc_infra.dburl._dialects.options import pool_settings
+from svc_infra.dburl._dialects.reading import pool_settings
 from svc_infra.dburl._drivers import Driver, require_driver
 from svc_infra.dburl._sources.finding import Look
 from svc_infra.dburl.pooler import pooler_of
@@ -39,7 +40,7 @@ class ResolvedUrl:
         source: The variable, file or parts that it came from.
         mode: Whether it is for an async or a sync engine.
         password: Reads the password; None unless it stands in a file or a provider was given. Call it for each new
-            connection, so that a rotated password is used without a restart: `svc_infra.dburl.rotation` does.
+            connection, so that a rotated password is used without a restart: `engine.prepare_engine` does.
 
     Example:
         >>> from svc_infra.dburl import resolve_url
@@ -64,6 +65,21 @@ class ResolvedUrl:
     def driver(self) -> str:
         """The driver's name, e.g. asyncpg; the database's where the plain scheme names the driver."""
         return self._origin.driver.name or self._origin.parsed.dialect
+
+    @property
+    def hosts(self) -> tuple[tuple[str, int | None], ...]:
+        """The hosts and their ports, None for the usual one; empty for a socket, a file or the driver's default."""
+        return self._origin.parsed.hosts
+
+    @property
+    def socket(self) -> str | None:
+        """The Unix socket or, for PostgreSQL, its folder; None without one."""
+        return self._origin.parsed.socket
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """The parameters that count, under one name each, defaults included. They can hold secrets."""
+        return MappingProxyType(self._origin.parsed.options)
 
     @property
     def pooler(self) -> bool:
@@ -132,11 +148,27 @@ class ResolvedUrl:
 
         return render(self._origin.parsed, self._origin.driver, hide_secrets=hide_secrets)
 
+    def with_database(self, database: str) -> ResolvedUrl:
+        """The same server with another database, or another file of SQLite or DuckDB."""
+        origin = self._origin._replace(parsed=replace(self._origin.parsed, database=database))
+        return replace(self, url=self.url.set(database=database), _origin=origin)
+
     def explain(self) -> str:
         """Every place that was looked at, in order, and what came of it, as lines of text without secrets."""
         from svc_infra.dburl._explaining import explain
 
         return explain(self)
+
+    def as_dict(self) -> dict[str, object]:
+        """What `explain` says, for JSON: without secrets, connect arguments as text where JSON has no type for them."""
+        from svc_infra.dburl._explaining import as_dict
+
+        return as_dict(self)
+
+    @property
+    def looks(self) -> tuple[tuple[str, str], ...]:
+        """The places that were looked at, in order, and what was found in each, without secrets."""
+        return tuple(self._origin.looks)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ResolvedUrl):

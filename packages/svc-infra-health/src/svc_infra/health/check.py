@@ -8,13 +8,14 @@ import contextvars
 import importlib
 import inspect
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from svc_infra.health.errors import CheckFailed
 from svc_infra.health.report import Outcome
 
-__all__ = ["Check", "CheckReturn", "ClosableCheck", "Worker", "call", "import_early"]
+__all__ = ["Check", "CheckReturn", "ClosableCheck", "Worker", "call", "import_early", "seconds_left"]
 
 T = TypeVar("T")
 
@@ -56,7 +57,9 @@ class Worker:
             CheckFailed: The thread of an earlier call still hangs.
         """
         if self._ended is not None and not self._ended.is_set():
-            raise CheckFailed("timeout", "an earlier run of this check still hangs in its thread, so no other is started")
+            raise CheckFailed(
+                "timeout", "an earlier run of this check still hangs in its thread, so no other is started"
+            )
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         context = contextvars.copy_context()
@@ -88,8 +91,31 @@ class Worker:
         return await future
 
 
-async def call(check: Check, worker: Worker) -> Outcome:
-    """Run a check of any kind and return its outcome; what it raises passes through."""
+_deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("health_check_deadline", default=None)
+
+
+def seconds_left(most: float) -> float:
+    """Return how long a check may still take, up to `most`: a little less than until it is given up.
+
+    With it a check can give its driver a deadline, so that the driver says what is wrong ("refused") before the check
+    is reported as timed out.
+    """
+    deadline = _deadline.get()
+    if deadline is None:
+        return most
+    left = deadline - time.monotonic()
+    return max(0.01, min(most, left - max(0.05, left * 0.1)))
+
+
+async def call(check: Check, worker: Worker, timeout: float) -> Outcome:  # noqa: ASYNC109 - only told to the check
+    """Run a check of any kind and return its outcome; what it raises passes through.
+
+    Args:
+        check: The check.
+        worker: Where it runs if it is a sync one.
+        timeout: Seconds after which it will be given up.
+    """
+    _deadline.set(time.monotonic() + timeout)
     returned: CheckReturn | Awaitable[CheckReturn]
     returned = check() if _is_async(check) else await worker.run(check)
     if inspect.isawaitable(returned):

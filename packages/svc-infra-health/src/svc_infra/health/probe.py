@@ -17,6 +17,7 @@ from datetime import datetime
 from svc_infra.dburl import redact
 from svc_infra.health.check import Check, Worker, call
 from svc_infra.health.classify import classify
+from svc_infra.health.errors import CheckFailed
 from svc_infra.health.report import CheckResult, Outcome
 
 __all__ = ["BoundedCheck"]
@@ -94,13 +95,20 @@ class BoundedCheck:
         return self._timed_out(flight, cut_short=deadline < flight.started + self.timeout)
 
     def latest(self, *, max_age: float) -> CheckResult:
-        """Return the last result without running anything; `unknown` when there is none or it is older than `max_age` seconds."""
+        """Return the last result without running anything; `unknown` when it is older than `max_age` seconds."""
         age = self._clock() - self._last_at
         if self._last is not None and age <= max_age:
             return replace(self._last, age_seconds=age)
         detail = "the check has not run yet" if self._last is None else f"the last result is {age:.1f} s old"
         return CheckResult(
-            self.name, "unknown", self.critical, "stale", detail, 0.0, self._now(), age if self._last is not None else 0.0
+            self.name,
+            "unknown",
+            self.critical,
+            "stale",
+            detail,
+            0.0,
+            self._now(),
+            age if self._last is not None else 0.0,
         )
 
     async def aclose(self) -> None:
@@ -139,7 +147,7 @@ class BoundedCheck:
     async def _measure(self) -> CheckResult:
         started = self._clock()
         try:
-            outcome = await call(self.check, self._worker)
+            outcome = await call(self.check, self._worker, self.timeout)
         except Exception as error:  # noqa: BLE001 - whatever a check raises means that it is down
             outcome = Outcome(status="unhealthy", reason=classify(error), detail=_describe(error))
         result = self._result(outcome, self._clock() - started)
@@ -192,6 +200,8 @@ class BoundedCheck:
 
 
 def _describe(error: BaseException) -> str:
+    if isinstance(error, CheckFailed):
+        return error.detail
     # SQLAlchemy appends the statement and a link in further lines; a timeout has no text at all.
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 if TYPE_CHECKING:
-    from typer.core import _click
+    from typer import _click
 
 __all__ = ["app", "main"]
 

@@ -64,16 +64,16 @@ def _fields(value: DataclassInstance) -> dict[str, object]:
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO | None = None) -> None:
     """Write aligned columns without lines or wrapping, so that they can be read, cut and searched."""
-    stream = stream or sys.stdout
-    style = Style.of(stream)
+    output = stream or sys.stdout
+    style = Style.of(output)
     widths = [max(len(row[column]) for row in (headings, *rows)) for column in range(len(headings))]
 
     def line(row: Sequence[str]) -> str:
         return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
-    print(style.bold(line(headings)), file=stream)
+    print(style.bold(line(headings)), file=output)
     for row in rows:
-        print(line(row), file=stream)
+        print(line(row), file=output)
 
 
 @dataclass

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from svc_infra.dburl._database_url import ParsedUrl
-from svc_infra.dburl._dialects.options import POOL_OPTIONS, flag, integer, put, seconds, unknown_option
-from svc_infra.dburl._dialects.postgresql import SSL_MODES, connect_timeout
+from svc_infra.dburl._dialects.postgresql_options import SSL_MODES
+from svc_infra.dburl._dialects.reading import (
+    PARTS_IN_QUERY,
+    POOL_OPTIONS,
+    Arguments,
+    Query,
+    Rules,
+    connect_timeout,
+    flag,
+    integer,
+    put,
+    seconds,
+    unknown_option,
+)
 from svc_infra.dburl._environment import Environment
+from svc_infra.dburl._words import words
 from svc_infra.dburl.errors import InvalidOption
 
-__all__ = ["TRANSLATORS", "complete", "normalise"]
+__all__ = ["RULES"]
 
 ODBC_DRIVER = "ODBC Driver 18 for SQL Server"
 """The ODBC driver that is named when the URL names none; it encrypts and verifies by default."""
@@ -18,13 +29,14 @@ ODBC_DRIVER = "ODBC Driver 18 for SQL Server"
 # https://learn.microsoft.com/sql/connect/odbc/dsn-connection-string-attribute, with FreeTDS's own behind.
 _KEYWORDS = {
     name.lower().replace("_", ""): name
-    for name in (
-        "Addr Address AnsiNPW APP ApplicationIntent AttachDBFileName AutoTranslate ClientCertificate ClientKey ColumnEncryption ConnectRetryCount "
-        "ConnectRetryInterval Encrypt Failover_Partner HostNameInCertificate IpAddressPreference KeepAlive KeepAliveInterval "
-        "KeystoreAuthentication KeystoreLocation KeystorePrincipalId KeystoreSecret Language LongAsMax MARS_Connection MultiSubnetFailover "
-        "Network PacketSize QuotedId Regional Replication ServerCertificate ServerSPN TransparentNetworkIPResolution Trusted_Connection "
+    for name in words(
+        "Addr Address AnsiNPW APP ApplicationIntent AttachDBFileName AutoTranslate ClientCertificate ClientKey "
+        "ColumnEncryption ConnectRetryCount ConnectRetryInterval Encrypt Failover_Partner HostNameInCertificate "
+        "IpAddressPreference KeepAlive KeepAliveInterval KeystoreAuthentication KeystoreLocation KeystorePrincipalId "
+        "KeystoreSecret Language LongAsMax MARS_Connection MultiSubnetFailover Network PacketSize QuotedId Regional "
+        "Replication ServerCertificate ServerSPN TransparentNetworkIPResolution Trusted_Connection "
         "TrustServerCertificate UseFMTONLY WSID TDS_Version ClientCharset"
-    ).split()
+    )
 }
 # Read by SQLAlchemy's ODBC connector itself, in small letters.
 _CONNECTOR = frozenset(
@@ -35,9 +47,10 @@ _PYMSSQL = frozenset(
     {"charset", "tds_version", "appname", "encryption", "read_only", "use_datetime2", "conn_properties"}
 )
 # https://github.com/microsoft/mssql-python: any other keyword is refused by the driver, and driver and app are its own.
-_MSSQLPYTHON = frozenset(
-    "addr address applicationintent authentication connectretrycount connectretryinterval encrypt hostnameincertificate ipaddresspreference "
-    "keepalive keepaliveinterval multisubnetfailover packetsize servercertificate serverspn trustedconnection trustservercertificate".split()
+_MSSQLPYTHON = words(
+    "addr address applicationintent authentication connectretrycount connectretryinterval encrypt "
+    "hostnameincertificate ipaddresspreference keepalive keepaliveinterval multisubnetfailover packetsize "
+    "servercertificate serverspn trustedconnection trustservercertificate"
 )
 _ALIASES = {
     "applicationname": "APP",
@@ -51,15 +64,16 @@ _ALIASES = {
     "timeout": "connect_timeout",
     "workstationid": "WSID",
 }
-_NOISE = frozenset(
-    "connectionlimit pooltimeout schema sockettimeout querytimeout selectmethod sendstringparametersasunicode socketfactoryclass "
-    "disablestatementpooling lastupdatecount locktimeout loglevel log responsebuffering statementpoolingcachesize xopenstates "
-    "gssencmode packetsizebytes connmaxage hostnameincertificatevalidation dialtimeout failoverpartnerport encryptpassword".split()
+_NOISE = words(
+    "connectionlimit pooltimeout schema sockettimeout querytimeout selectmethod sendstringparametersasunicode "
+    "socketfactoryclass disablestatementpooling lastupdatecount locktimeout loglevel log responsebuffering "
+    "statementpoolingcachesize xopenstates gssencmode packetsizebytes connmaxage hostnameincertificatevalidation "
+    "dialtimeout failoverpartnerport encryptpassword"
 )
 _YES_NO = frozenset({"TrustServerCertificate", "Trusted_Connection", "MARS_Connection", "MultiSubnetFailover"})
 
 
-def normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str, str]:
+def _normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str, str]:
     """Bring the parameters under the keywords of ODBC.
 
     Raises:
@@ -81,7 +95,7 @@ def normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str, 
             put(options, "pool_size", str(integer(name, value, place, at_least=1)), place)
         elif plain in _NOISE:
             notes.append(f"{name}: dropped, means nothing to a Python driver")
-        else:
+        elif key not in PARTS_IN_QUERY:
             unknown_option(name, given, {*_KEYWORDS, *_CONNECTOR, *_PYMSSQL, *_ALIASES}, place)
     return options
 
@@ -105,23 +119,22 @@ def _put_ssl(options: dict[str, str], name: str, value: str, place: str) -> None
         put(options, "TrustServerCertificate", "no", place)
 
 
-def complete(parsed: ParsedUrl, environment: Environment, place: str) -> None:
+def _complete(parsed: ParsedUrl, environment: Environment, _place: str) -> None:
     """Fill in the connect timeout: DB_CONNECT_TIMEOUT, else 10 seconds where the driver has one to set.
 
     Raises:
         InvalidOption: DB_CONNECT_TIMEOUT is no number of seconds.
     """
-    if "connect_timeout" not in parsed.options:
-        if environment.get("DB_CONNECT_TIMEOUT") is not None:
-            parsed.options["connect_timeout"] = connect_timeout(environment)
+    if "connect_timeout" not in parsed.options and environment.get("DB_CONNECT_TIMEOUT") is not None:
+        parsed.options["connect_timeout"] = connect_timeout(environment)
 
 
 def _timeout(parsed: ParsedUrl) -> int:
     return int(parsed.options.get("connect_timeout", "10"))
 
 
-def _to_odbc(parsed: ParsedUrl, notes: list[str]) -> tuple[dict[str, str | tuple[str, ...]], dict[str, object]]:
-    query: dict[str, str | tuple[str, ...]] = {}
+def _to_odbc(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
+    query: Query = {}
     options = parsed.options
     is_dsn = "dsn" in options or (parsed.hosts and not parsed.database)
     if "odbc_connect" not in options and "driver" not in options and not is_dsn:
@@ -134,7 +147,7 @@ def _to_odbc(parsed: ParsedUrl, notes: list[str]) -> tuple[dict[str, str | tuple
     return query, {"timeout": _timeout(parsed)}
 
 
-def _to_mssqlpython(parsed: ParsedUrl, notes: list[str]) -> tuple[dict[str, str | tuple[str, ...]], dict[str, object]]:
+def _to_mssqlpython(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
     options = parsed.options
     if "odbc_connect" in options:
         raise InvalidOption(
@@ -142,7 +155,7 @@ def _to_mssqlpython(parsed: ParsedUrl, notes: list[str]) -> tuple[dict[str, str 
             "is a parameter of pyodbc and aioodbc, which mssql-python does not have",
             "Write mssql+aioodbc://",
         )
-    query: dict[str, str | tuple[str, ...]] = {}
+    query: Query = {}
     for name, value in options.items():
         if name.lower().replace("_", "") in _MSSQLPYTHON:
             query[name] = value
@@ -151,8 +164,8 @@ def _to_mssqlpython(parsed: ParsedUrl, notes: list[str]) -> tuple[dict[str, str 
     return query, {"timeout": int(options["connect_timeout"])} if "connect_timeout" in options else {}
 
 
-def _to_pymssql(parsed: ParsedUrl, notes: list[str]) -> tuple[dict[str, str | tuple[str, ...]], dict[str, object]]:
-    query: dict[str, str | tuple[str, ...]] = {}
+def _to_pymssql(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
+    query: Query = {}
     for name, value in parsed.options.items():
         if name in _PYMSSQL or name == "tds_version":
             query[name] = value
@@ -167,11 +180,13 @@ def _to_pymssql(parsed: ParsedUrl, notes: list[str]) -> tuple[dict[str, str | tu
     return query, {"login_timeout": _timeout(parsed)}
 
 
-_Translator = Callable[[ParsedUrl, list[str]], tuple[dict[str, "str | tuple[str, ...]"], dict[str, object]]]
-TRANSLATORS: dict[str, _Translator] = {
-    "aioodbc": _to_odbc,
-    "pyodbc": _to_odbc,
-    "mssqlpython": _to_mssqlpython,
-    "pymssql": _to_pymssql,
-}
-"""How each driver takes the options: the query that stays in the URL, and the arguments of `connect()`."""
+RULES = Rules(
+    _normalise,
+    _complete,
+    {
+        "aioodbc": _to_odbc,
+        "pyodbc": _to_odbc,
+        "mssqlpython": _to_mssqlpython,
+        "pymssql": _to_pymssql,
+    },
+)

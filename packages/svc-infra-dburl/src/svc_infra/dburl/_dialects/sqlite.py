@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from svc_infra.dburl._database_url import ParsedUrl
-from svc_infra.dburl._dialects.options import POOL_OPTIONS, flag, put, unknown_option
+from svc_infra.dburl._dialects.reading import POOL_OPTIONS, Arguments, Query, Rules, flag, put, unknown_option
 from svc_infra.dburl._environment import Environment
+from svc_infra.dburl._words import words
 
-__all__ = ["TRANSLATORS", "complete", "normalise"]
+__all__ = ["RULES"]
 
-_DRIVER = frozenset("uri timeout isolation_level detect_types check_same_thread cached_statements".split())
+_DRIVER = words("uri timeout isolation_level detect_types check_same_thread cached_statements")
 # https://www.sqlite.org/uri.html#recognized_query_parameters; they count with uri=true only.
-_URI = frozenset("cache immutable mode modeof nolock psow vfs".split())
+_URI = words("cache immutable mode modeof nolock psow vfs")
 # What Rails, Prisma and Django put into SQLite URLs.
-_NOISE = frozenset("pool connection_limit conn_max_age socket_timeout encoding conn_health_checks".split())
+_NOISE = words("pool connection_limit conn_max_age socket_timeout encoding conn_health_checks")
 _KNOWN = _DRIVER | _URI | POOL_OPTIONS
 
 
-def normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str, str]:
+def _normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str, str]:
     """Keep SQLite's own parameters.
 
     Raises:
@@ -36,13 +37,12 @@ def normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str, 
     return options
 
 
-def complete(parsed: ParsedUrl, environment: Environment, place: str) -> None:
+def _complete(_parsed: ParsedUrl, _environment: Environment, _place: str) -> None:
     """Nothing: a file needs neither TLS nor a connect timeout; SQLite's ``timeout`` is that of a locked file."""
 
 
-def _to_sqlite(parsed: ParsedUrl, notes: list[str]) -> tuple[dict[str, str | tuple[str, ...]], dict[str, object]]:
+def _to_sqlite(parsed: ParsedUrl, _notes: list[str]) -> tuple[Query, Arguments]:
     return {name: value for name, value in parsed.options.items() if name not in POOL_OPTIONS}, {}
 
 
-TRANSLATORS = {"aiosqlite": _to_sqlite, "": _to_sqlite, "pysqlite": _to_sqlite}
-"""How each driver takes the options: the query that stays in the URL, and the arguments of `connect()`."""
+RULES = Rules(_normalise, _complete, {"aiosqlite": _to_sqlite, "": _to_sqlite, "pysqlite": _to_sqlite})

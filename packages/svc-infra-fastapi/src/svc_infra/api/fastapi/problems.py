@@ -1,8 +1,9 @@
 """Errors as RFC 9457 problem details: one value, one table, one place that turns an exception into a response.
 
-A problem's body has the members `type` (stable, meant for programs), `title`, `status`, `detail` (meant for people) and,
-where fields are at fault, `errors`: a list of `{"loc": [...], "msg": ..., "type": ...}` as in FastAPI's own validation
-errors. No body ever holds SQL, the text of a driver or a secret: only texts of this module and of Pydantic appear.
+A problem's body has the members `type` (stable, meant for programs), `title`, `status`, `detail` (meant for people)
+and, where fields are at fault, `errors`: a list of `{"loc": [...], "msg": ..., "type": ...}` as in FastAPI's own
+validation errors. No body ever holds SQL, the text of a driver or a secret: only texts of this module and of Pydantic
+appear.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from http import HTTPStatus
 from typing import Final, TypedDict
 
 import pydantic_core
-from fastapi import FastAPI
-from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
-from fastapi.exceptions import RequestValidationError
 from sqlalchemy import exc as sqlalchemy_errors
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fastapi import FastAPI
+from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
 from svc_infra.db.sql import errors as sql
 from svc_infra.db.sql.translate import translate
 
@@ -87,7 +88,8 @@ class Problem:
 class ProblemError(HTTPException):
     """Raise a problem from a route, a dependency or a hook.
 
-    Where no problem handler is installed, FastAPI answers it as an ordinary HTTPException with the same status and detail.
+    Where no problem handler is installed, FastAPI answers it as an ordinary HTTPException with the same status and
+    detail.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -194,24 +196,28 @@ def _problem_of_sql(error: sql.SqlError) -> Problem:
         if found is None:
             continue
         if isinstance(error, sql.InvalidQuery):
-            # Our own text: names of fields and values of the request, nothing of the database.
-            return replace(found, detail=str(error) or found.detail)
+            # The text is for the application's author: it lists fields of the model, hidden ones among them.
+            logger.info("%s: %s", type(error).__name__, error)
+            return found
         if isinstance(error, sql.IntegrityViolation) and error.columns and cls in _FIELD_WORDS:
             word, text = _FIELD_WORDS[cls]
             return replace(found, errors=[{"loc": ["body", name], "msg": text, "type": word} for name in error.columns])
         if found.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            logger.warning("%s: %s", type(error).__name__, error, exc_info=error if found.status == 500 else None)  # noqa: PLR2004
+            logger.warning(
+                "%s: %s", type(error).__name__, error, exc_info=error if found.slug == "internal-error" else None
+            )
         return found
     return _SQL_PROBLEMS[sql.SqlError]
 
 
 def _problem_of_http(error: HTTPException) -> Problem:
-    detail = error.detail if isinstance(error.detail, str) else HTTPStatus(error.status_code).phrase
+    given: object = error.detail  # FastAPI's HTTPException takes any JSON value
+    detail = given if isinstance(given, str) else HTTPStatus(error.status_code).phrase
     slug = _HTTP_SLUGS.get(error.status_code, "about-status")
     return Problem(slug, error.status_code, detail, headers=dict(error.headers or {}))
 
 
-async def _answer(request: Request, error: Exception) -> Response:
+async def _answer(_request: Request, error: Exception) -> Response:
     problem = problem_of(error)
     if problem is None:
         raise error

@@ -3,8 +3,8 @@
 `pg_restore --list` reads the table of contents, which stands at the beginning: it finds nothing wrong with a file whose
 second half is missing. This walks the data blocks to the end and compares them with the table of contents.
 
-The layout is that of src/bin/pg_dump/pg_backup_archiver.c and pg_backup_custom.c, archive versions 1.12 (PostgreSQL 9.0)
-to 1.16 (PostgreSQL 17 and 18).
+The layout is that of src/bin/pg_dump/pg_backup_archiver.c and pg_backup_custom.c, archive versions 1.12 (PostgreSQL
+9.0) to 1.16 (PostgreSQL 17 and 18).
 """
 
 from __future__ import annotations
@@ -112,8 +112,9 @@ def _read_head(reader: _Reader) -> ArchiveHead:
 def _read_entry(reader: _Reader, head: ArchiveHead) -> None:
     dump_id = reader.integer()
     reader.integer()  # whether there is data; the last field says it reliably
-    for _ in range(4):  # table oid, oid, tag, description
+    for _ in range(3):  # table oid, oid, tag
         reader.text()
+    description = reader.text()
     reader.integer()  # section
     for _ in range(5):  # definition, drop and copy statements, namespace, tablespace
         reader.text()
@@ -132,7 +133,8 @@ def _read_entry(reader: _Reader, head: ArchiveHead) -> None:
             head.data_ids.add(dump_id)
     else:
         name = reader.text()
-        if name:
+        # The tar format puts each large object into a file of its own, and none of this entry's name.
+        if name and not (head.format == "tar" and description == "BLOBS"):
             head.data_files.append(name)
 
 
@@ -159,7 +161,8 @@ def read_custom(stream: DumpStream) -> ArchiveHead:
     missing = head.data_ids - found
     if missing:
         raise BrokenBackup(
-            "truncated", f"the data of {len(missing)} of {len(head.data_ids)} entries of its table of contents are missing"
+            "truncated",
+            f"the data of {len(missing)} of {len(head.data_ids)} entries of its table of contents are missing",
         )
     return head
 

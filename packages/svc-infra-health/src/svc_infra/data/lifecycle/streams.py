@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import shutil
 import subprocess
 import time
@@ -169,6 +170,7 @@ def _by_program(raw: BinaryIO, name: str) -> Iterator[BinaryIO]:
     program = shutil.which(name)
     if program is None:
         raise MissingDecompressor(f"it is compressed with {name}, and the program {name} is not installed here")
+    os.lseek(raw.fileno(), 0, os.SEEK_SET)  # where the program starts; seek() moves only within Python's buffer
     process = subprocess.Popen(  # noqa: S603 - a program of ours with fixed arguments
         [program, "-d", "-c"], stdin=raw, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -200,5 +202,7 @@ class _CheckedOutput(io.RawIOBase):
         view[: len(data)] = data
         if not data and self._process.wait(timeout=10) != 0:
             text = b"" if self._process.stderr is None else self._process.stderr.read(200)
-            raise BrokenBackup("corrupt", f"the {self._name} data are damaged or end early: {text.decode(errors='replace').strip()}")
+            raise BrokenBackup(
+                "corrupt", f"the {self._name} data are damaged or end early: {text.decode(errors='replace').strip()}"
+            )
         return len(data)

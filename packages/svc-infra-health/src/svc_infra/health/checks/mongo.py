@@ -7,7 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from svc_infra.health.check import ClosableCheck, import_early
+from svc_infra.health.check import ClosableCheck, import_early, seconds_left
+from svc_infra.health.checks.reach import why_unreachable
 from svc_infra.health.errors import CheckFailed
 from svc_infra.health.report import Outcome
 
@@ -38,9 +39,7 @@ def check_mongo(
 
 
 class _MongoCheck:
-    def __init__(
-        self, url: str | None, connect_timeout: float, writable: bool, environ: Mapping[str, str]
-    ) -> None:
+    def __init__(self, url: str | None, connect_timeout: float, writable: bool, environ: Mapping[str, str]) -> None:
         self._url = url
         self._connect_timeout = connect_timeout
         self._writable = writable
@@ -51,14 +50,30 @@ class _MongoCheck:
 
     async def __call__(self) -> Outcome:
         client = self._connected()
+        from pymongo.errors import AutoReconnect, NetworkTimeout, ServerSelectionTimeoutError
+
+        try:
+            try:
+                await self._ping(client)
+            except (NetworkTimeout, ServerSelectionTimeoutError):
+                raise
+            except AutoReconnect:
+                # A connection kept from the last check, closed by a restart. `ping` is not among the commands that the
+                # driver tries again by itself.
+                await self._ping(client)
+        except ServerSelectionTimeoutError as error:
+            raise await _told(client, error) from error
+        return Outcome()
+
+    async def _ping(self, client: AsyncMongoClient[dict[str, Any]]) -> None:
         import pymongo
         from pymongo.read_preferences import Primary, PrimaryPreferred
 
         preference = Primary() if self._writable else PrimaryPreferred()
-        # A deadline inside the driver keeps the connection usable; cancelling from outside costs it.
-        with pymongo.timeout(self._connect_timeout):
+        # Finding out why there is no server needs some of the time, too. A deadline inside the driver keeps the
+        # connection usable; cancelling from outside costs it.
+        with pymongo.timeout(seconds_left(self._connect_timeout) * 0.8):
             await client.admin.command("ping", read_preference=preference)
-        return Outcome()
 
     async def aclose(self) -> None:
         client, self._client = self._client, None
@@ -99,3 +114,12 @@ class _MongoCheck:
             raise CheckFailed("configuration", f"the MongoDB address is not usable: {type(error).__name__}") from error
         self._client, self._loop = client, loop
         return client
+
+
+async def _told(client: AsyncMongoClient[dict[str, Any]], error: Exception) -> CheckFailed:
+    """Return why no server could be selected."""
+    for host, port in client.topology_description.server_descriptions():
+        reason = await why_unreachable(host, port) if port is not None else None
+        if reason is not None:
+            return CheckFailed(reason, f"no MongoDB server can be used; {host}:{port}: {reason}")
+    return CheckFailed("unreachable", f"no MongoDB server can be used: {error}".partition(", Topology Description")[0])

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.pool import PoolResetState
 
 from svc_infra.db.sql._options import READONLY, STATEMENT_TIMEOUT_MS, WILL_WRITE, is_autocommit
 
@@ -113,4 +114,10 @@ def prepare_sqlite_connections(engine: Engine, *, memory: bool) -> None:
             cursor.execute("PRAGMA journal_mode = WAL")
         cursor.close()
 
+    def reset(dbapi_connection: Any, _record: object, state: PoolResetState) -> None:
+        # A COMMIT that fails (a deferred constraint) leaves the transaction open, and SQLAlchemy takes it for ended.
+        if state.asyncio_safe and dbapi_connection.driver_connection.in_transaction:
+            dbapi_connection.rollback()
+
     event.listen(engine, "connect", connect)
+    event.listen(engine, "reset", reset)

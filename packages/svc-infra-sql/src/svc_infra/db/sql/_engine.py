@@ -10,6 +10,8 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from svc_infra.db.sql._begin import listen_for_begin, prepare_sqlite_connections
 from svc_infra.db.sql._connecting import connect_with, listen_for_rest
+from svc_infra.db.sql._deadline import listen_for_deadlines
+from svc_infra.db.sql._options import Wishes
 from svc_infra.db.sql.settings import DatabaseSettings
 
 if TYPE_CHECKING:
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 #: Databases that run in this process: no server that could have gone, no network.
 EMBEDDED = frozenset({"duckdb", "sqlite"})
+
+
+#: Variants of an engine that are kept; a caller that computes its timeouts must not make them grow for ever.
+MOST_VARIANTS = 64
 
 
 def create_engine(resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bool) -> AsyncEngine:
@@ -51,6 +57,40 @@ def create_engine(resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bo
         prepare_sqlite_connections(engine.sync_engine, memory=memory)
     listen_for_begin(engine.sync_engine, settings.statement_timeout_ms)
     return engine
+
+
+class EngineFamily:
+    """The engine of one server and its variants, which share its pool and differ in how transactions begin."""
+
+    def __init__(self, engine: AsyncEngine, settings: DatabaseSettings) -> None:
+        self.engine = engine
+        self._settings = settings
+        self._variants: dict[Wishes, AsyncEngine] = {Wishes(): engine}
+        self._has_deadlines = False
+        if settings.statement_timeout_ms:
+            self._listen_for_deadlines()
+
+    @classmethod
+    def create(cls, resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bool) -> EngineFamily:
+        """Make the engine of a URL; nothing connects yet."""
+        return cls(create_engine(resolved, settings, echo=echo), settings)
+
+    def get(self, wishes: Wishes) -> AsyncEngine:
+        """Return the engine whose transactions are as wished."""
+        engine = self._variants.get(wishes)
+        if engine is None:
+            if wishes.statement_timeout_ms:
+                self._listen_for_deadlines()
+            engine = self.engine.execution_options(**wishes.execution_options(self.engine.dialect.name))
+            if len(self._variants) < MOST_VARIANTS:
+                self._variants[wishes] = engine
+        return engine
+
+    def _listen_for_deadlines(self) -> None:
+        """Listen to each statement, from the moment that one of them has a limit."""
+        if not self._has_deadlines:
+            self._has_deadlines = True
+            listen_for_deadlines(self.engine.sync_engine, self._settings.statement_timeout_ms)
 
 
 def is_memory(url: URL) -> bool:

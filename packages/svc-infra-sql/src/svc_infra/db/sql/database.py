@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from sqlalchemy import URL
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from svc_infra.db.sql._deadline import listen_for_deadlines
-from svc_infra.db.sql._engine import create_engine
-from svc_infra.db.sql._options import READONLY, STATEMENT_TIMEOUT_MS
+from svc_infra.db.sql._engine import EMBEDDED, EngineFamily
+from svc_infra.db.sql._options import Wishes
 from svc_infra.db.sql._wait import bounded
-from svc_infra.db.sql.errors import Disconnected, UnusableDatabase
+from svc_infra.db.sql.errors import Disconnected, SqlError, UnusableDatabase
+from svc_infra.db.sql.replicas import ReplicaSet
+from svc_infra.db.sql.retry import DEFAULT_RETRIES, RetryPolicy, is_retryable
 from svc_infra.db.sql.session import SessionScope
 from svc_infra.db.sql.settings import DatabaseSettings
+from svc_infra.db.sql.settings import read_urls as read_urls_in
 from svc_infra.db.sql.translate import translating
 
 if TYPE_CHECKING:
     from svc_infra.dburl import ResolvedUrl
 
 __all__ = ["Database"]
+
+T = TypeVar("T")
+
+#: Databases that have one isolation level, or whose one level of choice has nothing to do with SQLAlchemy's names.
+ONE_LEVEL = frozenset({"duckdb", "snowflake", "sqlite"})
 
 
 class Database:
@@ -41,6 +48,8 @@ class Database:
         pool_recycle: Seconds after which a connection is replaced (`DB_POOL_RECYCLE`, default 3600; -1 never).
         pool_pre_ping: Whether a connection is tested at each checkout (`DB_POOL_PRE_PING`, default true).
         statement_timeout_ms: Milliseconds that one statement may run (`DB_STATEMENT_TIMEOUT_MS`).
+        read_urls: URLs of read replicas (`DB_READ_URLS`, or `READ_DB_URL` for one); read-only sessions use them.
+        max_replica_lag_seconds: How far behind a replica may be (`DB_MAX_REPLICA_LAG`, default 10).
         echo: Whether SQLAlchemy logs every statement with its parameters, which are hidden otherwise.
 
     An argument beats the URL's parameter of the same name, which beats the environment.
@@ -69,24 +78,32 @@ class Database:
         pool_recycle: int | None = None,
         pool_pre_ping: bool | None = None,
         statement_timeout_ms: int | None = None,
+        read_urls: Sequence[str | URL | ResolvedUrl] | None = None,
+        max_replica_lag_seconds: float | None = None,
         echo: bool = False,
     ) -> None:
+        arguments: dict[str, float | bool | None] = {
+            "pool_size": pool_size,
+            "max_overflow": max_overflow,
+            "pool_timeout": pool_timeout,
+            "pool_recycle": pool_recycle,
+            "pool_pre_ping": pool_pre_ping,
+            "statement_timeout_ms": statement_timeout_ms,
+            "max_replica_lag_seconds": max_replica_lag_seconds,
+        }
         resolved = _resolve(url, environ)
-        self._settings = DatabaseSettings.resolve(
-            resolved.pool_options,
-            environ,
-            pool_size=pool_size,
-            max_overflow=max_overflow,
-            pool_timeout=pool_timeout,
-            pool_recycle=pool_recycle,
-            pool_pre_ping=pool_pre_ping,
-            statement_timeout_ms=statement_timeout_ms,
-        )
-        self._engine = create_engine(resolved, self._settings, echo=echo)
-        self._has_deadlines = False
-        if self._settings.statement_timeout_ms:
-            self._arm_deadlines()
-        self._variants: dict[tuple[bool, int | None], AsyncEngine] = {(False, None): self._engine}
+        self._settings = DatabaseSettings.resolve(resolved.pool_options, environ, **arguments)
+        self._engines = EngineFamily.create(resolved, self._settings, echo=echo)
+        replicas = [
+            EngineFamily.create(
+                replica, DatabaseSettings.resolve(replica.pool_options, environ, **arguments), echo=echo
+            )
+            for replica in _resolve_replicas(read_urls, environ)
+            if replica.url != resolved.url
+        ]
+        self._replicas: ReplicaSet | None = None
+        if replicas:
+            self._replicas = ReplicaSet(self._engines, replicas, self._settings.max_replica_lag_seconds)
         self._owner: tuple[asyncio.AbstractEventLoop, int] | None = None
         self._closed = False
 
@@ -96,17 +113,32 @@ class Database:
     @property
     def engine(self) -> AsyncEngine:
         """SQLAlchemy's engine, for what this class does not offer."""
-        return self._engine
+        return self._engines.engine
 
     @property
     def url(self) -> URL:
         """The URL in use, its driver named and its password hidden when printed."""
-        return self._engine.url
+        return self._engines.engine.url
 
     @property
     def settings(self) -> DatabaseSettings:
         """The settings in force."""
         return self._settings
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the database runs in this process (SQLite, DuckDB), with no network in between."""
+        return self.engine.dialect.name in EMBEDDED
+
+    @property
+    def replicas(self) -> ReplicaSet | None:
+        """The read replicas, or None when there are none."""
+        return self._replicas
+
+    @property
+    def engines(self) -> EngineFamily:
+        """The engine and its variants of the same pool."""
+        return self._engines
 
     def session(self, *, readonly: bool = False, statement_timeout_ms: int | None = None) -> SessionScope:
         """Open a session: `async with database.session() as session`.
@@ -116,14 +148,58 @@ class Database:
         as the typed error of `svc_infra.db.sql.errors`; inside the block SQLAlchemy's own errors are seen.
 
         Args:
-            readonly: Whether the transaction refuses writes, where the database can do that.
+            readonly: Whether the transaction refuses writes; where the database can't refuse them it is rolled back. It
+                goes to a read replica, if there are any, that is up, not too far behind and has what the current scope
+                wrote before; else to the primary.
             statement_timeout_ms: Milliseconds that one statement of this session may run; None for the database's
                 setting.
 
         Raises:
             UnusableDatabase: On entry, when the database is closed or was first used in another process or event loop.
         """
-        return SessionScope(self, readonly=readonly, statement_timeout_ms=statement_timeout_ms)
+        return SessionScope(self, Wishes(readonly, statement_timeout_ms))
+
+    async def run_in_transaction(
+        self,
+        work: Callable[[AsyncSession], Awaitable[T]],
+        *,
+        isolation_level: str | None = "SERIALIZABLE",
+        retries: RetryPolicy = DEFAULT_RETRIES,
+        statement_timeout_ms: int | None = None,
+    ) -> T:
+        """Run `work(session)` in a transaction, again and as a whole when it loses against concurrent ones.
+
+        The transaction is retried on a serialization failure, a deadlock or a lock timeout, its own or that of its
+        commit; never when the connection was lost, as the commit may have taken place. So `work` should touch nothing
+        but the session, and may be called several times.
+
+        Args:
+            work: Gets a new session each time; what it returns is returned once the transaction is committed.
+            isolation_level: SERIALIZABLE, under which concurrent transactions give the result of some order of theirs;
+                None for the database's default. SQLite takes its write lock at the start, DuckDB and Snowflake have one
+                level only and are left at it.
+            retries: How often and how long to try.
+            statement_timeout_ms: As for `session()`.
+
+        Raises:
+            RetryableError: When the last attempt lost, too.
+            LockTimeout: The same.
+        """
+        if self.engine.dialect.name in ONE_LEVEL:
+            isolation_level = None
+        wishes = Wishes(statement_timeout_ms=statement_timeout_ms, isolation_level=isolation_level, will_write=True)
+        waits = retries.waits()
+        while True:
+            try:
+                async with SessionScope(self, wishes) as session:
+                    result = await work(session)
+            except SqlError as error:
+                wait = next(waits, None) if is_retryable(error) else None
+                if wait is None:
+                    raise
+            else:
+                return result
+            await asyncio.sleep(wait)
 
     async def ping(self, timeout: float = 1.0) -> float:  # noqa: ASYNC109 (asyncio.timeout can't bound a hanging driver)
         """Ask the database for an answer through a connection of the pool.
@@ -150,8 +226,8 @@ class Database:
 
     async def _ping(self) -> None:
         # SQLite answers SELECT 1 for a file that is no database; reading the schema version reads the file.
-        statement = "PRAGMA schema_version" if self._engine.dialect.name == "sqlite" else "SELECT 1"
-        async with self._engine.connect() as connection:
+        statement = "PRAGMA schema_version" if self._engines.engine.dialect.name == "sqlite" else "SELECT 1"
+        async with self._engines.engine.connect() as connection:
             await connection.exec_driver_sql(statement)
 
     async def close(self) -> None:
@@ -161,9 +237,16 @@ class Database:
         self._closed = True
         if self._owner is not None and self._owner != (asyncio.get_running_loop(), os.getpid()):
             # The connections belong to a loop or process that this one can't speak for: drop them without a goodbye.
-            self._engine.sync_engine.dispose(close=False)
+            for engine in self._all_engines():
+                engine.sync_engine.dispose(close=False)
             return
-        await self._engine.dispose()
+        for engine in self._all_engines():
+            await engine.dispose()
+
+    def _all_engines(self) -> Iterator[AsyncEngine]:
+        yield self.engine
+        if self._replicas is not None:
+            yield from (replica.engine for replica in self._replicas.replicas)
 
     async def __aenter__(self) -> Self:
         return self
@@ -197,29 +280,17 @@ class Database:
             "Database per event loop and close it before the loop ends"
         )
 
-    def _arm_deadlines(self) -> None:
-        """Listen to each statement, from the moment that one of them has a limit."""
-        if not self._has_deadlines:
-            self._has_deadlines = True
-            listen_for_deadlines(self._engine.sync_engine, self._settings.statement_timeout_ms)
 
-    def engine_for(self, *, readonly: bool, statement_timeout_ms: int | None) -> AsyncEngine:
-        """Return the engine, of the same pool, whose transactions have these properties."""
-        key = (readonly, statement_timeout_ms)
-        engine = self._variants.get(key)
-        if engine is None:
-            options: dict[str, object] = {}
-            if readonly:
-                options[READONLY] = True
-                if self._engine.dialect.name == "postgresql":
-                    options["postgresql_readonly"] = True
-            if statement_timeout_ms is not None:
-                options[STATEMENT_TIMEOUT_MS] = statement_timeout_ms
-                self._arm_deadlines()
-            engine = self._engine.execution_options(**options)
-            if len(self._variants) < 64:  # a caller who computes its timeouts must not make this grow for ever
-                self._variants[key] = engine
-        return engine
+def _resolve_replicas(
+    urls: Sequence[str | URL | ResolvedUrl] | None, environ: Mapping[str, str]
+) -> Iterator[ResolvedUrl]:
+    from svc_infra.dburl import resolve_url
+
+    if urls is not None:
+        yield from (_resolve(url, environ) for url in urls)
+        return
+    for url, variable in read_urls_in(environ):
+        yield resolve_url(url, environ=environ, source=variable)
 
 
 def _resolve(url: str | URL | ResolvedUrl | None, environ: Mapping[str, str]) -> ResolvedUrl:

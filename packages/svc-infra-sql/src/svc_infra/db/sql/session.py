@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from svc_infra.db.sql._options import Wishes
 from svc_infra.db.sql._wait import bounded
+from svc_infra.db.sql.errors import Disconnected
 from svc_infra.db.sql.translate import translate
 
 if TYPE_CHECKING:
     from svc_infra.db.sql.database import Database
+    from svc_infra.db.sql.replicas import Replica
 
 __all__ = ["SessionScope"]
 
 #: Seconds that giving a connection back after an error may take; beyond it the connection is thrown away.
 ROLLBACK_SECONDS = 5.0
+#: Seconds that a server may take to answer a COMMIT: its work is done, it waits for the disk and, maybe, for replicas.
+COMMIT_SECONDS = 30.0
+
+
+#: Databases without read-only transactions: what a read-only session wrote nevertheless is rolled back.
+UNABLE_TO_REFUSE_WRITES = frozenset({"mssql", "snowflake"})
 
 
 class SessionScope:
     """`async with` scope of one `AsyncSession`, made by `Database.session()`; used once."""
 
-    __slots__ = ("_database", "_readonly", "_session", "_statement_timeout_ms")
+    __slots__ = ("_database", "_replica", "_session", "_wishes")
 
-    def __init__(self, database: Database, *, readonly: bool = False, statement_timeout_ms: int | None = None) -> None:
+    def __init__(self, database: Database, wishes: Wishes) -> None:
         self._database = database
-        self._readonly = readonly
-        self._statement_timeout_ms = statement_timeout_ms
+        self._wishes = wishes
         self._session: AsyncSession | None = None
+        self._replica: Replica | None = None
 
     async def __aenter__(self) -> AsyncSession:
         self._database.enter()
-        engine = self._database.engine_for(readonly=self._readonly, statement_timeout_ms=self._statement_timeout_ms)
-        self._session = AsyncSession(engine, expire_on_commit=False)
+        if self._wishes.readonly and self._database.replicas is not None:
+            opened = await self._database.replicas.open(self._wishes)
+            if opened is not None:
+                self._session, self._replica = opened
+                return self._session
+        self._session = AsyncSession(self._database.engines.get(self._wishes), expire_on_commit=False)
         return self._session
 
     async def __aexit__(
@@ -44,17 +58,47 @@ class SessionScope:
         self._session = None
         if error is None:
             try:
-                await session.commit()
+                await self._commit(session)
             except BaseException as failure:
                 await _discard(session)
-                _raise_typed(failure)
+                self._raise_typed(failure)
                 raise
-            else:
-                # The connection went back with the commit; what is left, forgetting the objects, needs no greenlet.
-                session.sync_session.close()
         else:
             await _discard(session)
-            _raise_typed(error)
+            self._raise_typed(error)
+
+    async def _commit(self, session: AsyncSession) -> None:
+        if self._wishes.readonly and self._database.engine.dialect.name in UNABLE_TO_REFUSE_WRITES:
+            await _discard(session)
+            return
+        replicas = self._database.replicas
+        has_written = replicas is not None and not self._wishes.readonly and session.in_transaction()
+        if self._database.is_embedded:
+            await session.commit()
+        else:
+            await _commit_in_time(session)
+        if replicas is not None and has_written:
+            replicas.note_write()
+        # The connection went back with the commit; what is left, forgetting the objects, needs no greenlet.
+        session.sync_session.close()
+
+    def _raise_typed(self, error: BaseException) -> None:
+        """Raise the typed error for `error` if there is one; the caller re-raises the others by returning."""
+        typed = translate(error)
+        if self._replica is not None and isinstance(typed, Disconnected):
+            self._replica.failed()
+        if typed is not None and typed is not error:
+            raise typed from typed.__cause__
+
+
+async def _commit_in_time(session: AsyncSession) -> None:
+    try:
+        async with asyncio.timeout(COMMIT_SECONDS):
+            await session.commit()
+    except TimeoutError as error:
+        raise Disconnected(
+            f"no answer to COMMIT within {COMMIT_SECONDS:g} s; whether the transaction took place is unknown"
+        ) from error
 
 
 async def _discard(session: AsyncSession) -> None:
@@ -66,10 +110,3 @@ async def _discard(session: AsyncSession) -> None:
         await bounded(session.run_sync(lambda sync_session: sync_session.close()), ROLLBACK_SECONDS)
     except Exception:  # noqa: BLE001 (the error that ended the block matters more than the one of its clean-up)
         return
-
-
-def _raise_typed(error: BaseException) -> None:
-    """Raise the typed error for `error` if there is one; the caller re-raises the others by returning."""
-    typed = translate(error)
-    if typed is not None and typed is not error:
-        raise typed from typed.__cause__

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from svc_infra.db.sql.errors import InvalidSetting
 
-__all__ = ["DatabaseSettings"]
+__all__ = ["DatabaseSettings", "read_urls"]
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -21,6 +22,7 @@ _VARIABLES = {
     "pool_recycle": "DB_POOL_RECYCLE",
     "pool_pre_ping": "DB_POOL_PRE_PING",
     "statement_timeout_ms": "DB_STATEMENT_TIMEOUT_MS",
+    "max_replica_lag_seconds": "DB_MAX_REPLICA_LAG",
 }
 
 
@@ -37,6 +39,7 @@ class DatabaseSettings:
             the application.
         statement_timeout_ms: Milliseconds that one statement may run, or None for the server's own limit. 0 means no
             limit, as in PostgreSQL.
+        max_replica_lag_seconds: Seconds that a read replica may be behind and still answer read-only sessions.
     """
 
     pool_size: int = 5
@@ -45,6 +48,7 @@ class DatabaseSettings:
     pool_recycle: int = 3600
     pool_pre_ping: bool = True
     statement_timeout_ms: int | None = None
+    max_replica_lag_seconds: float = 10.0
 
     def __post_init__(self) -> None:
         """Refuse values that SQLAlchemy would take and that mean something else than they say."""
@@ -53,6 +57,7 @@ class DatabaseSettings:
             ("max_overflow", self.max_overflow, 0),
             ("pool_timeout", self.pool_timeout, 0),
             ("pool_recycle", self.pool_recycle, -1),
+            ("max_replica_lag_seconds", self.max_replica_lag_seconds, 0),
             ("statement_timeout_ms", self.statement_timeout_ms or 0, 0),
         )
         for name, value, least in limits:
@@ -93,10 +98,23 @@ def _parse(name: str, text: str, place: str) -> float | bool:
         if text.lower() in _TRUE | _FALSE:
             return text.lower() in _TRUE
         raise InvalidSetting(f"{place} is {text!r}; use true or false")
-    kind = float if name == "pool_timeout" else int
+    kind = float if name in ("max_replica_lag_seconds", "pool_timeout") else int
     try:
         return kind(text)
     except ValueError:
         raise InvalidSetting(
             f"{place} is {text!r}; it must be a {'number' if kind is float else 'whole number'}"
         ) from None
+
+
+def read_urls(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return the read replicas' URLs in the environment, each with the variable that it came from.
+
+    `DB_READ_URLS` holds several, separated by blanks, line ends or commas; `READ_DB_URL` holds one.
+    """
+    several = environ.get("DB_READ_URLS", "").strip()
+    if several:
+        # A comma may also stand between the hosts of one URL, so it separates only before a scheme.
+        return tuple((url, "DB_READ_URLS") for url in re.split(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+]*://)", several))
+    one = environ.get("READ_DB_URL", "").strip()
+    return ((one, "READ_DB_URL"),) if one else ()

@@ -15,9 +15,10 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeAlias
 from uuid import UUID
 
+from starlette.requests import HTTPConnection
+
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import HTTPException
-from starlette.requests import HTTPConnection
 
 __all__ = [
     "OptionalTenantId",
@@ -34,7 +35,7 @@ __all__ = [
 TenantKey: TypeAlias = str | int | UUID
 """What a tenant column may hold."""
 
-TenantResolver: TypeAlias = Callable[..., TenantKey | None | Awaitable[TenantKey | None]]
+TenantResolver: TypeAlias = Callable[..., TenantKey | Awaitable[TenantKey | None] | None]
 """A FastAPI dependency that returns the tenant of the request, or None when there is none."""
 
 _ATTRIBUTE = "svc_infra_tenant_resolver"
@@ -65,8 +66,8 @@ def tenant_resolver_of(app: FastAPI) -> TenantResolver | None:
 def tenant_header(name: str = "X-Tenant-Id") -> Callable[[HTTPConnection], str | None]:
     """Return a resolver that believes the request header *name*.
 
-    Anyone who reaches the application can send the header. Use it only behind a gateway that authenticates the caller and
-    overwrites the header.
+    Anyone who reaches the application can send the header. Use it only behind a gateway that authenticates the caller
+    and overwrites the header.
     """
 
     async def tenant_from_header(connection: HTTPConnection) -> str | None:

@@ -7,6 +7,22 @@ upwards, and resolves the database URL as the service does. Alembic itself is im
 from __future__ import annotations
 
 from svc_infra.db.sql.core.drift import CheckResult, check
+from svc_infra.db.sql.core.errors import (
+    DiscoveryError,
+    Drift,
+    LockNotObtained,
+    MigrationError,
+    MigrationFailed,
+    MultipleHeads,
+    Pending,
+    ProjectExists,
+    ProjectNotFound,
+    Refused,
+    RevisionError,
+    TargetNotResolved,
+    UnknownRevision,
+)
+from svc_infra.db.sql.core.limits import Limits
 from svc_infra.db.sql.core.project import Project, find_project
 from svc_infra.db.sql.core.revisions import Revision, merge, revision
 from svc_infra.db.sql.core.scaffolding import init_alembic
@@ -15,8 +31,22 @@ from svc_infra.db.sql.core.steps import downgrade, stamp, upgrade
 
 __all__ = [
     "CheckResult",
+    "DiscoveryError",
+    "Drift",
+    "Limits",
+    "LockNotObtained",
+    "MigrationError",
+    "MigrationFailed",
+    "MultipleHeads",
+    "Pending",
     "Project",
+    "ProjectExists",
+    "ProjectNotFound",
+    "Refused",
     "Revision",
+    "RevisionError",
+    "TargetNotResolved",
+    "UnknownRevision",
     "check",
     "current",
     "downgrade",

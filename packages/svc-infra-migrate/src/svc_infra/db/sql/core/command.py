@@ -133,7 +133,7 @@ def _translate(error: Exception) -> MigrationError:
         return MultipleHeads(f'{text.rstrip(".")}; join them with `svc-infra sql merge heads -m "merge branches"`')
     if isinstance(cause, revision.ResolutionError) or text.startswith("Can't locate revision"):
         return UnknownRevision(
-            f"{text.rstrip('.')}; `svc-infra sql history` lists the revisions. If the database records it, the file is missing "
-            "here: get the branch that has it. Nothing was changed."
+            f"{text.rstrip('.')}; `svc-infra sql history` lists the revisions. If the database records it, its file is "
+            "missing here: get the branch that has it. Nothing was changed."
         )
     return RevisionError(text)

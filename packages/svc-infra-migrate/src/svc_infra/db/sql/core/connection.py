@@ -88,7 +88,7 @@ def _prepare(engine: Engine, target: ResolvedUrl) -> None:
     if password is not None:
 
         @event.listens_for(engine, "do_connect")
-        def _read_password(dialect: object, record: object, args: list[object], params: dict[str, object]) -> None:
+        def _read_password(_dialect: object, _record: object, _args: list[object], params: dict[str, object]) -> None:
             params["password"] = password()
 
     if engine.dialect.name == "sqlite":
@@ -102,7 +102,7 @@ def _prepare_sqlite(engine: Engine) -> None:
     from sqlalchemy import event
 
     @event.listens_for(engine, "connect")
-    def _on_connect(dbapi_connection: object, record: object) -> None:
+    def _on_connect(dbapi_connection: object, _record: object) -> None:
         dbapi_connection.isolation_level = None  # type: ignore[attr-defined]
         cursor = dbapi_connection.cursor()  # type: ignore[attr-defined]
         # A batch operation drops and recreates its table; with enforcement on, the drop would delete the rows that

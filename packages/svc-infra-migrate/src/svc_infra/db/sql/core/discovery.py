@@ -179,7 +179,7 @@ def _import(name: str) -> None:
         importlib.import_module(name)
     except Exception as error:
         raise DiscoveryError(
-            f"can't import {name}, which defines models: {_reason(error)}; without it autogenerate would drop its tables"
+            f"can't import {name}, which defines models: {_reason(error)}; without it its tables would be dropped"
         ) from error
 
 

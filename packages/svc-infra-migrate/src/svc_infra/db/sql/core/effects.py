@@ -60,11 +60,11 @@ class Effects:
             for name, listener in listeners:
                 event.remove(self._connection, name, listener)
 
-    def _before(self, connection: Connection, cursor: object, statement: str, *_: object) -> None:
+    def _before(self, _connection: Connection, _cursor: object, statement: str, *_: object) -> None:
         self.failed = statement.strip()
         self._tell(statement)
 
-    def _after(self, connection: Connection, cursor: object, statement: str, *_: object) -> None:
+    def _after(self, connection: Connection, _cursor: object, statement: str, *_: object) -> None:
         self.failed = None
         if _READS.match(statement):
             return

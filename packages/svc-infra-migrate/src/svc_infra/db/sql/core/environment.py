@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from alembic import context
 from sqlalchemy import Connection, MetaData
 
+from svc_infra.db.sql.core.autogenerate.comparison import Comparison
 from svc_infra.db.sql.core.connection import run_blocking, run_on_connection
 from svc_infra.db.sql.core.discovery import Discovery, discover_models
+from svc_infra.db.sql.core.impls import register_impls
 from svc_infra.db.sql.core.limits import Limits
 from svc_infra.db.sql.core.project import Project
 from svc_infra.db.sql.core.runner import run_steps
@@ -23,11 +25,10 @@ from svc_infra.db.sql.core.target import resolve_target
 
 if TYPE_CHECKING:
     from alembic.config import Config
-    from sqlalchemy.sql.schema import SchemaItem
+
+    from svc_infra.db.sql.core.autogenerate.filters import IncludeObject
 
 __all__ = ["run_migrations"]
-
-IncludeObject = Callable[["SchemaItem", "str | None", str, bool, "SchemaItem | None"], bool]
 
 
 def run_migrations(
@@ -45,6 +46,7 @@ def run_migrations(
         include_object: Further filter for autogenerate, as Alembic's `include_object`.
         options: Further options for Alembic's `context.configure`, in place of the ones chosen here.
     """
+    register_impls()
     config = context.config
     attributes = config.attributes
     project = attributes.get("project") or _project_of(config)
@@ -60,7 +62,9 @@ def run_migrations(
         named = [name.strip() for name in variables.get("ALEMBIC_DISCOVER_PACKAGES", "").split(",") if name.strip()]
         return discover_models(project.source_roots, named or discover_packages)
 
-    work = partial(_run_online, project=project, models=models, include_object=include_object, options=options)
+    work = partial(
+        _run_online, project=project, metadata=metadata, models=models, include_object=include_object, options=options
+    )
     shared = attributes.get("connection")
     if shared is not None:
         _run_on_shared(shared, work)
@@ -73,24 +77,47 @@ def _run_online(
     connection: Connection,
     *,
     project: Project,
+    metadata: MetaData | Sequence[MetaData] | None,
     models: Callable[[], Discovery],
     include_object: IncludeObject | None,
     options: Mapping[str, object],
 ) -> None:
     chosen = {**_options(project.variables, connection.dialect.name), **options}
-    context.configure(connection=connection, include_object=include_object, **chosen)  # type: ignore[arg-type]
+    chosen["include_object"] = include_object
+    _configure(connection=connection, **chosen)
     opts = context.get_context().opts
     if "revision_context" in opts:
-        found = models()
-        project.progress.note(found.describe())
-        chosen["target_metadata"] = list(found.metadata)
-        context.configure(connection=connection, include_object=include_object, **chosen)  # type: ignore[arg-type]
+        comparison = Comparison(connection, models(), project, include_object)
+        chosen |= comparison.options | options
+        _configure(connection=connection, **chosen)
+        with comparison.telling(), context.begin_transaction():
+            context.run_migrations()
+        return
     if "destination_rev" in opts:
+        chosen.setdefault("target_metadata", _naming(metadata))
         limits = context.config.attributes.get("limits") or Limits.from_environ(project.variables)
-        run_steps(connection, project.progress, limits, partial(context.configure, connection=connection, **chosen))
+        run_steps(connection, project.progress, limits, partial(_configure, connection=connection, **chosen))
     else:
         with context.begin_transaction():
             context.run_migrations()
+
+
+def _configure(**options: object) -> None:
+    context.configure(**options)  # type: ignore[arg-type]
+
+
+def _naming(metadata: MetaData | Sequence[MetaData] | None) -> MetaData:
+    """Return what names the constraints that a revision leaves unnamed, as the CHECK of a column's type.
+
+    The models themselves are not needed to run revisions, and not imported for it.
+    """
+    if isinstance(metadata, MetaData):
+        return metadata
+    if metadata:
+        return metadata[0]
+    from svc_infra.db.sql.base import NAMING_CONVENTION
+
+    return MetaData(naming_convention=dict(NAMING_CONVENTION))
 
 
 def _options(variables: Mapping[str, str], dialect: str) -> dict[str, object]:
@@ -98,7 +125,6 @@ def _options(variables: Mapping[str, str], dialect: str) -> dict[str, object]:
     options: dict[str, object] = {
         "transaction_per_migration": True,
         "compare_type": True,
-        "compare_server_default": True,
         "render_as_batch": dialect == "sqlite",
     }
     if dialect == "sqlite":
@@ -114,12 +140,7 @@ def _run_offline(project: Project, database_url: str | None, options: Mapping[st
     """Write the SQL to stdout; needs the dialect, but neither driver nor database nor models."""
     url = resolve_target(project, database_url, config=context.config, needs_driver=False).url
     chosen = {**_options(project.variables, url.get_backend_name()), **options}
-    context.configure(
-        dialect_name=url.get_backend_name(),
-        literal_binds=True,
-        dialect_opts={"paramstyle": "named"},
-        **chosen,  # type: ignore[arg-type]
-    )
+    _configure(dialect_name=url.get_backend_name(), literal_binds=True, dialect_opts={"paramstyle": "named"}, **chosen)
     with context.begin_transaction():
         context.run_migrations()
 

@@ -1,9 +1,9 @@
 """The lock that lets only one process migrate a database at a time.
 
 It belongs to a session, so the database frees it when the process dies; a row in a table would stay for ever. The
-session is a connection of its own in autocommit mode, and the lock is asked for again and again instead of waited for
-in the database: a waiting statement holds a snapshot, which `CREATE INDEX CONCURRENTLY` in the other process waits for in
-turn, and both would stand still.
+session is a connection of its own in autocommit mode, and the lock is asked for again and again instead of waited
+for in the database: a waiting statement holds a snapshot, which `CREATE INDEX CONCURRENTLY` in the other process waits
+for in turn, and both would stand still.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from svc_infra.db.sql.core.errors import LockNotObtained, TargetNotResolved
 from svc_infra.db.sql.core.progress import Progress
@@ -117,7 +117,7 @@ class _SessionLock:
         self._name = name
         self._session: Connection
 
-    def __enter__(self) -> _SessionLock:
+    def __enter__(self) -> Self:
         self._session = self._other.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         try:
             self._prepare()
@@ -158,7 +158,10 @@ class _SessionLock:
 
 
 class _AdvisoryLock(_SessionLock):
-    """PostgreSQL. https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS"""
+    """PostgreSQL.
+
+    https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+    """
 
     @property
     def _key(self) -> int:
@@ -166,7 +169,8 @@ class _AdvisoryLock(_SessionLock):
         return int.from_bytes(digest, "big", signed=True)
 
     def _prepare(self) -> None:
-        if (self._session.dialect.server_version_info or (0,)) >= (14,):
+        major = (self._session.dialect.server_version_info or (0,))[0]
+        if isinstance(major, int) and major >= 14:
             self._session.exec_driver_sql("SET idle_session_timeout = 0")
         self._refuse_pooler()
 
@@ -175,15 +179,27 @@ class _AdvisoryLock(_SessionLock):
 
         Such a pooler shows in that two open connections share a server process, or one changes it.
         """
-        before = self._scalar("SELECT pg_backend_pid()")
-        other = self._other.exec_driver_sql("SELECT pg_backend_pid()").scalar()
-        after = self._scalar("SELECT pg_backend_pid()")
-        self._other.rollback()
-        if before != after or other in {before, after}:
+        if self._shares_a_session():
             raise TargetNotResolved(
                 "the connection goes through a pooler in transaction mode, where a migration lock can't be held; "
                 "set MIGRATION_DATABASE_URL to the database's direct URL (or a session-mode port)"
             )
+
+    def _shares_a_session(self) -> bool:
+        from sqlalchemy.exc import DBAPIError
+
+        try:
+            before = self._scalar("SELECT pg_backend_pid()")
+            other = self._other.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+            after = self._scalar("SELECT pg_backend_pid()")
+        except DBAPIError as error:
+            # invalid_sql_statement_name: the statement was prepared in another session than it is run in.
+            if getattr(error.orig, "sqlstate", None) == "26000":
+                return True
+            raise
+        finally:
+            self._other.rollback()
+        return before != after or other in {before, after}
 
     def try_acquire(self) -> bool:
         return bool(self._scalar("SELECT pg_try_advisory_lock(:key)", key=self._key))
@@ -204,7 +220,8 @@ class _AdvisoryLock(_SessionLock):
         if row is None:
             return "it was freed just now"
         pid, user, application, address, since = row
-        return f"server process {pid} of {user}{f' ({application})' if application else ''} from {address or 'this host'} since {since}"
+        program = f" ({application})" if application else ""
+        return f"server process {pid} of {user}{program} from {address or 'this host'} since {since}"
 
 
 class _NamedLock(_SessionLock):
@@ -231,7 +248,10 @@ class _NamedLock(_SessionLock):
 
 
 class _ApplicationLock(_SessionLock):
-    """SQL Server. https://learn.microsoft.com/sql/relational-databases/system-stored-procedures/sp-getapplock-transact-sql"""
+    """SQL Server.
+
+    https://learn.microsoft.com/sql/relational-databases/system-stored-procedures/sp-getapplock-transact-sql
+    """
 
     def try_acquire(self) -> bool:
         code = self._scalar(
@@ -249,7 +269,7 @@ class _FileLock:
         self._path = database.with_name(f"{database.name}.migrate-lock")
         self._descriptor: int | None = None
 
-    def __enter__(self) -> _FileLock:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

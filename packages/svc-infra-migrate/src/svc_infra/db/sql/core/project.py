@@ -130,12 +130,11 @@ def find_project(
             raise ProjectNotFound(f"{source} names {named}, but there is no file {path}")
     else:
         path = _search_upwards(folder)
-    if path.suffix == ".toml":
-        ini, toml = None, path
-    else:
-        beside = path.with_name(TOML_NAME)
-        ini, toml = path, beside if _configures_alembic(beside) else None
-    return Project(path.parent, ini, toml, section, x, environ, progress or LoggedProgress())
+    ini = None if path.suffix == ".toml" else path
+    toml = path.with_name(TOML_NAME) if ini else path
+    return Project(
+        path.parent, ini, toml if _configures_alembic(toml) else None, section, x, environ, progress or LoggedProgress()
+    )
 
 
 def _search_upwards(folder: Path) -> Path:

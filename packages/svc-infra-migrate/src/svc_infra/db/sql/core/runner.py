@@ -60,8 +60,8 @@ class _Run:
 def run_steps(connection: Connection, progress: Progress, limits: Limits, configure: Callable[..., None]) -> None:
     """Run the steps of an upgrade, downgrade or stamp.
 
-    Nothing to do is found out without the lock. Otherwise the lock is taken, the steps are worked out again from what the
-    database then records, and each is run in a transaction; one that did not get a table in time is run again.
+    Nothing to do is found out without the lock. Otherwise the lock is taken, the steps are worked out again from what
+    the database then records, and each is run in a transaction; one that did not get a table in time is run again.
 
     Args:
         connection: The connection to migrate on. When it is in a transaction, everything runs in that one, without lock
@@ -122,7 +122,8 @@ def _attempts(connection: Connection, run: _Run, limits: Limits, *, configure: C
                 raise describe_failure(connection, run, error) from error
             pause = pause_seconds(conflicts)
             run.progress.note(
-                f"A table that {run.revision} needs is in use; trying again in {pause:.1f} s ({conflicts}/{limits.lock_retries})"
+                f"A table that {run.revision} needs is in use; "
+                f"trying again in {pause:.1f} s ({conflicts}/{limits.lock_retries})"
             )
             time.sleep(pause)
         except MigrationError:

@@ -23,7 +23,7 @@ def current(*, database_url: str | None = None, project: Project | None = None) 
     command = Command(project, database_url)
     found: list[Revision] = []
 
-    def work(recorded: tuple[str, ...], context: MigrationContext) -> None:
+    def work(recorded: tuple[str, ...], _: MigrationContext) -> None:
         found.extend(_describe(command, name) for name in recorded)
 
     command.read(work)

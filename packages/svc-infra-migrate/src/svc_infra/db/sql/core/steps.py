@@ -45,7 +45,7 @@ def upgrade(
     command = Command(project, database_url, output=output)
     start, target = _split_range(revision, sql=sql)
 
-    def work(heads: tuple[str, ...], context: MigrationContext) -> Iterable[RevisionStep]:
+    def work(heads: tuple[str, ...], _: MigrationContext) -> Iterable[RevisionStep]:
         return command.scripts._upgrade_revs(target, heads)  # type: ignore[arg-type]  # noqa: SLF001  alembic.command's own way
 
     command.run(work, as_sql=sql, starting_rev=start, destination_rev=target, tag=tag)
@@ -85,7 +85,7 @@ def downgrade(
     if sql and start is None:
         raise RevisionError("downgrade with --sql needs a range, from:to, because it does not ask the database")
 
-    def work(heads: tuple[str, ...], context: MigrationContext) -> Iterable[RevisionStep]:
+    def work(heads: tuple[str, ...], _: MigrationContext) -> Iterable[RevisionStep]:
         return command.scripts._downgrade_revs(target, heads)  # type: ignore[arg-type]  # noqa: SLF001  alembic.command's own way
 
     command.run(work, as_sql=sql, starting_rev=start, destination_rev=target, tag=tag)
@@ -120,8 +120,8 @@ def stamp(
         raise RevisionError(f"stamp with --sql takes one starting revision, got {', '.join(sorted(starts))}")
     targets = tuple(target for _, target in ranges)
 
-    def work(heads: tuple[str, ...], context: MigrationContext) -> Iterable[RevisionStep]:
-        return command.scripts._stamp_revs(targets, heads)  # type: ignore[arg-type, return-value]  # noqa: SLF001  alembic.command's own way
+    def work(heads: tuple[str, ...], _: MigrationContext) -> Iterable[RevisionStep]:
+        return command.scripts._stamp_revs(targets, heads)  # type: ignore[return-value]  # noqa: SLF001  alembic.command's own way
 
     command.run(work, as_sql=sql, starting_rev=next(iter(starts), None), destination_rev=targets, tag=tag, purge=purge)
 

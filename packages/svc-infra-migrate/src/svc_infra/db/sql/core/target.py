@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import configparser
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -51,13 +51,15 @@ def resolve_target(
         (f"sqlalchemy.url in {project.ini_file}", _configured_url(config, project.section)),
         ("MIGRATION_DATABASE_URL", project.variables.get("MIGRATION_DATABASE_URL", "").strip()),
     )
-    options: dict[str, Callable[[str], bool]] = {} if needs_driver else {"installed": lambda _: True}
+    find, parse = resolve_database_url, resolve_url
+    if not needs_driver:
+        find, parse = partial(find, installed=_is_assumed), partial(parse, installed=_is_assumed)
 
     def resolve(mode: Literal["async", "sync"]) -> ResolvedUrl:
         for source, text in places:
             if text:
-                return resolve_url(text, environ=project.variables, mode=mode, source=source, **options)
-        return resolve_database_url(project.environ, env_file=project.env_file, mode=mode, **options)
+                return parse(text, environ=project.variables, mode=mode, source=source)
+        return find(project.environ, env_file=project.env_file, mode=mode)
 
     try:
         try:
@@ -72,6 +74,10 @@ def resolve_target(
     except DatabaseUrlError as error:
         raise TargetNotResolved(str(error)) from error
     return _anchored(resolved, Path.cwd() if database_url else project.root)
+
+
+def _is_assumed(_module: str) -> bool:
+    return True
 
 
 def _anchored(resolved: ResolvedUrl, folder: Path) -> ResolvedUrl:

@@ -109,10 +109,10 @@ def _statements_tried_again(connection: Connection, limits: Limits, progress: Pr
                 break
         return True
 
-    def execute(cursor: _Cursor, statement: str, parameters: object, context: object) -> bool:
+    def execute(cursor: _Cursor, statement: str, parameters: object, _context: object) -> bool:
         return attempt(lambda: cursor.execute(statement, parameters))
 
-    def execute_without_parameters(cursor: _Cursor, statement: str, context: object) -> bool:
+    def execute_without_parameters(cursor: _Cursor, statement: str, _context: object) -> bool:
         return attempt(lambda: cursor.execute(statement))
 
     engine = connection.engine

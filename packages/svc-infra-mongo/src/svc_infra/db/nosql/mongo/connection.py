@@ -11,16 +11,13 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from svc_infra.db.nosql.mongo.errors import MongoNotInitialised, MongoSettingsError, MongoUnreachable
 from svc_infra.db.nosql.mongo.settings import MongoSettings
-from svc_infra.db.nosql.mongo.types import Document, MongoClient, MongoDatabase
-
-if TYPE_CHECKING:
-    from pymongo.asynchronous.mongo_client import AsyncMongoClient
+from svc_infra.db.nosql.mongo.types import MongoClient, MongoDatabase
 
 __all__ = ["Mongo"]
 
@@ -108,8 +105,12 @@ class Mongo:
             if self._pid != os.getpid():
                 clients = {}
         here = asyncio.get_running_loop()
-        closings = [_close(client, loop, here) for loop, client in clients.items()]
-        tasks = [asyncio.ensure_future(closing) for closing in closings if closing is not None]
+        import pymongo
+
+        # Closing says goodbye to the server first; with a deadline the driver goes on to the sockets without an answer.
+        with pymongo.timeout(timeout * 0.8):
+            closings = [_close(client, loop, here) for loop, client in clients.items()]
+            tasks = [asyncio.ensure_future(closing) for closing in closings if closing is not None]
         if not tasks:
             return
         done, late = await asyncio.wait(tasks, timeout=timeout)
@@ -120,7 +121,7 @@ class Mongo:
             if (error := task.exception()) is not None:
                 _logger.warning("closing a MongoDB client failed: %s", _explain(error))
 
-    async def __aenter__(self) -> Mongo:
+    async def __aenter__(self) -> Self:
         await self.connect()
         return self
 
@@ -136,7 +137,7 @@ class Mongo:
         for loop in [loop for loop in self._clients if loop.is_closed()]:
             client = self._clients.pop(loop)
             if self.settings.driver == "motor":
-                # Motor's client is a synchronous one inside, which stops its threads from anywhere.
+                # Motor's client is a synchronous one inside, which can be closed from anywhere.
                 threading.Thread(target=client.close, name="close mongo client", daemon=True).start()
 
     async def _ping_error(self, seconds: float) -> BaseException | None:

@@ -178,10 +178,14 @@ class ThreadConnection(AdaptedConnection):
         opened: list[Any] = []
         try:
             await worker.run(lambda: opened.append(connect()))
-        except BaseException:
-            # Cancelled while connecting: the thread connects later than anybody waits, and must close again.
+        except asyncio.CancelledError:
+            # The thread connects later than anybody waits, and must close again.
             worker.post(lambda: opened and opened[0].close())
             worker.stop()
+            raise
+        except BaseException:
+            worker.stop()
+            worker.join(1.0)
             raise
         connection = cls(opened[0], worker)
         worker.interrupt = connection.interrupt

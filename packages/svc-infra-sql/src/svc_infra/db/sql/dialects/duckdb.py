@@ -50,7 +50,7 @@ class DuckDBConnection(ThreadConnection):
         self._connection.interrupt()
 
 
-class DuckDBContextAsync(ThreadExecutionContext, DuckDBExecutionContext):
+class DuckDBContextAsync(ThreadExecutionContext, DuckDBExecutionContext):  # pyright: ignore[reportIncompatibleMethodOverride]
     """Reads the row count of a write with RETURNING off the rows that its cursor has fetched."""
 
     def _setup_result_proxy(self) -> Any:

@@ -1,1 +1,1 @@
-"""SQL databases in a FastAPI application: `add` opens them and generates routes, `session` gives a session to a route."""
+"""SQL databases in FastAPI: `add` opens them and generates routes, `session` gives a session to a route."""

@@ -5,8 +5,8 @@
     setup_sql(app, [SqlResource(model=User, prefix="/users")])      # GET, POST /users; GET, PATCH, DELETE /users/{id}
     add_sql_health(app, prefix="/_sql/health")                      # 200 or 503
 
-All three may be called in any order and more than once before the application starts; `setup_sql` declares the database by
-itself when nothing else did. Nothing connects, and the environment is not read, before the application starts.
+All three may be called in any order and more than once before the application starts; `setup_sql` declares the database
+by itself when nothing else did. Nothing connects, and the environment is not read, before the application starts.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
-from fastapi import FastAPI
 from sqlalchemy import URL
 
+from fastapi import FastAPI
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
-from svc_infra.api.fastapi.db.sql.health import add_health_route
 from svc_infra.api.fastapi.db.sql.route import depends_of
 from svc_infra.api.fastapi.db.sql.router import ResourceRoutes
 from svc_infra.api.fastapi.db.sql.state import DEFAULT, DatabaseSlot, get_database, slots_of
+from svc_infra.api.fastapi.health import add_health_route
 from svc_infra.api.fastapi.lifespan import wrap_lifespan
 from svc_infra.api.fastapi.problems import handle_database_errors
 from svc_infra.api.fastapi.tenancy.context import TenantNotConfigured, TenantResolver, tenant_resolver_of
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.resource import SqlResource
+from svc_infra.health import HealthRegistry
 
 __all__ = ["DatabaseOptions", "add_sql_db", "add_sql_health", "get_database", "setup_sql"]
 
@@ -101,9 +102,9 @@ def _chosen_url(url: str | URL | None, dsn_env: str | None, environ: Mapping[str
         return url
     found = environ.get(dsn_env, "").strip()
     if not found:
-        from svc_infra.dburl.errors import NoDatabaseConfigured  # noqa: PLC0415 (settings library)
+        from svc_infra.dburl.errors import NoDatabaseConfigured
 
-        raise NoDatabaseConfigured(f"the environment variable {dsn_env} is not set; set it to the URL of the database")
+        raise NoDatabaseConfigured(dsn_env, "is not set", "Set it to the URL of the database")
     return found
 
 
@@ -127,8 +128,8 @@ def setup_sql(
         url: As in `add_sql_db`, when this call is to declare the database.
         dsn_env: As in `add_sql_db`.
         name: The database that the resources are in.
-        tenant: A FastAPI dependency that returns the tenant of a request, for resources with a `tenant_field`; None uses
-            what `set_tenant_resolver` was given.
+        tenant: A FastAPI dependency that returns the tenant of a request, for resources with a `tenant_field`; None
+            uses what `set_tenant_resolver` was given.
         dependencies: Guards of every route: `Depends(...)` or functions.
         include_health: Also add the health route.
         health_prefix: Its path.
@@ -161,7 +162,7 @@ def setup_sql(
 
 def _tenant_of(app: FastAPI) -> Callable[..., object]:
     """Return the dependency that asks the application's tenant resolver, which may be set later than the routes."""
-    from svc_infra.api.fastapi.tenancy.context import get_tenant_id  # noqa: PLC0415
+    from svc_infra.api.fastapi.tenancy.context import get_tenant_id
 
     return tenant_resolver_of(app) or get_tenant_id
 
@@ -170,9 +171,10 @@ def _tenant_check(prefix: str, field: str) -> Callable[[FastAPI], None]:
     def check(app: FastAPI) -> None:
         if tenant_resolver_of(app) is None:
             raise TenantNotConfigured(
-                f"the resource {prefix} has tenant_field={field!r}, but nothing says who the tenant of a request is. Pass"
-                " setup_sql(..., tenant=<dependency that returns the tenant>) or call set_tenant_resolver(app, ...) of"
-                " svc_infra.api.fastapi.tenancy.context; tenant_header() there believes the header X-Tenant-Id"
+                f"the resource {prefix} has tenant_field={field!r}, but nothing says who the tenant of a request is."
+                " Pass setup_sql(..., tenant=<dependency that returns the tenant>) or call"
+                " set_tenant_resolver(app, ...) of svc_infra.api.fastapi.tenancy.context;"
+                " tenant_header() there believes the header X-Tenant-Id"
             )
 
     return check
@@ -198,4 +200,19 @@ def add_sql_health(
         timeout: Seconds that the database has to answer.
         include_in_schema: Whether the OpenAPI document shows the route.
     """
-    add_health_route(app, prefix, name=name, timeout=timeout, include_in_schema=include_in_schema)
+
+    async def check() -> None:
+        # The registry bounds the check; the ping's own limit is later, so that the reason is "timeout" in one place.
+        await get_database(app, name).ping(timeout * 2)
+
+    def registry() -> HealthRegistry:
+        slot = slots_of(app).get(name)
+        if slot is not None and slot.health is not None:
+            return slot.health
+        made = HealthRegistry()
+        made.add("database", check, timeout=timeout)
+        if slot is not None:
+            slot.health = made
+        return made
+
+    add_health_route(app, prefix, registry, name=f"{name}_database_health", include_in_schema=include_in_schema)

@@ -1,4 +1,4 @@
-"""A resource made ready to serve: its columns, schemas, query rules, repository and encoders, all made once at set-up."""
+"""A resource made ready to serve: columns, schemas, query rules, repository and encoders, made once at set-up."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, create_model
 from starlette.requests import Request
 
 from svc_infra.api.fastapi.db.sql.columns import ApiColumn, api_columns
 from svc_infra.api.fastapi.db.sql.encode import Encoder, ModelEncoder, RowEncoder
-from svc_infra.api.fastapi.db.sql.query import Condition, ListRules
+from svc_infra.api.fastapi.db.sql.query import ListQuery, ListRules
+from svc_infra.api.fastapi.db.sql.resource import ApiResource, api_resource
 from svc_infra.api.fastapi.db.sql.schemas import ResourceSchemas, create_schema_of, read_schema_of, update_schema_of
 from svc_infra.api.fastapi.problems import FieldError, Problem, ProblemError, invalid_request
 from svc_infra.db.sql.repository import RowRepository, SqlRepository
@@ -43,19 +44,18 @@ class ResourceBinding:
         schemas: The schemas of its bodies.
         rules: What its list route's query string may hold.
         repo: The repository of all tenants' rows.
-        max_body_bytes: The largest body of a write.
     """
 
-    resource: SqlResource[AnyModel]
+    resource: ApiResource[AnyModel]
     columns: dict[str, ApiColumn]
     schemas: ResourceSchemas
     rules: ListRules
     repo: SqlRepository[AnyModel]
-    max_body_bytes: int = 1_048_576
 
     @classmethod
-    def of(cls, resource: SqlResource[AnyModel]) -> ResourceBinding:
-        """Make everything that *resource* needs; mistakes in its description are raised here, at set-up."""
+    def of(cls, described: SqlResource[AnyModel]) -> ResourceBinding:
+        """Make everything that a resource needs; mistakes in its description are raised here, at set-up."""
+        resource = api_resource(described)
         repo = resource.repository()
         columns = dict(_columns(resource, repo))
         visible = [name for name, column in columns.items() if not column.is_hidden]
@@ -66,6 +66,10 @@ class ResourceBinding:
             order_fields=_allowed(resource.allowed_order_fields, visible),
             order_default=_terms(resource.ordering_default),
             search_fields=tuple(resource.search_fields or ()),
+            relations=tuple(resource.include),
+            limit_default=resource.limit_default,
+            limit_max=resource.limit_max,
+            total_default=resource.total_default,
             document_operators=resource.allowed_filter_fields is not None,
         )
         binding = cls(resource, columns, schemas, rules, repo)
@@ -81,6 +85,12 @@ class ResourceBinding:
                 self.resource.prefix,
                 ", ".join(hidden),
             )
+
+    @cached_property
+    def version_field(self) -> str | None:
+        """The field that counts the versions of a row, or None."""
+        counted = self.repo.fields.mapper.version_id_col
+        return self.resource.version_field or (None if counted is None else self.repo.fields.name_of(counted))
 
     @cached_property
     def id_columns(self) -> tuple[ApiColumn, ...]:
@@ -143,9 +153,14 @@ class ResourceBinding:
         return all(getattr(self.service_type, name, None) is getattr(SqlService, name) for name in names)
 
     @cached_property
+    def keeps_reads(self) -> bool:
+        """Whether the service leaves reads as they are, so that they may go past it."""
+        return self._keeps(_READS)
+
+    @cached_property
     def reads_rows(self) -> bool:
         """Whether reads need no objects: the service leaves them as they are, and columns are all that is shown."""
-        return self._keeps(_READS) and self.shows_columns
+        return self.keeps_reads and self.shows_columns
 
     @cached_property
     def creates_rows(self) -> bool:
@@ -172,16 +187,22 @@ class ResourceBinding:
         return alias if isinstance(alias, str) else name
 
     @cached_property
-    def row_names(self) -> tuple[str, ...]:
-        """The fields of a row as responses need it, the id always among them."""
+    def shown_names(self) -> tuple[str, ...]:
+        """The columns that responses show."""
         shown = [self._source_of(name) for name in self.schemas.read.model_fields]
         return tuple(dict.fromkeys(name for name in shown if name in self.columns))
+
+    @cached_property
+    def row_names(self) -> tuple[str, ...]:
+        """The fields of a row as routes read it: what is shown, then what else they need of it."""
+        needed = [*self.repo.id_fields, self.version_field]
+        return (*self.shown_names, *(name for name in needed if name is not None and name not in self.shown_names))
 
     @cached_property
     def encoder(self) -> Encoder:
         """Serialises what reads return."""
         if self.resource.read_schema is None:
-            return RowEncoder(self.columns, self.row_names)
+            return RowEncoder(self.columns, self.row_names, len(self.shown_names))
         return ModelEncoder(self.schemas.read)
 
     @cached_property
@@ -190,31 +211,106 @@ class ResourceBinding:
         return ModelEncoder(self.schemas.read)
 
     @cached_property
+    def _relation_types(self) -> dict[str, object]:
+        """The annotation of each relationship that reads may add."""
+        found: dict[str, object] = {}
+        for name in self.resource.include:
+            relation = self.repo.fields.mapper.relationships[name]
+            target = relation.mapper.class_
+            item: Any = read_schema_of(target, api_columns(target), f"{self.resource.model.__name__}_{name}")
+            found[name] = list[item] if relation.uselist else item | None
+        return found
+
+    @cached_property
+    def documented_read(self) -> type[BaseModel]:
+        """The read schema with the relationships that may be added to it."""
+        if not self.resource.include:
+            return self.schemas.read
+        optional: dict[str, Any] = {
+            name: (kind, Field(default_factory=list, description="Present when `include` names it."))
+            for name, kind in self._relation_types.items()
+        }
+        name = f"{self.resource.model.__name__}ReadIncluding"
+        return create_model(name, __base__=self.schemas.read, **optional)
+
+    def including_encoder(self, relations: tuple[str, ...]) -> Encoder:
+        """Return what encodes objects together with *relations*."""
+        found = self._including.get(relations)
+        if found is None:
+            added: dict[str, Any] = {name: (self._relation_types[name], ...) for name in relations}
+            schema = create_model("Including", __base__=self.schemas.read, **added)
+            found = self._including[relations] = ModelEncoder(schema)
+        return found
+
+    @cached_property
+    def _including(self) -> dict[tuple[str, ...], Encoder]:
+        return {}
+
+    @cached_property
     def create_adapter(self) -> TypeAdapter[BaseModel]:
         """Validates the body of a create."""
         return TypeAdapter(self.schemas.create)
+
+    @cached_property
+    def replace_adapter(self) -> TypeAdapter[BaseModel]:
+        """Validates the body of a replacement."""
+        return TypeAdapter(self.schemas.replace)
 
     @cached_property
     def update_adapter(self) -> TypeAdapter[BaseModel]:
         """Validates the body of an update."""
         return TypeAdapter(self.schemas.update)
 
+    @cached_property
+    def _all_rows(self) -> RowRepository[AnyModel]:
+        return self.repo.rows_of(*self.row_names)
+
     def rows(self, tenant: object) -> RowRepository[AnyModel]:
         """Return the row form of the repository, confined to the tenant of a request."""
-        scope = self.scope(tenant)
-        return (self.repo.scoped(scope) if scope else self.repo).rows_of(*self.row_names)
+        if self.resource.tenant_field is None:
+            return self._all_rows
+        return self.repo.scoped(self.scope(tenant)).rows_of(*self.row_names)
+
+    def scoped(self, tenant: object) -> SqlRepository[AnyModel]:
+        """Return the repository, confined to the tenant of a request."""
+        return self.repo if self.resource.tenant_field is None else self.repo.scoped(self.scope(tenant))
+
+    def source(self, query: ListQuery, tenant: object) -> tuple[Any, Encoder]:
+        """Return what reads the records of *query*, and what encodes them.
+
+        Raises:
+            ProblemError: 422 when the query asks for what a service that has reads of its own can't answer.
+        """
+        if not self.keeps_reads:
+            if query.cursor is not None or query.select is not None or query.include:
+                raise ProblemError(Problem("not-supported", 422, "cursor, select and include are not available here."))
+            return self.service(tenant), self.object_encoder
+        if query.include:
+            return self.scoped(tenant).loading(*query.include), self.including_encoder(query.include)
+        if query.select is not None:
+            return self.scoped(tenant).rows_of(*query.select), self._choosing(query.select)
+        if self.reads_rows:
+            return self.rows(tenant), self.encoder
+        return self.scoped(tenant), self.object_encoder
+
+    def _choosing(self, names: tuple[str, ...]) -> Encoder:
+        found = self._chosen.get(names)
+        if found is None:
+            if len(self._chosen) >= 64:
+                self._chosen.clear()
+            found = self._chosen[names] = RowEncoder(self.columns, names)
+        return found
+
+    @cached_property
+    def _chosen(self) -> dict[tuple[str, ...], Encoder]:
+        return {}
 
     def service(self, tenant: object) -> SqlService[AnyModel]:
         """Return the service of a request, confined to its tenant."""
-        scope = self.scope(tenant)
-        return self.resource.service(self.repo.scoped(scope) if scope else self.repo)
-
-    def where(self, conditions: Sequence[Condition]) -> list[Any] | None:
-        """Return the conditions as expressions over the model."""
-        return [_expression(getattr(self.resource.model, item.field), item) for item in conditions] or None
+        return self.resource.service(self.scoped(tenant))
 
 
-def _columns(resource: SqlResource[AnyModel], repo: SqlRepository[AnyModel]) -> dict[str, ApiColumn]:
+def _columns(resource: ApiResource[AnyModel], repo: SqlRepository[AnyModel]) -> dict[str, ApiColumn]:
     owned: set[str] = set()
     if resource.tenant_field is not None:
         owned.add(resource.tenant_field)
@@ -222,10 +318,12 @@ def _columns(resource: SqlResource[AnyModel], repo: SqlRepository[AnyModel]) -> 
         owned |= {name for name in (resource.soft_delete_field, resource.soft_delete_flag_field) if name is not None}
     if resource.version_field is not None:
         owned.add(resource.version_field)
-    return dict(api_columns(resource.model, server_owned=owned))
+    return dict(
+        api_columns(resource.model, server_owned=owned, shown=resource.public_fields, hidden=resource.hidden_fields)
+    )
 
 
-def _schemas(resource: SqlResource[AnyModel], columns: dict[str, ApiColumn]) -> ResourceSchemas:
+def _schemas(resource: ApiResource[AnyModel], columns: dict[str, ApiColumn]) -> ResourceSchemas:
     model, has_hooks = resource.model, resource.service_factory is not None
     read, create, update = resource.read_schema, resource.create_schema, resource.update_schema
     made: list[type[BaseModel]] = []
@@ -241,8 +339,14 @@ def _schemas(resource: SqlResource[AnyModel], columns: dict[str, ApiColumn]) -> 
             model, columns, resource.update_name, exclude=resource.update_exclude, takes_more=has_hooks
         )
         made.append(update)
+    replace = create
+    if resource.create_schema is None:
+        keys = {name for name, column in columns.items() if column.column.primary_key}
+        excluded = keys | set(resource.create_exclude)
+        replace = create_schema_of(model, columns, f"{model.__name__}Replace", exclude=excluded, takes_more=has_hooks)
+        made.append(replace)
     owned = frozenset(name for name, column in columns.items() if column.is_server_owned)
-    return ResourceSchemas(read, create, update, owned, takes_more=has_hooks, made=frozenset(made))
+    return ResourceSchemas(read, create, update, replace, owned, takes_more=has_hooks, made=frozenset(made))
 
 
 def _allowed(chosen: Sequence[str] | None, visible: Sequence[str]) -> tuple[str, ...]:
@@ -251,34 +355,3 @@ def _allowed(chosen: Sequence[str] | None, visible: Sequence[str]) -> tuple[str,
 
 def _terms(order: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (order or "").split(",") if part.strip())
-
-
-def _expression(column: Any, item: Condition) -> Any:
-    value = item.value
-    match item.operator:
-        case "eq":
-            return column == value
-        case "ne":
-            return column != value
-        case "lt":
-            return column < value
-        case "le":
-            return column <= value
-        case "gt":
-            return column > value
-        case "ge":
-            return column >= value
-        case "in":
-            return column.in_(value)
-        case "not_in":
-            return column.not_in(value)
-        case "contains":
-            return column.icontains(value, autoescape=True)
-        case "starts_with":
-            return column.istartswith(value, autoescape=True)
-        case "ends_with":
-            return column.iendswith(value, autoescape=True)
-        case "is_null":
-            return column.is_(None) if value else column.is_not(None)
-
-

@@ -79,4 +79,6 @@ def validated(adapter: TypeAdapter[T], data: bytes, *, loc: tuple[str | int, ...
         return adapter.validate_json(data)
     except ValidationError as error:
         mistakes = error.errors(include_url=False, include_context=False, include_input=False)
-        raise ProblemError(invalid_request([{**mistake, "loc": (*loc, *mistake["loc"])} for mistake in mistakes])) from None
+        raise ProblemError(
+            invalid_request([{**mistake, "loc": (*loc, *mistake["loc"])} for mistake in mistakes])
+        ) from None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import cached_property
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -49,8 +50,13 @@ _NaiveDatetime = Annotated[
     WithJsonSchema({"type": "string", "description": "Date and time without offset"}, mode="serialization"),
 ]
 # SQLite stores no offset: what was written with one comes back as UTC without one.
-_AwareDatetime = Annotated[datetime, PlainSerializer(lambda value: _aware(value), return_type=datetime)]
-_Base64 = Annotated[bytes, WithJsonSchema({"type": "string", "contentEncoding": "base64"})]
+_AwareDatetime = Annotated[datetime, PlainSerializer(_aware, return_type=datetime)]
+# The configuration of the outermost type decides how Pydantic writes bytes, so the type itself has to say it.
+_Base64 = Annotated[
+    bytes,
+    PlainSerializer(lambda value: b64encode(value).decode(), return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+]
 # No database of ours can hold NUL in a text.
 _NO_NUL: Final = r"^[^\x00]*$"
 
@@ -87,7 +93,7 @@ class ApiColumn:
             or column.server_default is not None
             or column.computed is not None
             or column.identity is not None
-            or (isinstance(column.table, sa.Table) and column is column.table.autoincrement_column)
+            or column is getattr(column.table, "autoincrement_column", None)
         )
 
     @cached_property
@@ -110,7 +116,7 @@ class ApiColumn:
     @cached_property
     def text_parser(self) -> TypeAdapter[object]:
         """Parses the value from a path or a query string, within the limits of the column."""
-        return TypeAdapter(self.parameter_type)
+        return TypeAdapter(cast("Any", self.parameter_type))
 
     def parse_text(self, text: str) -> object:
         """Return the value that *text*, from a path or a query string, stands for.
@@ -140,14 +146,18 @@ class ApiColumn:
 
 
 def api_columns(
-    model: type[object], *, server_owned: Collection[str] = (), shown: Collection[str] = (), hidden: Collection[str] = ()
+    model: type[object],
+    *,
+    server_owned: Collection[str] = (),
+    shown: Collection[str] = (),
+    hidden: Collection[str] = (),
 ) -> Mapping[str, ApiColumn]:
     """Return the columns of *model* by attribute name, in the order of the table.
 
     Args:
         model: A mapped class.
-        server_owned: Attributes that no request may write, besides the ones that are recognised: created_at and updated_at,
-            the version column, computed columns, and primary keys that the database or a default fills.
+        server_owned: Attributes that no request may write, besides the ones that are recognised: created_at and
+            updated_at, the version column, computed columns, and primary keys that the database or a default fills.
         shown: Attributes to be shown although their names look secret.
         hidden: Further attributes that are never shown.
     """

@@ -1,29 +1,21 @@
 """Rows to JSON bytes.
 
-What the database returns has been checked when it was written, so a row in the generated read schema's form is serialised
-as it is, without building or validating a model: a page of 50 rows costs half of FastAPI's way. A read schema that the
-application gave is honoured in full, validators and computed fields included.
+What the database returns has been checked when it was written, so a row in the generated read schema's form is
+serialised as it is, without building or validating a model: a page of 50 rows costs half of FastAPI's way. A read
+schema that the application gave is honoured in full, validators and computed fields included.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
 from svc_infra.api.fastapi.db.sql.columns import ApiColumn
 
-__all__ = ["Encoder", "ModelEncoder", "Page", "RowEncoder"]
-
-
-class Page(Protocol):
-    """The numbers of a page: all rows there are, the page's size and place."""
-
-    total: int | None
-    limit: int
-    offset: int
+__all__ = ["Encoder", "ModelEncoder", "RowEncoder"]
 
 
 class Encoder(Protocol):
@@ -31,12 +23,15 @@ class Encoder(Protocol):
 
     def one(self, record: Any) -> bytes:
         """Return one record as a JSON object."""
+        ...
 
     def many(self, records: Sequence[Any]) -> bytes:
         """Return records as a JSON array."""
+        ...
 
     def member(self, record: Any, name: str) -> object:
         """Return one field of a record as it came from the database."""
+        ...
 
 
 class RowEncoder:
@@ -45,24 +40,26 @@ class RowEncoder:
     Args:
         columns: The columns by name.
         names: The fields of a row, in order.
+        shown: How many of them, from the left, are shown; None for all.
     """
 
-    def __init__(self, columns: Mapping[str, ApiColumn], names: Sequence[str]) -> None:
-        self.names = tuple(names)
-        row = TypedDict("row", {name: columns[name].read_type for name in self.names})  # type: ignore[operator]
-        row.__pydantic_config__ = ConfigDict(ser_json_bytes="base64", ser_json_inf_nan="null")  # type: ignore[attr-defined]
+    def __init__(self, columns: Mapping[str, ApiColumn], names: Sequence[str], shown: int | None = None) -> None:
+        self.names = tuple(names)[:shown]
+        make_type: Any = TypedDict  # its fields are known only at run time
+        row: Any = make_type("row", {name: columns[name].read_type for name in self.names})
+        row.__pydantic_config__ = ConfigDict(ser_json_bytes="base64", ser_json_inf_nan="null")
         self._one = TypeAdapter[Any](row).serializer.to_json
-        self._many = TypeAdapter[Any](list[row]).serializer.to_json  # type: ignore[valid-type]
-        self._position = {name: position for position, name in enumerate(self.names)}
+        self._many = TypeAdapter[Any](cast("Any", list)[row]).serializer.to_json
+        self._position = {name: position for position, name in enumerate(names)}
 
     def one(self, record: Any) -> bytes:
         """Return one row as a JSON object."""
-        return self._one(dict(zip(self.names, record, strict=True)), warnings=False)
+        return self._one(dict(zip(self.names, record, strict=False)), warnings=False)
 
     def many(self, records: Sequence[Any]) -> bytes:
         """Return rows as a JSON array."""
         names = self.names
-        return self._many([dict(zip(names, record, strict=True)) for record in records], warnings=False)
+        return self._many([dict(zip(names, record, strict=False)) for record in records], warnings=False)
 
     def member(self, record: Any, name: str) -> object:
         """Return one field of a row."""

@@ -1,7 +1,7 @@
-"""What the routes of a resource do: list, get, create, update, replace and delete.
+"""What the routes of a resource do to one record: get, create, update, replace, delete and restore.
 
-Each operation takes rows when nothing asks for objects, and the resource's service otherwise. Answers are encoded to bytes;
-a write answers only after its transaction was committed.
+Each operation takes rows when nothing asks for objects, and the resource's service otherwise. Answers are encoded to
+bytes; a write answers only after its transaction was committed.
 """
 
 from __future__ import annotations
@@ -9,18 +9,27 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.schema import ScalarElementColumnDefault
 from starlette.responses import Response
 
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
 from svc_infra.api.fastapi.db.sql.body import parse_json
-from svc_infra.api.fastapi.db.sql.encode import Encoder, page_bytes
-from svc_infra.api.fastapi.db.sql.query import ListQuery
+from svc_infra.api.fastapi.db.sql.conditional import (
+    PRECONDITION_FAILED,
+    etag_of,
+    is_unchanged,
+    required_etags,
+    version_in,
+)
+from svc_infra.api.fastapi.db.sql.encode import Encoder
 from svc_infra.api.fastapi.db.sql.route import Call, Operation
 from svc_infra.api.fastapi.db.sql.schemas import written_fields
 from svc_infra.api.fastapi.problems import NOT_FOUND, ProblemError
+from svc_infra.db.sql.errors import StaleVersion
 
-__all__ = ["Create", "Delete", "Get", "Head", "ListRows", "Update"]
+__all__ = ["Create", "Delete", "Get", "Head", "Replace", "Restore", "Update", "json_response"]
 
 
 def json_response(content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -28,125 +37,175 @@ def json_response(content: bytes, status: int = 200, headers: dict[str, str] | N
     return Response(content, status, headers, "application/json")
 
 
-class ListRows:
-    """Answer a page of rows."""
+class _Operation:
+    """What operations on one record share."""
 
     def __init__(self, binding: ResourceBinding) -> None:
         self.binding = binding
 
-    async def __call__(self, call: Call) -> Response:
-        """Answer the page that the query string asks for."""
+    def encoded(self, encoder: Encoder, record: Any) -> tuple[bytes, str]:
+        """Return a record's JSON and its ETag."""
+        content = encoder.one(record)
+        field = self.binding.version_field
+        return content, etag_of(content, None if field is None else encoder.member(record, field))
+
+    def reader(self, tenant: object) -> tuple[Any, Encoder]:
+        """Return what reads records, and what encodes them."""
         binding = self.binding
-        query = binding.rules.parse(call.request.scope["query_string"])
-        async with call.open_session() as session:
-            records, encoder = await self._records(session, query, call.tenant)
-            total = await self._total(session, query, call.tenant)
-        return json_response(page_bytes(encoder.many(records), total, query.limit, query.offset))
+        if binding.reads_rows:
+            return binding.rows(tenant), binding.encoder
+        return binding.service(tenant), binding.object_encoder
 
-    async def _records(self, session: AsyncSession, query: ListQuery, tenant: object) -> tuple[list[Any], Encoder]:
+    async def require_match(self, session: AsyncSession, key: object, call: Call, etags: frozenset[str]) -> None:
+        """Lock the record and make sure that it is a version in *etags*, for the rest of the transaction.
+
+        Raises:
+            ProblemError: 404 when there is no such record, 412 when it is another version.
+        """
         binding = self.binding
-        source: Any = binding.rows(tenant) if binding.reads_rows else binding.service(tenant)
-        encoder = binding.encoder if binding.reads_rows else binding.object_encoder
-        page: dict[str, Any] = {
-            "limit": query.limit,
-            "offset": query.offset,
-            "order_by": query.order_by or None,
-            "where": binding.where(query.conditions),
-        }
-        if query.q is not None:
-            return await source.search(session, q=query.q, fields=query.fields, **page), encoder
-        return await source.list(session, **page), encoder
-
-    async def _total(self, session: AsyncSession, query: ListQuery, tenant: object) -> int | None:
-        if query.total == "none":
-            return None
-        binding = self.binding
-        source: Any = binding.rows(tenant) if binding.reads_rows else binding.service(tenant)
-        where = binding.where(query.conditions)
-        if query.q is not None:
-            found: int = await source.count(session, where=where, q=query.q, fields=query.fields)
-        else:
-            found = await source.count(session, where=where)
-        return found
-
-
-class Get:
-    """Answer one row."""
-
-    def __init__(self, binding: ResourceBinding) -> None:
-        self.binding = binding
-
-    async def __call__(self, call: Call) -> Response:
-        """Answer the row that the path addresses; 404 when there is none."""
-        binding = self.binding
-        key = binding.parse_id(call.request)
-        source: Any = binding.rows(call.tenant) if binding.reads_rows else binding.service(call.tenant)
-        async with call.open_session() as session:
-            record = await source.get(session, key)
+        repo: Any = binding.rows(call.tenant) if binding.shows_columns else binding.scoped(call.tenant)
+        encoder = binding.encoder if binding.shows_columns else binding.object_encoder
+        record = await repo.get(session, key, lock="update")
         if record is None:
             raise ProblemError(NOT_FOUND)
-        encoder = binding.encoder if binding.reads_rows else binding.object_encoder
-        return json_response(encoder.one(record))
+        if self.encoded(encoder, record)[1] not in etags:
+            raise ProblemError(PRECONDITION_FAILED)
 
 
-class Create:
-    """Create a row."""
-
-    def __init__(self, binding: ResourceBinding) -> None:
-        self.binding = binding
+class Get(_Operation):
+    """Answer one record."""
 
     async def __call__(self, call: Call) -> Response:
-        """Create the row that the body describes and answer it, with its place in `Location`."""
+        """Answer the record that the path addresses; 404 when there is none, 304 when If-None-Match has its ETag."""
+        binding, request = self.binding, call.request
+        key = binding.parse_id(request)
+        query = binding.rules.parse_item(request.scope["query_string"])
+        source, encoder = self.reader(call.tenant) if query.is_plain else binding.source(query, call.tenant)
+        async with call.open_session() as session:
+            record = await source.get(session, key)
+            if record is None:
+                raise ProblemError(NOT_FOUND)
+            if not query.is_plain:
+                return json_response(encoder.one(record))
+            content, etag = self.encoded(encoder, record)
+        if is_unchanged(request.headers, etag):
+            return Response(status_code=304, headers={"ETag": etag})
+        return json_response(content, headers={"ETag": etag})
+
+
+class Create(_Operation):
+    """Create a record."""
+
+    async def __call__(self, call: Call) -> Response:
+        """Create the record that the body describes and answer it, with its place in `Location`."""
         binding = self.binding
-        body = await parse_json(call.request, binding.create_adapter, binding.max_body_bytes)
+        body = await parse_json(call.request, binding.create_adapter, binding.resource.max_body_bytes)
         data = written_fields(body, binding.schemas)
         direct = binding.creates_rows
         target: Any = binding.rows(call.tenant) if direct else binding.service(call.tenant)
         encoder = binding.encoder if direct else binding.object_encoder
         async with call.open_session() as session:
             record = await target.create(session, data)
-            content = encoder.one(record)
-        return json_response(content, 201, {"Location": location_of(call, binding, encoder, record)})
+            content, etag = self.encoded(encoder, record)
+            location = location_of(call, binding, encoder, record)
+        return json_response(content, 201, {"Location": location, "ETag": etag})
 
 
-class Update:
-    """Change some fields of a row."""
-
-    def __init__(self, binding: ResourceBinding) -> None:
-        self.binding = binding
+class Update(_Operation):
+    """Change some fields of a record."""
 
     async def __call__(self, call: Call) -> Response:
-        """Change the fields that the body holds and answer the row; 404 when there is none."""
+        """Change the fields that the body holds and answer the record; 412 when it is not the version in If-Match."""
+        binding = self.binding
+        body = await parse_json(call.request, binding.update_adapter, binding.resource.max_body_bytes)
+        return await self.write(call, written_fields(body, binding.schemas))
+
+    async def write(self, call: Call, data: dict[str, object]) -> Response:
+        """Set *data* on the record that the path addresses."""
         binding = self.binding
         key = binding.parse_id(call.request)
-        body = await parse_json(call.request, binding.update_adapter, binding.max_body_bytes)
-        data = written_fields(body, binding.schemas)
+        etags = required_etags(call.request, must=binding.resource.require_if_match)
+        version = None if etags is None or binding.version_field is None else version_in(etags)
         direct = binding.updates_rows
         target: Any = binding.rows(call.tenant) if direct else binding.service(call.tenant)
         encoder = binding.encoder if direct else binding.object_encoder
         async with call.open_session() as session:
-            record = await target.update(session, key, data)
+            if etags is not None and (version is None or not direct):
+                await self.require_match(session, key, call, etags)
+            if version is not None and direct:
+                record = await self._update_version(session, target, key, data, version)
+            else:
+                record = await target.update(session, key, data)
             if record is None:
                 raise ProblemError(NOT_FOUND)
-            content = encoder.one(record)
-        return json_response(content)
+            content, etag = self.encoded(encoder, record)
+        return json_response(content, headers={"ETag": etag})
+
+    async def _update_version(
+        self, session: AsyncSession, target: Any, key: object, data: dict[str, object], version: int
+    ) -> Any:
+        try:
+            return await target.update(session, key, data, version=version)
+        except StaleVersion:
+            raise ProblemError(PRECONDITION_FAILED) from None
 
 
-class Delete:
-    """Delete a row."""
-
-    def __init__(self, binding: ResourceBinding) -> None:
-        self.binding = binding
+class Replace(Update):
+    """Replace a record."""
 
     async def __call__(self, call: Call) -> Response:
-        """Delete the row, or mark it as deleted; 404 when there is none."""
+        """Replace the writable fields of the record; what the body leaves out takes its default or becomes null."""
+        binding = self.binding
+        body = await parse_json(call.request, binding.replace_adapter, binding.resource.max_body_bytes)
+        return await self.write(call, {**self._defaults(body), **written_fields(body, binding.schemas)})
+
+    def _defaults(self, body: BaseModel) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for name in type(body).model_fields:
+            column = self.binding.columns.get(name)
+            if column is None or column.is_hidden:
+                continue
+            default = column.column.default
+            if isinstance(default, ScalarElementColumnDefault):
+                found[name] = default.arg
+            elif default is None and column.column.server_default is None and column.column.nullable:
+                found[name] = None
+        return found
+
+
+class Delete(_Operation):
+    """Delete a record."""
+
+    async def __call__(self, call: Call) -> Response:
+        """Delete the record, or mark it as deleted; 404 when there is none, 412 when it is not the If-Match version."""
         binding = self.binding
         key = binding.parse_id(call.request)
+        etags = required_etags(call.request, must=binding.resource.require_if_match)
         target: Any = binding.rows(call.tenant) if binding.deletes_rows else binding.service(call.tenant)
         async with call.open_session() as session:
+            if etags is not None:
+                await self.require_match(session, key, call, etags)
             if not await target.delete(session, key):
                 raise ProblemError(NOT_FOUND)
         return Response(status_code=204)
+
+
+class Restore(_Operation):
+    """Undo a soft delete."""
+
+    async def __call__(self, call: Call) -> Response:
+        """Make a deleted record live again and answer it; 404 when no deleted record has the id."""
+        binding = self.binding
+        key = binding.parse_id(call.request)
+        direct = binding.shows_columns
+        repo: Any = binding.rows(call.tenant) if direct else binding.scoped(call.tenant)
+        encoder = binding.encoder if direct else binding.object_encoder
+        async with call.open_session() as session:
+            record = await repo.restore(session, key)
+            if record is None:
+                raise ProblemError(NOT_FOUND)
+            content, etag = self.encoded(encoder, record)
+        return json_response(content, headers={"ETag": etag})
 
 
 class Head:
@@ -162,6 +221,6 @@ class Head:
 
 
 def location_of(call: Call, binding: ResourceBinding, encoder: Encoder, record: Any) -> str:
-    """Return the path of a row that was just created in the collection that *call* addresses."""
+    """Return the path of a record that was just created in the collection that *call* addresses."""
     parts = [quote(str(encoder.member(record, column.name)), safe="") for column in binding.id_columns]
     return "/".join([call.request.scope["path"].rstrip("/"), *parts])

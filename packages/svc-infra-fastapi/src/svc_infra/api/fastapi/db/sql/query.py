@@ -9,8 +9,8 @@
     select=id,email            only these fields in the answer
     include=orders             related records in the answer
 
-A name that means nothing is an error, because a condition with a typing mistake would otherwise return every row. Names that
-begin with an underscore are left to others.
+A name that means nothing is an error, because a condition with a typing mistake would otherwise return every row. Names
+that begin with an underscore are left to others.
 """
 
 from __future__ import annotations
@@ -25,13 +25,9 @@ from pydantic import ValidationError
 
 from svc_infra.api.fastapi.db.sql.columns import ApiColumn
 from svc_infra.api.fastapi.problems import FieldError, Problem, ProblemError, invalid_request
+from svc_infra.db.sql.filters import Compare, Operator
 
-__all__ = ["Condition", "ListQuery", "ListRules", "Operator", "TotalMode"]
-
-Operator: TypeAlias = Literal[
-    "eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "contains", "starts_with", "ends_with", "is_null"
-]
-"""What a condition compares by; the names are those of the repository's filters."""
+__all__ = ["ListQuery", "ListRules", "TotalMode"]
 
 TotalMode: TypeAlias = Literal["exact", "capped", "estimated", "none"]
 """How the number of all rows is found: counted, counted up to a limit, taken from the database's statistics, or not."""
@@ -47,27 +43,18 @@ _SUFFIXES: Final[Mapping[str, Operator]] = {
     "ge": "ge",
     "in": "in",
     "not_in": "not_in",
-    "contains": "contains",
+    "contains": "icontains",
     "starts_with": "starts_with",
     "ends_with": "ends_with",
     "is_null": "is_null",
 }
-_TEXT_ONLY: Final = frozenset({"contains", "starts_with", "ends_with"})
+_TEXT_ONLY: Final = frozenset({"icontains", "starts_with", "ends_with"})
 _DOCUMENTED_SUFFIXES: Final = ("ne", "lt", "lte", "gt", "gte", "in", "contains", "starts_with", "is_null")
 
 _MAX_OFFSET: Final = 2**31 - 1
 _MAX_TEXT: Final = 256
 _MAX_VALUES: Final = 100
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One comparison of a field with a value of its type; for `in` and `not_in` with a tuple of them."""
-
-    field: str
-    operator: Operator
-    value: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +68,14 @@ class ListQuery:
     order_by: tuple[str, ...] = ()
     q: str | None = None
     fields: tuple[str, ...] = ()
-    conditions: tuple[Condition, ...] = ()
+    where: tuple[Compare, ...] = ()
     select: tuple[str, ...] | None = None
     include: tuple[str, ...] = ()
 
     @property
     def is_plain(self) -> bool:
         """Whether it asks for no more than one page of all rows."""
-        return not (self.q or self.conditions or self.include) and self.cursor is None and self.select is None
+        return not (self.q or self.where or self.include) and self.cursor is None and self.select is None
 
 
 @dataclass(frozen=True)
@@ -131,26 +118,51 @@ class ListRules:
         if found is None:
             found = _Reader(self).read(query_string)
             # The same few pages are asked for again and again; the bound keeps memory flat under random input.
-            if len(self._cache) >= 512 or len(query_string) > 512:  # noqa: PLR2004
+            if len(self._cache) >= 512 or len(query_string) > 512:
                 self._cache.clear()
             self._cache[query_string] = found
         return found
+
+    def parse_item(self, query_string: bytes) -> ListQuery:
+        """Read the query string of a route that answers one record: `select` and `include`.
+
+        Raises:
+            ProblemError: 422 with every mistake and its place.
+        """
+        if not query_string:
+            return _PLAIN_ITEM
+        return _Reader(self).read_item(query_string)
 
     @cached_property
     def selectable(self) -> frozenset[str]:
         """The fields that `select` may name."""
         return frozenset(column.name for column in self.columns.values() if not column.is_hidden)
 
+    def item_parameters(self) -> list[dict[str, Any]]:
+        """Return the OpenAPI parameter objects of a route that answers one record."""
+        names = sorted(self.selectable)
+        found = [_list_parameter("select", {"type": "string", "enum": names}, "Fields of the answer; all when absent.")]
+        if self.relations:
+            relations = {"type": "string", "enum": list(self.relations)}
+            found.append(_list_parameter("include", relations, "Related records to add."))
+        return found
+
     def parameters(self) -> list[dict[str, Any]]:
-        """Return the OpenAPI parameter objects."""
+        """Return the OpenAPI parameter objects of the list route."""
         order = [sign + name for name in self.order_fields for sign in ("", "-")]
         found = [
-            _parameter("limit", {"type": "integer", "minimum": 1, "maximum": self.limit_max, "default": self.limit_default}, "Rows of a page."),
-            _parameter("offset", {"type": "integer", "minimum": 0, "maximum": _MAX_OFFSET, "default": 0}, "Rows to skip."),
+            _parameter(
+                "limit",
+                {"type": "integer", "minimum": 1, "maximum": self.limit_max, "default": self.limit_default},
+                "Rows of a page.",
+            ),
+            _parameter(
+                "offset", {"type": "integer", "minimum": 0, "maximum": _MAX_OFFSET, "default": 0}, "Rows to skip."
+            ),
             _parameter(
                 "cursor",
                 {"type": "string", "maxLength": 4096},
-                "A page by key: empty for the first, then what `next_cursor` of the page before says. Excludes `offset`.",
+                "A page by key: empty for the first, then what `next_cursor` of the last one says. Excludes `offset`.",
             ),
             _parameter(
                 "total",
@@ -159,13 +171,27 @@ class ListRules:
             ),
         ]
         if order:
-            found.append(_list_parameter("order_by", {"type": "string", "enum": order}, "Fields to order by; a minus sign for descending."))
+            found.append(
+                _list_parameter(
+                    "order_by", {"type": "string", "enum": order}, "Fields to order by; a minus sign for descending."
+                )
+            )
         if self.search_fields:
-            found.append(_parameter("q", {"type": "string", "maxLength": _MAX_TEXT, "pattern": "^[^\\u0000]*$"}, "Text to search for, without regard to case."))
-            found.append(_list_parameter("fields", {"type": "string", "enum": list(self.search_fields)}, "Fields to search in; all search fields when absent."))
-        found.append(_list_parameter("select", {"type": "string", "enum": sorted(self.selectable)}, "Fields of the answer; all when absent."))
-        if self.relations:
-            found.append(_list_parameter("include", {"type": "string", "enum": list(self.relations)}, "Related records to add."))
+            found.append(
+                _parameter(
+                    "q",
+                    {"type": "string", "maxLength": _MAX_TEXT, "pattern": "^[^\\u0000]*$"},
+                    "Text to search for, without regard to case.",
+                )
+            )
+            found.append(
+                _list_parameter(
+                    "fields",
+                    {"type": "string", "enum": list(self.search_fields)},
+                    "Fields to search in; all search fields when absent.",
+                )
+            )
+        found.extend(self.item_parameters())
         for name in self.filter_fields:
             found.extend(self._filter_parameters(self.columns[name]))
         return found
@@ -179,7 +205,9 @@ class ListRules:
             return found
         for suffix in _DOCUMENTED_SUFFIXES:
             operator = _SUFFIXES[suffix]
-            if (operator in _TEXT_ONLY and not column.is_text) or (operator == "is_null" and not column.column.nullable):
+            if (operator in _TEXT_ONLY and not column.is_text) or (
+                operator == "is_null" and not column.column.nullable
+            ):
                 continue
             name = f"{column.name}__{suffix}"
             if operator == "in":
@@ -187,7 +215,13 @@ class ListRules:
             elif operator == "is_null":
                 found.append(_parameter(name, {"type": "boolean"}, "Whether there is no value."))
             elif operator in _TEXT_ONLY:
-                found.append(_parameter(name, {"type": "string", "maxLength": _MAX_TEXT}, f"{operator.replace('_', ' ').capitalize()} this text."))
+                found.append(
+                    _parameter(
+                        name,
+                        {"type": "string", "maxLength": _MAX_TEXT},
+                        f"{operator.replace('_', ' ').capitalize()} this text.",
+                    )
+                )
             else:
                 found.append(_parameter(name, schema, _WORDS[operator]))
         return found
@@ -211,6 +245,9 @@ def _list_parameter(name: str, item: dict[str, Any], description: str) -> dict[s
     return {**_parameter(name, schema, description), "style": "form", "explode": False}
 
 
+_PLAIN_ITEM: Final = ListQuery(limit=1)
+
+
 class _Reader:
     """Reads one query string and collects every mistake in it."""
 
@@ -218,15 +255,31 @@ class _Reader:
         self.rules = rules
         self.errors: list[FieldError] = []
 
-    def read(self, query_string: bytes) -> ListQuery:
-        rules = self.rules
+    def read_item(self, query_string: bytes) -> ListQuery:
+        rules, values = self.rules, self._pairs(query_string)
+        select = self._names(values, "select", rules.selectable) if "select" in values else None
+        include = self._names(values, "include", rules.relations) if rules.relations else ()
+        for name in values:
+            if not name.startswith("_") and name not in rules.foreign:
+                self._refuse(name, "There is no such parameter", "unknown_parameter")
+        if self.errors:
+            raise ProblemError(invalid_request(self.errors))
+        return ListQuery(limit=1, select=select, include=include)
+
+    def _pairs(self, query_string: bytes) -> dict[str, list[str]]:
         values: dict[str, list[str]] = {}
         try:
-            pairs = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=1000)
+            pairs = parse_qsl(
+                query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=1000
+            )
         except ValueError:
             raise ProblemError(Problem("invalid-request", 422, "The query string is not valid.")) from None
         for name, value in pairs:
             values.setdefault(name, []).append(value)
+        return values
+
+    def read(self, query_string: bytes) -> ListQuery:
+        rules, values = self.rules, self._pairs(query_string)
         limit = self._integer(values, "limit", 1, rules.limit_max, rules.limit_default)
         offset = self._integer(values, "offset", 0, _MAX_OFFSET, 0)
         cursor = self._single(values, "cursor")
@@ -236,7 +289,8 @@ class _Reader:
         if total not in get_args(TotalMode):
             self._refuse("total", f"Input should be one of {', '.join(get_args(TotalMode))}", "enum")
         order_by = self._names(values, "order_by", rules.order_fields, signed=True)
-        q, fields = None, ()
+        q: str | None = None
+        fields: tuple[str, ...] = ()
         if rules.search_fields:
             q = self._single(values, "q")
             if q is not None and (len(q) > _MAX_TEXT or "\x00" in q):
@@ -255,7 +309,7 @@ class _Reader:
             order_by=order_by or rules.order_default,
             q=q or None,
             fields=fields or tuple(rules.search_fields),
-            conditions=tuple(conditions),
+            where=tuple(conditions),
             select=select,
             include=include,
         )
@@ -276,7 +330,7 @@ class _Reader:
         if text is None:
             return default
         digits = text[1:] if text[:1] == "-" else text
-        if not (digits.isascii() and digits.isdigit() and len(digits) < 20):  # noqa: PLR2004
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
             self._refuse(name, "Input should be a valid integer", "int_parsing")
             return default
         number = int(text)
@@ -295,7 +349,7 @@ class _Reader:
                 self._refuse(name, f"{part!r} is not one of {', '.join(sorted(allowed)) or 'none'}", "enum")
         return tuple(dict.fromkeys(found))
 
-    def _conditions(self, name: str, texts: list[str]) -> list[Condition]:
+    def _conditions(self, name: str, texts: list[str]) -> list[Compare]:
         if name.startswith("_") or name in self.rules.foreign:
             return []
         base, _, suffix = name.rpartition("__")
@@ -308,7 +362,7 @@ class _Reader:
         if operator in _TEXT_ONLY and not column.is_text:
             self._refuse(name, f"{base} is no text", "unknown_parameter")
             return []
-        return [Condition(base, operator, value) for value in self._values(name, column, operator, texts)]
+        return [Compare(base, operator, value) for value in self._values(name, column, operator, texts)]
 
     def _values(self, name: str, column: ApiColumn, operator: Operator, texts: list[str]) -> list[object]:
         if operator == "is_null":

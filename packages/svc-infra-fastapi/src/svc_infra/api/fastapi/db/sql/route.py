@@ -1,9 +1,9 @@
 """A generated route: documented like any FastAPI route, run without what a generated route does not need.
 
-FastAPI's own handler resolves a dependency graph, validates each parameter and the response, and keeps two exit stacks for
-every request. A generated route knows its parameters, so when nothing else is asked of it (no dependencies, no overrides)
-its operation is called directly. With dependencies, FastAPI resolves them and nothing else changes: the same operation
-runs, on the session that the dependencies use too.
+FastAPI's own handler resolves a dependency graph, validates each parameter and the response, and keeps two exit stacks
+for every request. A generated route knows its parameters, so when nothing else is asked of it (no dependencies, no
+overrides) its operation is called directly. With dependencies, FastAPI resolves them and nothing else changes: the same
+operation runs, on the session that the dependencies use too.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
-from fastapi import Depends, params
-from fastapi.exception_handlers import http_exception_handler
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.exceptions import HTTPException
@@ -25,9 +22,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from fastapi import Depends, params
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.routing import APIRoute
 from svc_infra.api.fastapi.db.sql.session import session_of
 from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of
 from svc_infra.api.fastapi.problems import MEDIA_TYPE, Problem, ProblemError, problem_of
+from svc_infra.db.sql.database import Database
 
 __all__ = ["Call", "Operation", "ResourceRoute", "RouteSpec"]
 
@@ -37,7 +38,10 @@ class ProblemDetails(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"required": ["type", "title", "status", "detail"]})
 
-    type: str = Field(description="Names the kind of problem; stable, meant for programs.", examples=["urn:svc-infra:problem:not-found"])
+    type: str = Field(
+        description="Names the kind of problem; stable, meant for programs.",
+        examples=["urn:svc-infra:problem:not-found"],
+    )
     title: str = Field(description="The kind of problem in words.", examples=["Not Found"])
     status: int = Field(description="The HTTP status code.", examples=[404])
     detail: str = Field(description="What happened, for people.", examples=["Not found"])
@@ -62,11 +66,13 @@ class Call:
     Attributes:
         request: The request.
         open_session: Opens the session of the request; leaving it commits or rolls back, unless FastAPI does that.
+        database: The database, for what outlives the request's session, such as a stream.
         tenant: The tenant of the request, None where the resource has none.
     """
 
     request: Request
     open_session: Callable[[], AbstractAsyncContextManager[AsyncSession]]
+    database: Database
     tenant: object = None
 
 
@@ -75,6 +81,7 @@ class Operation(Protocol):
 
     async def __call__(self, call: Call, /) -> Response:
         """Answer the request."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -132,7 +139,7 @@ class ResourceRoute(APIRoute):
             if session in request.app.dependency_overrides:
                 return await guarded(request)
             database = database_of(request, spec.database)
-            return await operation(Call(request, lambda: database.session(readonly=spec.readonly)))
+            return await operation(Call(request, lambda: database.session(readonly=spec.readonly), database))
 
         return _answering(handle)
 
@@ -184,7 +191,8 @@ def _guarded_handler(
     operation, tenant = route.operation, route.spec.tenant
 
     async def endpoint(request: Request, session: AsyncSession, tenant: object = None) -> Response:
-        return await operation(Call(request, lambda: nullcontext(session), tenant))
+        database = database_of(request, route.spec.database)
+        return await operation(Call(request, lambda: nullcontext(session), database, tenant))
 
     parameters = [
         inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=Request),
@@ -222,7 +230,9 @@ def _documented(operation: Operation, spec: RouteSpec) -> Callable[..., object]:
     ]
     if spec.tenant is not None:
         parameters.append(
-            inspect.Parameter("tenant", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[object, Depends(spec.tenant)])
+            inspect.Parameter(
+                "tenant", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[object, Depends(spec.tenant)]
+            )
         )
     if spec.body is not None:
         parameters.append(inspect.Parameter("body", inspect.Parameter.KEYWORD_ONLY, annotation=spec.body))
@@ -253,13 +263,13 @@ _PROBLEM_TEXTS: Mapping[int, str] = {
 
 def _problem_response_doc(status: int) -> dict[str, Any]:
     description = _PROBLEM_TEXTS[status]
-    if status == 304:  # noqa: PLR2004
+    if status == 304:
         return {"description": description}
     found: dict[str, Any] = {
         "description": description,
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
     }
-    if status == 503:  # noqa: PLR2004
+    if status == 503:
         found["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait"}}
     return found
 

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import FastAPI, params
 from pydantic import BaseModel
 
+from fastapi import FastAPI, params
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
-from svc_infra.api.fastapi.db.sql.operations import Create, Delete, Get, Head, ListRows, Update
-from svc_infra.api.fastapi.db.sql.route import Operation, ResourceRoute, RouteSpec
+from svc_infra.api.fastapi.db.sql.listing import Export, ListRecords
+from svc_infra.api.fastapi.db.sql.operations import Create, Delete, Get, Head, Replace, Restore, Update
+from svc_infra.api.fastapi.db.sql.resource import Action
+from svc_infra.api.fastapi.db.sql.route import Operation, ResourceRoute, RouteSpec, depends_of
 from svc_infra.api.fastapi.db.sql.schemas import page_schema_of
 
 __all__ = ["ResourceRoutes"]
+
+_WRITE_PROBLEMS = (400, 409, 413, 415, 422, 503)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """One route to be made."""
+
+    action: Action
+    method: str
+    path: str
+    operation: Operation
+    summary: str
+    shown: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    status: int = 200
+    problems: Sequence[int] = (422, 503)
+    parameters: Sequence[dict[str, Any]] = ()
+    responses: dict[int | str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -35,63 +56,111 @@ class ResourceRoutes:
 
     def add_to(self, app: FastAPI) -> None:
         """Append the routes to *app*, after those that it has."""
+        wanted = self.binding.resource.actions
+        for plan in self._plans():
+            if plan.action not in wanted:
+                continue
+            app.router.routes.append(self._route(app, plan))
+            if plan.method == "GET" and plan.action in {"get", "list"}:
+                app.router.routes.append(self._route(app, plan, head=True))
+
+    def _plans(self) -> Iterable[_Plan]:
         binding, schemas = self.binding, self.binding.schemas
         prefix, item = binding.resource.prefix, binding.resource.prefix + binding.id_path
-        listing, getting = ListRows(binding), Get(binding)
-        page = page_schema_of(schemas.read)
-        query = {"parameters": binding.rules.parameters()}
-        self._add(app, "list", "GET", prefix, listing, page, "A page of records", [422, 503], extra=query)
-        self._add(app, "create", "POST", prefix, Create(binding), schemas.read, "Create a record", [400, 409, 413, 415, 422, 503], body=schemas.create, status=201)
-        self._add(app, "get", "GET", item, getting, schemas.read, "One record", [404, 422, 503])
-        self._add(app, "update", "PATCH", item, Update(binding), schemas.read, "Change fields of a record", [400, 404, 409, 413, 415, 422, 503], body=schemas.update)
-        self._add(app, "delete", "DELETE", item, Delete(binding), None, "Delete a record", [404, 409, 422, 503], status=204)
-        self._add(app, "list_head", "HEAD", prefix, Head(listing), None, "Headers of a page", [], hidden=True)
-        self._add(app, "get_head", "HEAD", item, Head(getting), None, "Headers of a record", [], hidden=True)
+        shown = binding.documented_read
+        query, one = binding.rules.parameters(), binding.rules.item_parameters()
+        etag = {"ETag": {"schema": {"type": "string"}, "description": "The version of the record."}}
+        match = _header("If-Match", "Only if the record is one of these versions, else 412.")
+        none_match = _header("If-None-Match", "Only if the record is none of these versions, else 304.")
+        location = {"schema": {"type": "string"}, "description": "Its path."}
+        created: dict[int | str, dict[str, Any]] = {201: {"headers": {**etag, "Location": location}}}
+        tagged: dict[int | str, dict[str, Any]] = {200: {"headers": etag}}
+        changes = (*_WRITE_PROBLEMS, 404, 412, *((428,) if binding.resource.require_if_match else ()))
+        # A fixed path before one with a parameter, or an id would be looked for under its name.
+        if binding.keeps_reads:
+            yield _Plan(
+                action="export", method="GET", path=f"{prefix}/export", operation=Export(binding),
+                summary="All records", parameters=[each for each in query if each["name"] not in _PAGE_PARAMETERS],
+                responses={200: {"content": _EXPORT_CONTENT, "description": "One record per line"}},
+            )  # fmt: skip
+        yield _Plan(
+            action="list", method="GET", path=prefix, operation=ListRecords(binding), summary="A page of records",
+            shown=page_schema_of(shown), parameters=query,
+        )  # fmt: skip
+        yield _Plan(
+            action="create", method="POST", path=prefix, operation=Create(binding), summary="Create a record",
+            shown=schemas.read, body=schemas.create, status=201, problems=_WRITE_PROBLEMS,
+            responses=created,
+        )  # fmt: skip
+        yield _Plan(
+            action="get", method="GET", path=item, operation=Get(binding), summary="One record",
+            shown=shown, problems=(304, 404, 422, 503), parameters=[*one, none_match], responses=tagged,
+        )  # fmt: skip
+        yield _Plan(
+            action="update", method="PATCH", path=item, operation=Update(binding), summary="Change fields of a record",
+            shown=schemas.read, body=schemas.update, problems=changes, parameters=[match], responses=tagged,
+        )  # fmt: skip
+        yield _Plan(
+            action="replace", method="PUT", path=item, operation=Replace(binding), summary="Replace a record",
+            shown=schemas.read, body=schemas.replace, problems=changes, parameters=[match], responses=tagged,
+        )  # fmt: skip
+        yield _Plan(
+            action="delete", method="DELETE", path=item, operation=Delete(binding), summary="Delete a record",
+            status=204, problems=tuple(status for status in changes if status not in {413, 415}), parameters=[match],
+        )  # fmt: skip
+        yield _Plan(
+            action="restore", method="POST", path=f"{item}/restore", operation=Restore(binding),
+            summary="Undo the delete of a record", shown=schemas.read, problems=(404, 409, 422, 503), responses=tagged,
+        )  # fmt: skip
 
-    def _add(
-        self,
-        app: FastAPI,
-        action: str,
-        method: str,
-        path: str,
-        operation: Operation,
-        shown: type[BaseModel] | None,
-        summary: str,
-        problems: Sequence[int],
-        *,
-        status: int = 200,
-        body: type[BaseModel] | None = None,
-        extra: dict[str, Any] | None = None,
-        hidden: bool = False,
-    ) -> None:
-        binding = self.binding
-        resource = binding.resource
-        slug = resource.prefix.strip("/").replace("/", "_").replace("-", "_")
-        is_write = method not in {"GET", "HEAD"}
+    def _route(self, app: FastAPI, plan: _Plan, *, head: bool = False) -> ResourceRoute:
+        binding, resource = self.binding, self.binding.resource
+        options = resource.options(plan.action)
+        path = plan.path if options.path is None else resource.prefix + options.path
+        slug = "_".join(part.replace("-", "_") for part in resource.prefix.strip("/").split("/"))
+        name = options.operation_id or f"{slug}_{plan.action}"
+        has_tenant = resource.tenant_field is not None
         spec = RouteSpec(
-            readonly=not is_write,
+            readonly=plan.method == "GET",
             database=self.database,
-            tenant=self.tenant if resource.tenant_field is not None else None,
-            path_parameters=binding.id_parameters if path != resource.prefix else {},
-            body=body,
-            problems=problems,
+            tenant=self.tenant if has_tenant else None,
+            path_parameters={key: kind for key, kind in binding.id_parameters.items() if f"{{{key}}}" in path},
+            body=plan.body,
+            problems=sorted({*plan.problems, *((400,) if has_tenant else ())}),
         )
-        router = app.router
-        route = ResourceRoute(
+        return ResourceRoute(
             path,
-            operation,
+            plan.operation if not head else Head(plan.operation),
             spec=spec,
-            response_model=shown,
-            status_code=status,
+            response_model=plan.shown,
+            response_description=_SUCCESS.get(plan.status, "The answer"),
+            status_code=plan.status,
             tags=list(resource.tags) if resource.tags is not None else [resource.prefix.rpartition("/")[2]],
-            dependencies=[*router.dependencies, *self.dependencies],
-            summary=summary,
-            description=operation.__call__.__doc__,
-            methods=[method],
-            name=f"{slug}_{action}",
-            operation_id=f"{slug}_{action}",
-            include_in_schema=not hidden,
+            dependencies=[
+                *app.router.dependencies,
+                *self.dependencies,
+                *depends_of(resource.dependencies),
+                *depends_of(options.dependencies),
+            ],
+            summary=options.summary or plan.summary,
+            description=options.description or plan.operation.__call__.__doc__,
+            methods=["HEAD" if head else plan.method],
+            name=name if not head else f"{name}_head",
+            operation_id=name if not head else f"{name}_head",
+            include_in_schema=options.include_in_schema and not head,
             dependency_overrides_provider=app,
-            openapi_extra=extra,
+            openapi_extra={"parameters": list(plan.parameters)} if plan.parameters else None,
+            responses=plan.responses,
         )
-        router.routes.append(route)
+
+
+_PAGE_PARAMETERS = frozenset({"limit", "offset", "cursor", "total", "q", "fields", "select", "include"})
+_SUCCESS = {200: "The record or records", 201: "The record was created", 204: "The record was deleted"}
+_EXPORT_CONTENT = {
+    "application/x-ndjson": {"schema": {"type": "string"}},
+    "text/csv": {"schema": {"type": "string"}},
+}
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": description}

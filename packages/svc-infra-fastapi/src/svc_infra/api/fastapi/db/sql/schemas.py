@@ -1,8 +1,8 @@
 """The Pydantic models of a resource: `UserRead`, `UserCreate` and `UserUpdate`, made from its columns or given.
 
-Each one that the application does not give is made from the model, so any of them can be replaced alone. What a client may
-not write is left out of the generated bodies and ignored when it is sent all the same (as a client does that sends back
-what it read); a name that means nothing is an error.
+Each one that the application does not give is made from the model, so any of them can be replaced alone. What a client
+may not write is left out of the generated bodies and ignored when it is sent all the same (as a client does that sends
+back what it read); a name that means nothing is an error.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class ResourceSchemas:
         read: What every response shows of a row.
         create: The body that creates a row.
         update: The body that changes some fields of a row.
+        replace: The body that replaces a row.
         ignored: Names that a body may hold and that are dropped, because the server owns them.
         takes_more: Whether generated bodies let unknown names through, for hooks to consume.
         made: The schemas among these that were generated.
@@ -44,6 +45,7 @@ class ResourceSchemas:
     read: type[BaseModel]
     create: type[BaseModel]
     update: type[BaseModel]
+    replace: type[BaseModel]
     ignored: frozenset[str]
     takes_more: bool = False
     made: frozenset[type[BaseModel]] = frozenset()
@@ -171,14 +173,18 @@ def _field(column: ApiColumn, *, required: bool | None = None) -> Any:
     about: dict[str, Any] = {"description": column.description, "examples": column.examples}
     if required is None or required:
         return Field(**about)
-    # A factory and no default: the OpenAPI document must not say that null is the default of a column that can't be null.
+    # A factory and no default: the OpenAPI document must not say that null is the default of a column that can't be
+    # null.
     return Field(default_factory=_absent, **about)
 
 
 def page_schema_of(read: type[BaseModel]) -> type[BaseModel]:
     """Make the schema of a page of *read*, called `Page_<name>_` in the OpenAPI document."""
     fields: dict[str, Any] = {
-        "total": (int | None, Field(description="Rows that the request matches in all; null when they were not counted.")),
+        "total": (
+            int | None,
+            Field(description="Rows that the request matches in all; null when they were not counted."),
+        ),
         "items": (list[read], Field(description="The rows of this page.")),  # type: ignore[valid-type]
         "limit": (int, Field(description="Rows of a page at most.")),
         "offset": (int, Field(description="Rows before this page.")),

@@ -1,7 +1,8 @@
 """A database session for a route: one transaction per request, committed before the response leaves.
 
-FastAPI ends a dependency of scope "function" when the endpoint has returned and its result is serialised, and before the
-response is sent. So a failed commit (a deferred constraint, a lost connection) becomes an error response, never a 200.
+FastAPI ends a dependency of scope "function" when the endpoint has returned and its result is serialised, and before
+the response is sent. So a failed commit (a deferred constraint, a lost connection) becomes an error response, never a
+200.
 Streaming responses and background tasks run after that: open a session of their own with `get_database(app).session()`.
 In a WebSocket endpoint the session and its one transaction last until the endpoint returns.
 """
@@ -11,10 +12,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, TypeAlias
 
-from fastapi import Depends
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import HTTPConnection
 
+from fastapi import Depends
 from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of
 
 __all__ = ["SqlReadSessionDep", "SqlSessionDep", "get_read_session", "get_session", "session_of"]
@@ -23,8 +24,8 @@ __all__ = ["SqlReadSessionDep", "SqlSessionDep", "get_read_session", "get_sessio
 async def get_session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
     """Give a session of the default database; commit when the endpoint succeeds, else roll back.
 
-    Rolled back on every exception, an HTTPException included, and when the request is cancelled. Override this function in
-    `app.dependency_overrides` to give tests a session of their own.
+    Rolled back on every exception, an HTTPException included, and when the request is cancelled. Override this function
+    in `app.dependency_overrides` to give tests a session of their own.
     """
     async with database_of(connection).session() as session:
         yield session

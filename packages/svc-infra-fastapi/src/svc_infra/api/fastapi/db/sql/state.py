@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 
+from fastapi import FastAPI
 from svc_infra.db.sql.database import Database
 from svc_infra.health import HealthRegistry
 
@@ -44,7 +44,7 @@ class DatabaseSlot:
 
     @asynccontextmanager
     async def opened(self, app: FastAPI) -> AsyncIterator[None]:
-        """Keep the database open while the application runs; also when it is started several times, one after the other."""
+        """Keep the database open while the application runs; it may run several times, one after the other."""
         for check in self.checks:
             check(app)
         self.health = None
@@ -84,9 +84,9 @@ def get_database(app: FastAPI, name: str = DEFAULT) -> Database:
         known = f" It knows {', '.join(sorted(slots))}." if slots else ""
         raise DatabaseNotStarted(f"Database not initialized. Call {call} first.{known}")
     raise DatabaseNotStarted(
-        f"The database {name!r} is declared but not open: the application's lifespan is not running. A server runs it;"
-        " in a test use `with TestClient(app)` or run `app.router.lifespan_context(app)`. A mounted application's lifespan"
-        " is not run by its parent."
+        f"The database {name!r} is declared but not open: the application's lifespan is not running. A server runs"
+        " it; in a test use `with TestClient(app)` or run `app.router.lifespan_context(app)`. A mounted"
+        " application's lifespan is not run by its parent."
     )
 
 

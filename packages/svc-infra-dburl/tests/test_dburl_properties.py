@@ -1,0 +1,373 @@
+"""What holds for every URL: secrets stay hidden, and the rendered result resolves to the same again.
+
+The default run tries some hundred examples of each property, the soak run 10,000.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from svc_infra.dburl import DatabaseUrlError, ResolvedUrl, redact, resolve_database_url, resolve_url
+from svc_infra.dburl.mongo import resolve_mongo_url
+
+SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
+FEW = settings(max_examples=200, deadline=None, suppress_health_check=SLOW)
+MANY = settings(max_examples=10_000, deadline=None, suppress_health_check=SLOW)
+
+MARKER = "Qmarkerq"
+# Characters that mean something in a URL, and some that need encoding.
+SPECIAL = st.text(alphabet=":/?#[]@!$&'()*+,;=%{}|\\^`\"<> ~.-_aB0\u00e9\u4e2d\U0001f511", max_size=8)
+SECRETS = st.builds(lambda before, after: f"{before}{MARKER}{after}", SPECIAL, SPECIAL)
+SERVER_SCHEMES = (
+    "postgresql",
+    "postgres",
+    "postgresql+psycopg",
+    "mysql",
+    "mariadb",
+    "mssql",
+    "mssql+aioodbc",
+    "snowflake",
+)
+
+
+def everything(module: str) -> bool:
+    return True
+
+
+def odbc(secret: str) -> str:
+    return quote(
+        "DRIVER={ODBC Driver 18 for SQL Server};SERVER=h;UID=u;PWD={" + secret.replace("}", "}}") + "};Encrypt=yes"
+    )
+
+
+# Each place where a secret can stand in a URL: in its right form, and as people write it by mistake.
+URL_PLACES: dict[str, Callable[[str, str], str]] = {
+    "password": lambda scheme, secret: f"{scheme}://u:{quote(secret, safe='')}@h:1234/db",
+    "password_raw": lambda scheme, secret: f"{scheme}://u:{secret}@h:1234/db",
+    "password_raw_without_path": lambda scheme, secret: f"{scheme}://u:{secret}@h",
+    "password_raw_with_query": lambda scheme, secret: f"{scheme}://u:{secret}@h/db?application_name=x",
+    "password_without_host": lambda scheme, secret: f"{scheme}://u:{secret}",
+    "password_for_port": lambda scheme, secret: f"{scheme}://h:{secret}/db",
+    "query_password": lambda scheme, secret: f"{scheme}://h/db?user=u&password={quote(secret, safe='')}",
+    "query_password_raw": lambda scheme, secret: f"{scheme}://h/db?user=u&password={secret}",
+    "both_passwords": lambda scheme, secret: f"{scheme}://u:other@h/db?password={quote(secret, safe='')}",
+    "key_password": lambda scheme, secret: f"{scheme}://u:p@h/db?sslmode=verify-full&sslpassword={quote(secret, safe='')}",
+    "unknown_secret": lambda scheme, secret: f"{scheme}://u:p@h/db?api_token={quote(secret, safe='')}",
+    "odbc": lambda scheme, secret: f"mssql+pyodbc:///?odbc_connect={odbc(secret)}",
+    "motherduck": lambda scheme, secret: f"duckdb:///md:x?motherduck_token={quote(secret, safe='')}",
+    "jdbc": lambda scheme, secret: f"jdbc:sqlserver://h:1433;databaseName=d;user=u;password={secret.replace(';', '')}",
+    "unknown_scheme": lambda scheme, secret: f"postgress://u:{secret}@h/db",
+    "no_scheme": lambda scheme, secret: f"u:{secret}@h/db",
+    "keys_and_values": lambda scheme, secret: f"host=h password={secret} dbname=d",
+    "alone": lambda scheme, secret: secret,
+    "json": lambda scheme, secret: json.dumps({"engine": "postgres", "host": "h", "dbname": "d", "username": "u", "password": secret}),
+    "json_cut": lambda scheme, secret: json.dumps({"password": secret, "host": "h"})[:-1],
+}  # fmt: skip
+
+
+def outputs(found: ResolvedUrl) -> list[str]:
+    """All that people or logs may get to see of a result."""
+    return [
+        repr(found), str(found), found.explain(), found.render(), str(found.url), repr(found.url), f"{found.url}",
+        repr(found.connect_args), str(found.connect_args), "".join(found.notes), repr(found.password), found.source,
+        redact(found.url), json.dumps(found.as_dict()), repr(found.with_mode("sync").connect_args),
+    ]  # fmt: skip
+
+
+def shown_by(error: BaseException) -> list[str]:
+    """All that an error shows, its causes included."""
+    shown: list[str] = ["".join(traceback.format_exception(error))]
+    seen: BaseException | None = error
+    while seen is not None:
+        shown += [str(seen), repr(seen), repr(seen.args), repr(vars(seen))]
+        seen = seen.__cause__ or seen.__context__
+    return shown
+
+
+def check_nothing_leaks(resolve: Callable[[], Any], look: Callable[[Any], list[str]] = outputs) -> None:
+    try:
+        found = resolve()
+    except DatabaseUrlError as error:
+        shown = shown_by(error)
+    else:
+        shown = look(found)
+    for text in shown:
+        assert MARKER not in text
+
+
+def leak_from_url(place: str, scheme: str, secret: str, mode: Any) -> None:
+    if place in {"password_without_host", "password_for_port"} and (secret[0] in "/?" or "@" in secret):
+        return  # this is the address of a database, and no reader could know better
+    text = URL_PLACES[place](scheme, secret)
+    check_nothing_leaks(lambda: resolve_url(text, environ={}, mode=mode, installed=everything))
+
+
+LEAKS = given(
+    st.sampled_from(sorted(URL_PLACES)), st.sampled_from(SERVER_SCHEMES), SECRETS, st.sampled_from(["async", "sync"])
+)
+
+
+@FEW
+@LEAKS
+@example("password_raw", "postgresql", f"a@{MARKER}", "async")
+@example("password_raw", "postgresql", f"a@{MARKER}/b", "async")
+@example("password_raw", "postgresql", f"a@{MARKER}?b", "async")
+@example("password_raw", "postgresql", f"1?{MARKER}=2", "async")
+@example("password_raw", "postgresql", f"{MARKER}://x", "async")
+@example("query_password_raw", "postgresql", f"a&{MARKER}=b", "async")
+@example("query_password_raw", "postgresql", f"a&{MARKER}", "async")
+@example("odbc", "mssql", f"a;{MARKER}}}b", "async")
+def test_no_output_shows_a_secret_of_the_url(place: str, scheme: str, secret: str, mode: str) -> None:
+    """Wherever a secret stands in a URL, no result, text, error or JSON repeats it."""
+    leak_from_url(place, scheme, secret, mode)
+
+
+@pytest.mark.soak
+@MANY
+@LEAKS
+def test_no_output_shows_a_secret_of_the_url_in_the_long_run(place: str, scheme: str, secret: str, mode: str) -> None:
+    """As above, 10,000 times."""
+    leak_from_url(place, scheme, secret, mode)
+
+
+def with_file(environ: Callable[[str], dict[str, str]]) -> Callable[[str], tuple[dict[str, str], str]]:
+    return lambda secret: (environ(secret), secret)
+
+
+# Each place where a secret can stand in the environment; FILE is the path of a file that holds the second value.
+ENVIRONMENTS: dict[str, Callable[[str], tuple[dict[str, str], str]]] = {
+    "direct": lambda secret: ({"DATABASE_URL": f"postgresql://u:{quote(secret, safe='')}@h/db"}, ""),
+    "direct_raw": lambda secret: ({"DATABASE_URL": f"postgresql://u:{secret}@h/db"}, ""),
+    "file": lambda secret: ({"SQL_URL_FILE": "FILE"}, f"postgresql://u:{quote(secret, safe='')}@h/db\n"),
+    "file_raw": lambda secret: ({"SQL_URL_FILE": "FILE"}, f"postgresql://u:{secret}@h/db\n"),
+    "file_of_secret": lambda secret: ({"SQL_URL_FILE": "FILE"}, secret),
+    "path": lambda secret: ({"SQL_URL_FILE": f"postgresql://u:{secret}@h/db"}, ""),
+    "password": lambda secret: ({"DB_HOST": "h", "DB_NAME": "d", "DB_USER": "u", "DB_PASSWORD": secret}, ""),
+    "password_file": lambda secret: ({"DB_HOST": "h", "DB_NAME": "d", "DB_USER": "u", "DB_PASSWORD_FILE": "FILE"}, secret),
+    "password_path": lambda secret: ({"DB_HOST": "h", "DB_NAME": "d", "DB_PASSWORD_FILE": secret.lstrip("/.~\\ ")}, ""),
+    "parameters": lambda secret: ({"DB_HOST": "h", "DB_NAME": "d", "DB_PARAMS": f"password={quote(secret, safe='')}"}, ""),
+    "parameters_raw": lambda secret: ({"DB_HOST": "h", "DB_NAME": "d", "DB_PARAMS": f"password={secret}"}, ""),
+    "host": lambda secret: ({"DB_HOST": f"postgresql://u:{secret}@h", "DB_NAME": "d"}, ""),
+    "incomplete": lambda secret: ({"DB_USER": "u", "DB_PASSWORD": secret}, ""),
+}  # fmt: skip
+
+
+def leak_from_environment(place: str, secret: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        environ, content = ENVIRONMENTS[place](secret)
+        path = Path(folder, "secret")
+        path.write_text(content, encoding="utf-8", newline="")
+        environ = {name: value.replace("FILE", str(path)) for name, value in environ.items()}
+        check_nothing_leaks(
+            lambda: resolve_database_url(environ, env_file=None, secrets_dir=folder, installed=everything)
+        )
+
+
+@FEW
+@given(st.sampled_from(sorted(ENVIRONMENTS)), SECRETS)
+def test_no_output_shows_a_secret_of_the_environment(place: str, secret: str) -> None:
+    """Wherever a secret stands in variables and files, no result, text, error or JSON repeats it."""
+    leak_from_environment(place, secret)
+
+
+@pytest.mark.soak
+@MANY
+@given(st.sampled_from(sorted(ENVIRONMENTS)), SECRETS)
+def test_no_output_shows_a_secret_of_the_environment_in_the_long_run(place: str, secret: str) -> None:
+    """As above, 10,000 times."""
+    leak_from_environment(place, secret)
+
+
+@FEW
+@given(st.sampled_from(["{}", "{}@h", "u:{}@h/db", "u:p@h/?tlsCertificateKeyFilePassword={}", "u:p@h/?authMechanismProperties=AWS_SESSION_TOKEN:{}"]), SECRETS, st.booleans())  # fmt: skip
+def test_no_output_shows_a_secret_of_a_mongo_url(shape: str, secret: str, is_escaped: bool) -> None:
+    """The same for MongoDB."""
+    if shape in {"{}", "{}@h"}:
+        secret = "u:" + secret.replace("@", "").lstrip("/?")
+    rest = shape.format(quote(secret, safe=":") if is_escaped else secret)
+    check_nothing_leaks(
+        lambda: resolve_mongo_url({"MONGO_URL": f"mongodb://{rest}", "MONGO_DB": "d"}, env_file=None, secrets_dir=None),
+        lambda found: [repr(found), str(found), found.explain(), redact(found.url)],
+    )
+
+
+@FEW
+@given(st.text(max_size=200))
+@example("postgresql://[")
+@example("postgresql://%zz:%@%/%?%=%")
+@example("\ud800postgresql://h")
+@example("jdbc:")
+@example("{}")
+@example("sqlserver://h;;=;a")
+def test_any_text_resolves_or_is_a_typed_error(text: str) -> None:
+    """No text whatever makes another error than ours."""
+    for url in (
+        text,
+        f"postgresql://{text}",
+        f"mysql://u:p@h/{text}",
+        f"postgresql://u:p@h/db?{text}",
+        f"sqlite:///{text}",
+        f"mssql://h/{text}",
+    ):
+        try:
+            resolve_url(url, environ={}, installed=everything)
+        except DatabaseUrlError as error:
+            assert error.place == "argument"
+            assert error.problem
+            assert error.remedy
+
+
+@FEW
+@given(st.dictionaries(st.sampled_from(["DB_HOST", "DB_NAME", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_DIALECT", "DB_DRIVER", "DB_PARAMS", "DB_CONNECT_TIMEOUT", "DB_SSLMODE_DEFAULT", "DB_FORCE_DRIVER"]), st.text(max_size=20)))  # fmt: skip
+def test_any_parts_resolve_or_are_a_typed_error(environ: dict[str, str]) -> None:
+    """No values whatever of the parts make another error than ours."""
+    try:
+        resolve_database_url(environ, env_file=None, secrets_dir=None, installed=everything)
+    except DatabaseUrlError as error:
+        assert error.remedy
+
+
+NAMES = st.text(alphabet="abcZ019-_.", min_size=1, max_size=10).filter(lambda text: text.strip("-_."))
+PORTS = st.one_of(st.none(), st.integers(1, 65535))
+HOSTS = st.one_of(
+    NAMES, st.sampled_from(["::1", "fe80::1%eth0", "10.0.0.1", "db.example.com", "x-pooler.eu.aws.neon.tech"])
+)
+TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=10).filter(
+    str.strip
+)
+
+PG_OPTIONS = {
+    "sslmode": st.sampled_from(["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]),
+    "sslrootcert": st.sampled_from(["system", "/no/such/ca.pem"]),
+    "sslcert": st.just("/no/such/c.crt"),
+    "sslkey": st.just("/no/such/c.key"),
+    "sslpassword": TEXTS,
+    "ssl": st.sampled_from(["true", "false", "require"]),
+    "sslnegotiation": st.sampled_from(["direct", "postgres"]),
+    "connect_timeout": st.integers(0, 100).map(str),
+    "application_name": TEXTS,
+    "options": st.sampled_from(["-c work_mem=64kB", "endpoint=x"]),
+    "pgbouncer": st.sampled_from(["true", "false", "1"]),
+    "statement_cache_size": st.integers(0, 100).map(str),
+    "prepared_statement_cache_size": st.integers(0, 100).map(str),
+    "prepare_threshold": st.sampled_from(["0", "5", "None"]),
+    "target_session_attrs": st.sampled_from(["any", "read-write"]),
+    "statement_timeout": st.just("5s"),
+    "search_path": st.sampled_from(["public", "a, b", "a\\b"]),
+    "app.name": TEXTS,
+    "keepalives": st.just("1"),
+    "channel_binding": st.just("require"),
+    "pool_size": st.just("7"),
+    "pool_pre_ping": st.just("no"),
+    "connection_limit": st.just("3"),
+    "supa": st.just("x"),
+    "service": TEXTS,
+    "autocommit": st.sampled_from(["true", "false"]),
+    "command_timeout": st.just("5"),
+}  # fmt: skip
+MYSQL_OPTIONS = {
+    "ssl-mode": st.sampled_from(["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"]),
+    "ssl_ca": st.just("/no/such/ca.pem"),
+    "ssl_check_hostname": st.sampled_from(["true", "false"]),
+    "ssl_cert": st.just("/no/such/c.crt"),
+    "useSSL": st.sampled_from(["true", "false"]),
+    "connectTimeout": st.just("2500"),
+    "charset": st.just("utf8mb4"),
+    "read_timeout": st.just("5"),
+    "autocommit": st.just("true"),
+    "serverTimezone": st.just("UTC"),
+    "pool_recycle": st.just("-1"),
+    "init_command": TEXTS,
+}  # fmt: skip
+MSSQL_OPTIONS = {
+    "driver": st.just("ODBC Driver 17 for SQL Server"),
+    "encrypt": st.sampled_from(["true", "no", "strict"]),
+    "trustServerCertificate": st.sampled_from(["true", "no"]),
+    "sslmode": st.sampled_from(["disable", "require", "verify-full"]),
+    "loginTimeout": st.just("7"),
+    "app": TEXTS,
+    "max_overflow": st.just("3"),
+}  # fmt: skip
+SCHEMES: dict[str, Any] = {
+    "postgresql": PG_OPTIONS, "postgres": PG_OPTIONS, "postgresql+asyncpg": PG_OPTIONS, "postgresql+psycopg": PG_OPTIONS,
+    "postgresql+psycopg2": PG_OPTIONS, "postgresql+pg8000": PG_OPTIONS, "mysql": MYSQL_OPTIONS, "mysql+aiomysql": MYSQL_OPTIONS,
+    "mariadb": MYSQL_OPTIONS, "mysql+pymysql": MYSQL_OPTIONS, "mysql+mysqldb": MYSQL_OPTIONS, "mysql+mysqlconnector": MYSQL_OPTIONS,
+    "mssql": MSSQL_OPTIONS, "mssql+aioodbc": MSSQL_OPTIONS, "mssql+pymssql": MSSQL_OPTIONS,
+    "snowflake": {"warehouse": TEXTS, "role": TEXTS, "login_timeout": st.just("30")},
+}  # fmt: skip
+
+
+@st.composite
+def server_urls(draw: st.DrawFn) -> str:
+    scheme = draw(st.sampled_from(sorted(SCHEMES)))
+    user = draw(st.one_of(st.none(), TEXTS))
+    password = None if user is None else draw(st.one_of(st.none(), TEXTS))
+    hosts = draw(st.lists(st.tuples(HOSTS, PORTS), min_size=1, max_size=3 if "postgres" in scheme else 1))
+    where = ",".join(
+        (f"[{host.replace('%', '%25')}]" if ":" in host else host) + ("" if port is None else f":{port}")
+        for host, port in hosts
+    )
+    if "postgres" in scheme and draw(st.booleans()) and draw(st.booleans()):
+        where = quote("/run/my socket:x", safe="")
+    userinfo = (
+        ""
+        if user is None
+        else quote(user, safe="") + ("" if password is None else ":" + quote(password, safe="")) + "@"
+    )
+    path = draw(st.one_of(st.just(""), st.just("/"), TEXTS.map(lambda text: "/" + quote(text, safe="/"))))
+    names = draw(st.lists(st.sampled_from(sorted(SCHEMES[scheme])), max_size=5, unique=True))
+    query = "&".join(f"{name}={quote(draw(SCHEMES[scheme][name]), safe='')}" for name in names)
+    return f"{scheme}://{userinfo}{where}{path}" + (f"?{query}" if query else "")
+
+
+FILE_URLS = st.builds(
+    lambda scheme, path, query: f"{scheme}:///{quote(path)}{query}",
+    st.sampled_from(["sqlite", "sqlite+aiosqlite", "duckdb"]),
+    st.one_of(TEXTS, st.sampled_from([":memory:", "/data/a b.db", "C:\\x.db", "file:/x.db"])),
+    st.sampled_from(["", "?uri=true&mode=ro", "?pool_size=2"]),
+)
+URLS = st.one_of(
+    server_urls(),
+    FILE_URLS,
+    st.sampled_from(["sqlite://", "duckdb://", "mssql+aioodbc:///?odbc_connect=DSN%3Dx%3BPWD%3Dy"]),
+)
+ENVIRONS = st.fixed_dictionaries({}, optional={
+    "DB_SSLMODE_DEFAULT": st.sampled_from(["disable", "verify-full"]), "DB_CONNECT_TIMEOUT": st.just("3"), "PGSSLMODE": st.just("prefer"),
+})  # fmt: skip
+
+
+def round_trip(url: str, environ: dict[str, str], mode: Any) -> None:
+    try:
+        first = resolve_url(url, environ=environ, mode=mode, installed=everything)
+    except DatabaseUrlError:
+        return
+    again = resolve_url(first.render(hide_secrets=False), environ={}, mode=mode, installed=everything)
+    assert again == first
+    assert again.render(hide_secrets=False) == first.render(hide_secrets=False)
+    other = "sync" if mode == "async" else "async"
+    assert first.with_mode(other).with_mode(mode) == first
+
+
+@FEW
+@given(URLS, ENVIRONS, st.sampled_from(["async", "sync"]))
+def test_the_rendered_result_resolves_to_the_same(url: str, environ: dict[str, str], mode: str) -> None:
+    """For every URL that resolves, resolving its rendered result gives the same URL, connect arguments and pool."""
+    round_trip(url, environ, mode)
+
+
+@pytest.mark.soak
+@MANY
+@given(URLS, ENVIRONS, st.sampled_from(["async", "sync"]))
+def test_the_rendered_result_resolves_to_the_same_in_the_long_run(url: str, environ: dict[str, str], mode: str) -> None:
+    """As above, 10,000 times."""
+    round_trip(url, environ, mode)

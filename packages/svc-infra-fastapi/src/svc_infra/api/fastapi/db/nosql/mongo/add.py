@@ -1,0 +1,87 @@
+"""Give a FastAPI application its MongoDB deployments and a health route.
+
+    app = FastAPI()
+    add_mongo_db(app)                                   # MONGO_URL and MONGO_DB; opened and closed with the application
+    add_mongo_health(app, prefix="/_mongo/health")      # 200 or 503
+
+The client belongs to the application, not to the process: `MongoDatabaseDep` and `get_mongo(app)` give it. The
+functions `init_mongo` and `acquire_db` of `svc_infra.db.nosql.mongo.client` keep a client of their own.
+"""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from svc_infra.api.fastapi.db.nosql.mongo.state import DEFAULT, MongoSlot, get_mongo, mongo_slots_of
+from svc_infra.api.fastapi.health import add_health_route
+from svc_infra.api.fastapi.lifespan import wrap_lifespan
+from svc_infra.db.nosql.mongo.connection import Mongo
+from svc_infra.db.nosql.mongo.settings import MongoSettings
+from svc_infra.health import CheckFailed, HealthRegistry
+
+__all__ = ["add_mongo_db", "add_mongo_health", "get_mongo"]
+
+
+def add_mongo_db(
+    app: FastAPI, settings: MongoSettings | None = None, *, name: str = DEFAULT, require_server: bool = True
+) -> None:
+    """Open a MongoDB client when the application starts and close it when it stops.
+
+    Args:
+        app: The application.
+        settings: The configuration; None reads `MONGO_URL`, `MONGO_DB` and the others when the application starts.
+        name: Tells several deployments of one application apart.
+        require_server: Whether the start fails when no server answers within the settings' server selection timeout.
+
+    Raises:
+        ValueError: Two different declarations of the same name.
+    """
+    slots = mongo_slots_of(app)
+    declared = slots.get(name)
+    slot = MongoSlot(name, lambda: Mongo(settings), require_server)
+    if declared is not None and not declared.implied:
+        if settings is None:
+            return
+        raise ValueError(
+            f"add_mongo_db: this application has a deployment named {name!r} already; give the second one another name"
+        )
+    if declared is not None:
+        declared.connect, declared.require_server, declared.implied = slot.connect, require_server, False
+        return
+    slots[name] = slot
+    wrap_lifespan(app, slot.opened)
+
+
+def add_mongo_health(
+    app: FastAPI,
+    *,
+    prefix: str = "/_mongo/health",
+    name: str = DEFAULT,
+    timeout: float = 1.0,
+    include_in_schema: bool = False,
+) -> None:
+    """Add `GET <prefix>`: 200 or 503 with `{"status": ..., "ok": ...}`, bounded in time.
+
+    Args:
+        app: The application.
+        prefix: The route's path.
+        name: The deployment to check.
+        timeout: Seconds that the server has to answer.
+        include_in_schema: Whether the OpenAPI document shows the route.
+    """
+
+    async def check() -> None:
+        # The registry bounds the check; the ping's own limit is later, so that the reason is "timeout" in one place.
+        if not await get_mongo(app, name).ping(timeout=timeout * 2):
+            raise CheckFailed("unreachable", "MongoDB does not answer")
+
+    def registry() -> HealthRegistry:
+        slot = mongo_slots_of(app).get(name)
+        if slot is not None and slot.health is not None:
+            return slot.health
+        made = HealthRegistry()
+        made.add("mongo", check, timeout=timeout)
+        if slot is not None:
+            slot.health = made
+        return made
+
+    add_health_route(app, prefix, registry, name=f"{name}_mongo_health", include_in_schema=include_in_schema)

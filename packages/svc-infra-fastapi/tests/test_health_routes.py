@@ -1,0 +1,93 @@
+"""Health routes answer 200 or 503 in bounded time and tell nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import httpx
+from fastapi import FastAPI
+
+from svc_infra.api.fastapi.db.nosql.mongo.add import add_mongo_db, add_mongo_health, get_mongo
+from svc_infra.api.fastapi.db.nosql.mongo.session import MongoDatabaseDep
+from svc_infra.api.fastapi.db.sql.add import add_sql_db, add_sql_health, setup_sql
+from svc_infra.db.nosql.mongo.settings import MongoSettings
+
+ClientOf = Callable[[FastAPI], Awaitable[httpx.AsyncClient]]
+
+
+async def test_a_database_that_answers_is_healthy(sql_url: str, running: ClientOf) -> None:
+    """200 and a status."""
+    app = FastAPI()
+    add_sql_db(app, url=sql_url)
+    add_sql_health(app, prefix="/_sql/health")
+    add_sql_health(app, prefix="/_sql/health")
+    client = await running(app)
+    answer = await client.get("/_sql/health")
+    assert (answer.status_code, answer.json()["status"]) == (200, "healthy")
+    assert answer.headers["cache-control"] == "no-store"
+    assert (await client.head("/_sql/health")).content == b""
+
+
+async def test_a_database_that_is_away_is_503_and_tells_nothing(running: ClientOf) -> None:
+    """The body names neither host nor user; generated routes answer 503 with Retry-After."""
+    app = FastAPI()
+    setup_sql(app, url="postgresql://someone:s3cret@127.0.0.1:1/nothing?sslmode=disable")
+    client = await running(app)
+    answer = await client.get("/_sql/health")
+    assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
+    assert not any(word in answer.text for word in ("127.0.0.1", "someone", "s3cret", "nothing"))
+
+
+async def test_a_server_that_never_answers_is_503_in_time(running: ClientOf) -> None:
+    """A connection that is accepted and then ignored must not hang the probe."""
+    over = asyncio.Event()
+
+    async def ignore(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.close()
+
+    silent = await asyncio.start_server(ignore, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    app = FastAPI()
+    add_sql_db(app, url=f"postgresql://u:p@127.0.0.1:{port}/d?sslmode=disable")
+    add_sql_health(app, timeout=0.3)
+    client = await running(app)
+    start = time.monotonic()
+    answers = await asyncio.gather(*(client.get("/_sql/health") for _ in range(5)))
+    assert [answer.status_code for answer in answers] == [503] * 5
+    assert time.monotonic() - start < 1.5
+    over.set()
+    silent.close()
+    await silent.wait_closed()
+
+
+async def test_mongo_opens_and_closes_with_the_application(
+    mongo_url: str, mongo_db_name: str, running: ClientOf
+) -> None:
+    """A route gets the database; the health route says that it answers."""
+    app = FastAPI()
+    add_mongo_db(app, MongoSettings(url=mongo_url, db_name=mongo_db_name))
+    add_mongo_health(app)
+
+    @app.get("/items")
+    async def items(db: MongoDatabaseDep) -> list[int]:
+        await db.items.insert_one({"n": 1})
+        return [item["n"] for item in await db.items.find({}).to_list(100)]
+
+    client = await running(app)
+    assert (await client.get("/items")).json() == [1]
+    answer = await client.get("/_mongo/health")
+    assert (answer.status_code, answer.json()["ok"]) == (200, True)
+    assert not get_mongo(app).closed
+
+
+async def test_mongo_that_is_away_is_503(running: ClientOf) -> None:
+    """An application that may start without its server says so in its health route."""
+    app = FastAPI()
+    settings = MongoSettings(url="mongodb://127.0.0.1:1", db_name="d", server_selection_timeout_seconds=0.2)
+    add_mongo_db(app, settings, require_server=False)
+    add_mongo_health(app, timeout=0.3)
+    answer = await (await running(app)).get("/_mongo/health")
+    assert (answer.status_code, answer.json()["ok"]) == (503, False)

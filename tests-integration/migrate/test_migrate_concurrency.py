@@ -1,0 +1,196 @@
+"""Several replicas that migrate the same database at the same time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from migrate.workspace import RecordedProgress, Workspace
+
+import svc_infra.db.sql.core as core
+from svc_infra.db.sql.core.connection import run_on_connection
+from svc_infra.db.sql.core.target import resolve_target
+
+# Imports once, and then is eight processes: what runs at once is the migration, not the imports.
+EIGHT_PROCESSES = """
+import os, sys
+import alembic.autogenerate, asyncmy, asyncpg, sqlalchemy.ext.asyncio
+import svc_infra.db.sql.core as core
+children = []
+for number in range(8):
+    child = os.fork()
+    if child == 0:
+        try:
+            core.upgrade(project=core.find_project(sys.argv[1]))
+        except BaseException as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    children.append(child)
+sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
+"""
+
+
+def five_revisions(workspace: Workspace, *, concurrently: bool) -> None:
+    workspace.init()
+    workspace.revision(
+        "r1",
+        """
+        op.create_table("counted", sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String(20)))
+        op.execute("INSERT INTO counted (id, name) VALUES (1, 'r1')")
+        """,
+    )
+    index = 'op.create_index("ix_name", "counted", ["name"])'
+    if concurrently:
+        index = """
+        with op.get_context().autocommit_block():
+            op.execute("CREATE INDEX CONCURRENTLY ix_name ON counted (name)")
+        """
+    workspace.revision("r2", index, after="r1")
+    for number in range(3, 6):
+        workspace.revision(
+            f"r{number}",
+            f"""op.execute("INSERT INTO counted (id, name) VALUES ({number}, 'r{number}')")""",
+            after=f"r{number - 1}",
+        )
+
+
+def rows(workspace: Workspace, statement: str) -> list[tuple[object, ...]]:
+    def read(connection: sa.Connection) -> list[tuple[object, ...]]:
+        return [tuple(row) for row in connection.execute(sa.text(statement))]
+
+    return run_on_connection(resolve_target(workspace.project), read)
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mysql", "sqlite"])
+def test_eight_processes_apply_each_revision_once(
+    kind: str, request: pytest.FixtureRequest, make_workspace: Callable[[str], Workspace]
+) -> None:
+    """All exit with 0; on PostgreSQL one of the revisions builds an index concurrently."""
+    workspace = make_workspace(request.getfixturevalue(f"{kind}_url"))
+    five_revisions(workspace, concurrently=kind == "postgres")
+    done = subprocess.run(
+        [sys.executable, "-c", EIGHT_PROCESSES, str(workspace.root)],
+        env=workspace.environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert rows(workspace, "SELECT id FROM counted ORDER BY id") == [(1,), (3,), (4,), (5,)]
+    assert rows(workspace, "SELECT version_num FROM alembic_version") == [("r5",)]
+    if kind == "postgres":
+        assert rows(workspace, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_name'::regclass") == [(True,)]
+    assert not list(Path(workspace.root.parent).glob("**/*.migrate-lock"))
+
+
+# Applies one revision that waits for a file, so that the test knows when the lock is held.
+HOLDS_THE_LOCK = """
+    from pathlib import Path
+    import time
+    Path({root!r}, "holding").touch()
+    while not Path({root!r}, "go on").exists():
+        time.sleep(0.01)
+"""
+
+
+def start_holder(workspace: Workspace, *, after: str | None = None) -> subprocess.Popen[str]:
+    """Start a process that holds the migration lock until the file `go on` is there."""
+    if after is None:
+        workspace.init()
+    workspace.revision("r1", HOLDS_THE_LOCK.format(root=str(workspace.root)), after=after)
+    code = "import sys; import svc_infra.db.sql.core as core; core.upgrade(project=core.find_project(sys.argv[1]))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(workspace.root)], env=workspace.environ, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 30
+    while not (workspace.root / "holding").exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "the holder never began"
+        time.sleep(0.02)
+    return process
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mysql", "sqlite"])
+def test_the_lock_has_a_deadline_and_ends_with_a_killed_process(
+    kind: str, request: pytest.FixtureRequest, make_workspace: Callable[[str], Workspace]
+) -> None:
+    """A second process gives up at its deadline, naming the first; after SIGKILL of the first it migrates at once."""
+    workspace = make_workspace(request.getfixturevalue(f"{kind}_url"))
+    holder = start_holder(workspace)
+    try:
+        workspace.environ["MIGRATION_LOCK_WAIT_SECONDS"] = "0.3"
+        with pytest.raises(
+            core.LockNotObtained, match="another process held the migration lock for .*process|connection"
+        ):
+            core.upgrade(project=workspace.project)
+    finally:
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.communicate()
+    (workspace.root / "go on").touch()
+    workspace.environ["MIGRATION_LOCK_WAIT_SECONDS"] = "10"
+    core.upgrade(project=workspace.project)
+    assert [item.revision for item in core.current(project=workspace.project)] == ["r1"]
+
+
+def test_the_command_line_exits_with_4_when_the_lock_is_not_obtained(workspace: Workspace) -> None:
+    """A deployment can tell "somebody else migrates" from a failure."""
+    holder = start_holder(workspace)
+    try:
+        workspace.environ["MIGRATION_LOCK_WAIT_SECONDS"] = "0"
+        done = workspace.run("sql", "upgrade")
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_transaction_pooler_is_refused_and_a_direct_url_asked_for(
+    pgbouncer_url: str, postgres_url: str, make_workspace: Callable[[str], Workspace]
+) -> None:
+    """There the lock would be "held" by everybody; MIGRATION_DATABASE_URL goes around it."""
+    workspace = make_workspace(pgbouncer_url)
+    five_revisions(workspace, concurrently=True)
+    with pytest.raises(core.TargetNotResolved, match="MIGRATION_DATABASE_URL"):
+        core.upgrade(project=workspace.project)
+    workspace.environ["MIGRATION_DATABASE_URL"] = postgres_url
+    core.upgrade(project=workspace.project)
+    assert [item.revision for item in core.current(project=workspace.project)] == ["r5"]
+
+
+@dataclass
+class GoesOn(RecordedProgress):
+    """Lets the holder of the lock go on as soon as the run tells that it waits."""
+
+    root: Path = Path()
+
+    def waiting(self, reason: str, seconds: float) -> None:
+        super().waiting(reason, seconds)
+        (self.root / "go on").touch()
+
+
+def test_a_relative_step_is_not_taken_on_a_database_that_moved_meanwhile(workspace: Workspace) -> None:
+    """`downgrade -1` that waited for another process stops when that one has moved the database."""
+    workspace.init()
+    workspace.revision("r0", "pass")
+    core.upgrade("r0", project=workspace.project)
+    holder = start_holder(workspace, after="r0")
+    progress = GoesOn(root=workspace.root)
+    try:
+        with pytest.raises(core.RevisionError, match="another process moved the database from r0 to r1"):
+            core.downgrade(project=core.find_project(workspace.root, environ=workspace.environ, progress=progress))
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert progress.waits
+    assert [item.revision for item in core.current(project=workspace.project)] == ["r1"]

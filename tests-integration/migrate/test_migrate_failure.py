@@ -1,0 +1,154 @@
+"""What a failed revision leaves behind, what is said about it, and waiting for tables that are in use."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+from migrate.workspace import Workspace
+
+import svc_infra.db.sql.core as core
+from svc_infra.db.sql.core.connection import run_on_connection
+from svc_infra.db.sql.core.target import resolve_target
+
+Make = Callable[[str], Workspace]
+
+CREATE = 'op.create_table("{name}", sa.Column("id", sa.Integer, primary_key=True))\n'
+
+
+def table_names(workspace: Workspace) -> set[str]:
+    return run_on_connection(
+        resolve_target(workspace.project), lambda connection: set(sa.inspect(connection).get_table_names())
+    )
+
+
+def failing_second_revision(workspace: Workspace) -> None:
+    workspace.init()
+    workspace.revision("r1", CREATE.format(name="first"))
+    workspace.revision("r2", CREATE.format(name="second") + 'op.execute("SELECT * FROM missing")', after="r1")
+
+
+@pytest.mark.parametrize("kind", ["postgres", "sqlite", "duckdb"])
+def test_a_failed_revision_is_rolled_back_and_the_one_before_stays(
+    kind: str, request: pytest.FixtureRequest, make_workspace: Make
+) -> None:
+    """Each revision is a transaction of its own, also on SQLite; the message says so and how to go on."""
+    workspace = make_workspace(request.getfixturevalue(f"{kind}_url"))
+    failing_second_revision(workspace)
+    with pytest.raises(core.MigrationFailed) as failed:
+        core.upgrade(project=workspace.project)
+    text = str(failed.value)
+    assert "revision r2 (r2 step) failed" in text
+    assert "statement: SELECT * FROM missing" in text
+    assert "applied and committed before it: r1" in text
+    assert "of this revision nothing stayed" in text
+    assert table_names(workspace) == {"alembic_version", "first"}
+    assert [item.revision for item in core.current(project=workspace.project)] == ["r1"]
+
+
+def test_what_stayed_of_a_failed_revision_is_listed_where_ddl_can_not_be_rolled_back(
+    mysql_url: str, make_workspace: Make
+) -> None:
+    """MariaDB keeps the first half; the message lists the statements and the two ways to go on."""
+    workspace = make_workspace(mysql_url)
+    failing_second_revision(workspace)
+    with pytest.raises(core.MigrationFailed) as failed:
+        core.upgrade(project=workspace.project)
+    text = str(failed.value)
+    assert "of this revision these statements stayed in MariaDB, because it can't roll back DDL" in text
+    assert "CREATE TABLE second" in text
+    assert "svc-infra sql stamp r2" in text
+    assert table_names(workspace) == {"alembic_version", "first", "second"}
+
+
+def test_an_invalid_index_is_named(postgres_url: str, make_workspace: Make) -> None:
+    """A unique index built concurrently over duplicates fails and stays behind as invalid."""
+    workspace = make_workspace(postgres_url)
+    workspace.init()
+    workspace.revision(
+        "r1",
+        CREATE.format(name="t")
+        + 'op.add_column("t", sa.Column("n", sa.Integer))\nop.execute("INSERT INTO t VALUES (1, 1), (2, 1)")',
+    )
+    workspace.revision(
+        "r2",
+        """
+        with op.get_context().autocommit_block():
+            op.execute("CREATE UNIQUE INDEX CONCURRENTLY uq_n ON t (n)")
+        """,
+        after="r1",
+    )
+    with pytest.raises(core.MigrationFailed, match="invalid index left behind: uq_n; DROP INDEX CONCURRENTLY uq_n"):
+        core.upgrade(project=workspace.project)
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mysql"])
+def test_a_revision_waits_for_a_table_in_use_without_blocking_its_readers(
+    kind: str, request: pytest.FixtureRequest, make_workspace: Make
+) -> None:
+    """With the table held by a long transaction, readers get through within the lock timeout, and so does the revision
+    as soon as the table is free.
+    """
+    workspace = make_workspace(request.getfixturevalue(f"{kind}_url"))
+    workspace.init()
+    workspace.revision("r1", CREATE.format(name="busy"))
+    project = workspace.project
+    core.upgrade(project=project)
+    workspace.revision("r2", 'op.add_column("busy", sa.Column("name", sa.String(10)))', after="r1")
+    timeout_ms = 1000 if kind == "mysql" else 300  # MySQL counts in seconds
+    workspace.environ.update(MIGRATION_LOCK_TIMEOUT_MS=str(timeout_ms), MIGRATION_LOCK_RETRIES="20")
+    target = resolve_target(project)
+    held, released, done = threading.Event(), threading.Event(), threading.Event()
+    slowest: list[float] = []
+
+    def hold(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("SELECT * FROM busy")
+        held.set()
+        assert released.wait(30)
+
+    def read(connection: sa.Connection) -> None:
+        assert held.wait(30)
+        while not done.is_set():
+            began = time.monotonic()
+            connection.exec_driver_sql("SELECT count(*) FROM busy")
+            connection.rollback()
+            slowest.append(time.monotonic() - began)
+            if workspace.progress.notes[-1:] and "trying" in workspace.progress.notes[-1]:
+                released.set()
+
+    threads = [threading.Thread(target=run_on_connection, args=(target, work)) for work in (hold, read)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert held.wait(30)
+        core.upgrade(project=workspace.project)
+    finally:
+        released.set()
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert any("in use; trying" in note for note in workspace.progress.notes)
+    assert max(slowest) < timeout_ms / 1000 + 0.5
+    assert [item.revision for item in core.current(project=project)] == ["r2"]
+
+
+def test_giving_up_on_a_table_in_use_is_said(postgres_url: str, make_workspace: Make) -> None:
+    """After the last try the revision fails as any other, with nothing of it applied."""
+    workspace = make_workspace(postgres_url)
+    workspace.init()
+    workspace.revision("r1", CREATE.format(name="busy"))
+    core.upgrade(project=workspace.project)
+    workspace.revision("r2", 'op.add_column("busy", sa.Column("name", sa.String(10)))', after="r1")
+    workspace.environ.update(MIGRATION_LOCK_TIMEOUT_MS="50", MIGRATION_LOCK_RETRIES="1")
+    project = workspace.project
+
+    def hold(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("SELECT * FROM busy")
+        with pytest.raises(core.MigrationFailed, match="r2.*lock timeout"):
+            core.upgrade(project=project)
+
+    run_on_connection(resolve_target(project), hold)
+    assert [item.revision for item in core.current(project=project)] == ["r1"]
