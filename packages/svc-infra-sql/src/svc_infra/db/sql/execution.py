@@ -90,7 +90,8 @@ class Execution(Generic[M]):
         """
         if self.session is None:
             raise TypeError(
-                f"objects of {self.plan.fields.model.__name__} need an AsyncSession, not a connection: the ORM must handle them"
+                f"objects of {self.plan.fields.model.__name__} need an AsyncSession, not a connection, "
+                "as the ORM must handle them"
             )
         return self.session
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Column, Enum, String, Table, Uuid
+from sqlalchemy import CHAR, Column, Enum, Integer, String, Table, Uuid
 from sqlalchemy import inspect as sa_inspect
 from sqlalchemy.orm import Mapper, QueryableAttribute, RelationshipDirection, Session
 
@@ -132,6 +132,18 @@ class ModelFields(Generic[M]):
         is_wide = isinstance(kind, String) and not isinstance(kind, Enum) and (kind.length is None or kind.length >= 36)
         is_free = column.default is None and column.server_default is None and not column.foreign_keys
         return self.primary_key[0] if is_free and (is_wide or isinstance(kind, Uuid)) else None
+
+    @cached_property
+    def has_exact_key(self) -> bool:
+        """Whether a primary key is read as it was written, so that returned rows are told apart by it."""
+        kinds = [self.columns[name].type for name in self.primary_key]
+        return all(isinstance(kind, Integer | Uuid | String) and not isinstance(kind, CHAR | Enum) for kind in kinds)
+
+    @cached_property
+    def counts_key(self) -> bool:
+        """Whether the database counts the primary key up, row by row."""
+        counted = getattr(self.table, "autoincrement_column", None)
+        return counted is not None and self.primary_key == (self.name_of(counted),) and counted.default is None
 
     @cached_property
     def is_plain(self) -> bool:

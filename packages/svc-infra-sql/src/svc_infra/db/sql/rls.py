@@ -1,4 +1,4 @@
-"""Row-level security: PostgreSQL itself confines a transaction to one tenant, so that no SQL can cross, however written.
+"""Row-level security: PostgreSQL itself confines a transaction to one tenant, whatever SQL it sends.
 
 It is the second wall behind `TenantSqlService`. The policy goes into a migration:
 
@@ -88,8 +88,8 @@ def drop_tenant_policy(model: type | Table, *, policy: str = _POLICY) -> list[st
 async def bind_tenant(session: AsyncSession, tenant_id: object, *, setting: str = TENANT_SETTING) -> None:
     """Confine the session to a tenant: each of its transactions begins with the setting, and so does the present one.
 
-    The setting ends with the transaction (`SET LOCAL`), so a connection goes back to the pool, or to another client of a
-    pooler, without it. It costs one statement per transaction.
+    The setting ends with the transaction (`SET LOCAL`), so a connection goes back to the pool, or to another client
+    of a pooler, without it. It costs one statement per transaction.
 
     Args:
         session: A session on PostgreSQL.
@@ -122,7 +122,7 @@ def _sets(bound: dict[str, str]) -> Callable[[Session, SessionTransaction, Conne
     return begun
 
 
-_SET = select(func.set_config(bindparam("name"), bindparam("value"), True))  # noqa: FBT003 (is_local)
+_SET = select(func.set_config(bindparam("name"), bindparam("value"), True))
 
 
 def _set(connection: Connection, settings: dict[str, str]) -> None:
