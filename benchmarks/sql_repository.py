@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +28,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests-integration"))
 
-from svc_infra.db.sql.cursors import Cursor
 from svc_infra.db.sql.repository import SqlRepository
 
 
@@ -74,8 +74,17 @@ def sample(number: int) -> dict[str, object]:
 Call = Callable[[AsyncSession, int], Awaitable[object]]
 repo = SqlRepository(Item, soft_delete=True)
 hard = SqlRepository(Item)
-DEPTH = 0
-deep_cursor = ""
+
+
+@dataclass
+class Deep:
+    """Where the deep page begins."""
+
+    depth: int = 0
+    cursor: str | None = None
+
+
+deep = Deep()
 CASES: dict[str, dict[str, tuple[Call, str]]] = {}
 
 
@@ -207,7 +216,7 @@ async def _(s: AsyncSession, n: int) -> object:
 
 
 @contender("total rows", "core by hand")
-async def _(s: AsyncSession, n: int) -> object:
+async def _(s: AsyncSession, _n: int) -> object:
     connection = await s.connection()
     live = select(T).where(T.c.deleted_at.is_(None))
     page = (await connection.execute(live.order_by(T.c.created_at.desc(), T.c.id.desc()).limit(50))).all()
@@ -216,23 +225,23 @@ async def _(s: AsyncSession, n: int) -> object:
 
 
 @contender("total rows", "rows", "1.00")
-async def _(s: AsyncSession, n: int) -> object:
+async def _(s: AsyncSession, _n: int) -> object:
     return await repo.rows.list_and_count(s, limit=50, order_by="-created_at")
 
 
 @contender("deep page", "offset by hand")
-async def _(s: AsyncSession, n: int) -> object:
-    statement = select(T).order_by(T.c.created_at, T.c.id).limit(50).offset(DEPTH)
+async def _(s: AsyncSession, _n: int) -> object:
+    statement = select(T).order_by(T.c.created_at, T.c.id).limit(50).offset(deep.depth)
     return (await (await s.connection()).execute(statement)).all()
 
 
 @contender("deep page", "keyset", "0.05")
-async def _(s: AsyncSession, n: int) -> object:
-    return await hard.rows.page(s, limit=50, order_by="created_at", cursor=deep_cursor)
+async def _(s: AsyncSession, _n: int) -> object:
+    return await hard.rows.page(s, limit=50, order_by="created_at", cursor=deep.cursor)
 
 
 @contender("1,000 returned", "orm add_all")
-async def _(s: AsyncSession, n: int) -> object:
+async def _(s: AsyncSession, _n: int) -> object:
     items = [Item(**sample(i)) for i in range(1000)]
     s.add_all(items)
     await s.flush()
@@ -240,29 +249,27 @@ async def _(s: AsyncSession, n: int) -> object:
 
 
 @contender("1,000 returned", "create_many", "0.35")
-async def _(s: AsyncSession, n: int) -> object:
+async def _(s: AsyncSession, _n: int) -> object:
     return await repo.create_many(s, (sample(i) for i in range(1000)))
 
 
 @contender("1,000 sent", "orm add_all")
-async def _(s: AsyncSession, n: int) -> object:
+async def _(s: AsyncSession, _n: int) -> object:
     s.add_all([Item(**sample(i)) for i in range(1000)])
     await s.flush()
 
 
 @contender("1,000 sent", "create_many", "0.15")
-async def _(s: AsyncSession, n: int) -> object:
+async def _(s: AsyncSession, _n: int) -> object:
     return await repo.create_many(s, (sample(i) for i in range(1000)), returning=False)
 
 
 async def measure(engine: AsyncEngine, rounds: int, rows: int, chosen: list[str]) -> None:
     """Print the ratios of every case."""
-    global deep_cursor, DEPTH
-    numbers, DEPTH = itertools.count(1), rows // 2
+    numbers = itertools.count(1)
     async with AsyncSession(engine, expire_on_commit=False) as session:
-        key = (await session.execute(select(T.c.created_at, T.c.id).order_by(T.c.created_at, T.c.id).offset(DEPTH))).first()
-        context = hard._context(hard._plan.ordering("created_at"))
-        deep_cursor = hard._cursors.encode(Cursor(tuple(key)), context)
+        deep.depth = rows // 2
+        deep.cursor = (await hard.rows.page(session, limit=deep.depth, order_by="created_at")).next_cursor
         for case, contenders in CASES.items():
             if chosen and not any(case.startswith(name) for name in chosen):
                 continue

@@ -48,14 +48,14 @@ class Animal(ModelBase):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     kind: Mapped[str] = mapped_column(String(10))
     name: Mapped[str | None] = mapped_column(String(10))
-    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}  # noqa: RUF012
 
 
 class Dog(Animal):
     __tablename__ = "models_dogs"
     id: Mapped[int] = mapped_column(ForeignKey("models_animals.id"), primary_key=True)
     trick: Mapped[str | None] = mapped_column(String(10))
-    __mapper_args__ = {"polymorphic_identity": "dog"}
+    __mapper_args__ = {"polymorphic_identity": "dog"}  # noqa: RUF012
 
 
 class Parent(ModelBase):
@@ -152,7 +152,7 @@ async def test_criteria_that_a_session_adds_hold_for_objects_and_rows(memory: As
     mixed = SqlRepository(Mixed)
     await mixed.create_many(memory, [{"tenant_id": "a"}, {"tenant_id": "b"}])
 
-    def confine(state) -> None:  # noqa: ANN001
+    def confine(state) -> None:
         if state.is_select:
             state.statement = state.statement.options(with_loader_criteria(Mixed, Mixed.tenant_id == "a"))
 

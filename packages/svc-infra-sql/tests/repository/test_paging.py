@@ -46,7 +46,7 @@ async def fill(session: AsyncSession, number: int = 14) -> None:
         await events.rows.create(session, data)
 
 
-async def walk(session: AsyncSession, order: object, limit: int, repo=events) -> list[int]:  # noqa: ANN001
+async def walk(session: AsyncSession, order: object, limit: int, repo=events) -> list[int]:
     """All ids by pages forwards; checks on the way that walking back gives the same pages."""
     found: list[list[int]] = []
     page = await repo.page(session, limit=limit, order_by=order)
@@ -61,7 +61,7 @@ async def walk(session: AsyncSession, order: object, limit: int, repo=events) ->
         page = await repo.page(session, limit=limit, order_by=order, cursor=page.previous_cursor)
         backwards.insert(0, [item.id for item in page.items])
     assert backwards == found
-    return [id for part in found for id in part]
+    return [key for part in found for key in part]
 
 
 async def test_pages_give_every_row_once_in_order_forwards_and_backwards(session: AsyncSession) -> None:

@@ -54,13 +54,13 @@ class Hooks(SqlService[Order]):
     async def post_upsert(self, session: AsyncSession, entity: Order) -> None:
         self.heard.append(f"post_upsert {entity.id}")
 
-    async def pre_delete(self, session: AsyncSession, id: object) -> None:
+    async def pre_delete(self, session: AsyncSession, id: object) -> None:  # noqa: A002
         self.heard.append(f"pre_delete {id}")
 
-    async def post_delete(self, session: AsyncSession, id: object) -> None:
+    async def post_delete(self, session: AsyncSession, id: object) -> None:  # noqa: A002
         self.heard.append(f"post_delete {id}")
 
-    async def pre_restore(self, session: AsyncSession, id: object) -> None:
+    async def pre_restore(self, session: AsyncSession, id: object) -> None:  # noqa: A002
         self.heard.append(f"pre_restore {id}")
 
     async def post_restore(self, session: AsyncSession, entity: Order) -> None:

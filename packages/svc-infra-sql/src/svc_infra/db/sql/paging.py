@@ -213,7 +213,9 @@ class Paging(Reading[M, T, E]):
             try:
                 sync_session = session.sync_session if isinstance(session, AsyncSession) else None
                 async for rows in (result if directly or self._form.orm_names else result.scalars()).partitions():
-                    found = self._form.from_rows(sync_session, rows, refresh=False) if directly else rows
+                    found: Sequence[Any] = rows
+                    if directly:
+                        found = self._form.from_rows(sync_session, rows, refresh=False)
                     for item in found:
                         yield item
             finally:
