@@ -1,6 +1,6 @@
 """Compare the repository with hand-written SQLAlchemy, in one run on one database.
 
-    uv run python benchmarks/sql_repository.py [--rounds 30] [--rows 100000] [postgres] [sqlite]
+    uv run python -m benchmarks.sql_repository [--rounds 30] [--rows 100000] [postgres] [sqlite]
 
 PostgreSQL comes from TEST_POSTGRES_URL or is started for the run. Every contender of a case runs once per round, in
 turn, so that what disturbs the machine disturbs all of them; only the ratios of the medians mean anything. Each call
@@ -264,8 +264,9 @@ async def _(s: AsyncSession, _n: int) -> object:
     return await repo.create_many(s, (sample(i) for i in range(1000)), returning=False)
 
 
-async def measure(engine: AsyncEngine, rounds: int, rows: int, chosen: list[str]) -> None:
-    """Print the ratios of every case."""
+async def measure(engine: AsyncEngine, rounds: int, rows: int, chosen: list[str]) -> bool:
+    """Print the ratios of every case and tell whether all are within their limits."""
+    kept = True
     numbers = itertools.count(1)
     async with AsyncSession(engine, expire_on_commit=False) as session:
         deep.depth = rows // 2
@@ -292,12 +293,11 @@ async def measure(engine: AsyncEngine, rounds: int, rows: int, chosen: list[str]
             base = next(iter(medians.values()))
             print(f"{case:24}", end="")
             for name, median in medians.items():
-                target = contenders[name][1]
-                print(
-                    f"  {name} {median / base:.2f}{f' (<= {target})' if target else f' [{median * 1e6:.0f} us]'}",
-                    end="",
-                )
+                ratio, target = median / base, contenders[name][1]
+                kept = kept and (not target or ratio <= float(target))
+                print(f"  {name} {ratio:.2f}{f' (<= {target})' if target else f' [{median * 1e6:.0f} us]'}", end="")
             print(flush=True)
+    return kept
 
 
 @asynccontextmanager
@@ -316,8 +316,9 @@ async def filled(url: str, rows: int) -> AsyncIterator[AsyncEngine]:
         await engine.dispose()
 
 
-async def main() -> None:
-    """Read the arguments and run."""
+async def main() -> int:
+    """Read the arguments, run, and return 1 when a limit is not kept."""
+    missed = False
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("databases", nargs="*", default=["postgres", "sqlite"])
     parser.add_argument("--rounds", type=int, default=30)
@@ -340,8 +341,9 @@ async def main() -> None:
                 url = url.replace("sslmode=", "ssl=")
             print(f"\n{database}: ratios to the first, medians of {arguments.rounds} rounds")
             async with filled(url, arguments.rows) as engine:
-                await measure(engine, arguments.rounds, arguments.rows, arguments.case)
+                missed |= not await measure(engine, arguments.rounds, arguments.rows, arguments.case)
+    return int(missed)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.exit(asyncio.run(main()))
