@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
-from migrate.workspace import Workspace
 
 import svc_infra.db.sql.core as core
+from migrate.workspace import Workspace
 from svc_infra.db.sql.core.connection import run_on_connection
 from svc_infra.db.sql.core.target import resolve_target
 
@@ -127,7 +127,6 @@ def test_two_million_rows_are_filled_while_writes_go_on(
             writer.join()
         assert missing(connection) == 0
         longest = max(later - earlier for earlier, later in zip([0.0, *batches], batches, strict=False))
-        print(f"{len(batches)} batches, longest {longest:.2f} s; {len(waits)} writes, longest {max(waits):.2f} s")
         assert longest < limit
         assert max(waits) < limit
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
-from migrate.workspace import Workspace
 
 import svc_infra.db.sql.core as core
+from migrate.workspace import Workspace
 from svc_infra.db.sql.core.connection import run_on_connection
 from svc_infra.db.sql.core.journal import JOURNAL_TABLE
 from svc_infra.db.sql.core.target import resolve_target
@@ -92,9 +92,7 @@ def test_an_invalid_index_is_named(postgres_url: str, make_workspace: Make) -> N
 def test_a_revision_waits_for_a_table_in_use_without_blocking_its_readers(
     kind: str, request: pytest.FixtureRequest, make_workspace: Make
 ) -> None:
-    """With the table held by a long transaction, readers get through within the lock timeout, and so does the revision
-    as soon as the table is free.
-    """
+    """While a long transaction holds it readers wait at most the lock timeout; once it is free the revision goes on."""
     workspace = make_workspace(request.getfixturevalue(f"{kind}_url"))
     workspace.init()
     workspace.revision("r1", CREATE.format(name="busy"))
@@ -150,7 +148,7 @@ def test_giving_up_on_a_table_in_use_is_said(postgres_url: str, make_workspace: 
 
     def hold(connection: sa.Connection) -> None:
         connection.exec_driver_sql("SELECT * FROM busy")
-        with pytest.raises(core.MigrationFailed, match="r2.*lock timeout"):
+        with pytest.raises(core.MigrationFailed, match=r"r2.*lock timeout"):
             core.upgrade(project=project)
 
     run_on_connection(resolve_target(project), hold)

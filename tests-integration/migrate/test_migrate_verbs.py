@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from migrate.workspace import Workspace
 
 import svc_infra.db.sql.core as core
+from migrate.workspace import Workspace
 from svc_infra.db.sql.core.connection import run_on_connection
 from svc_infra.db.sql.core.target import resolve_target
 
@@ -136,9 +136,7 @@ def test_waiting_for_a_database_that_never_answers_ends_at_the_deadline(make_wor
 def test_a_killed_migration_completes_or_says_what_to_do(
     kind: str, request: pytest.FixtureRequest, make_workspace: Make
 ) -> None:
-    """SIGKILL in the middle of a revision: where DDL is transactional the next run completes; on MariaDB it says what is
-    there already and how to go on.
-    """
+    """After SIGKILL the next run completes where DDL is transactional; MariaDB's says what is there and how to go on."""
     import signal
     import subprocess
     import sys

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from migrate.workspace import Workspace
 
 import svc_infra.db.sql.core as core
+from migrate.workspace import Workspace
 
 CASES = {
     "drop-table": 'op.drop_table("t")',
@@ -26,7 +26,7 @@ CASES = {
 }
 SAFE = {
     "a nullable column": 'op.add_column("t", sa.Column("c", sa.Integer))',
-    "a column with a constant default": 'op.add_column("t", sa.Column("c", sa.Integer, nullable=False, server_default="0"))',
+    "a constant default": 'op.add_column("t", sa.Column("c", sa.Integer, nullable=False, server_default="0"))',
     "longer text": 'op.alter_column("t", "c", existing_type=sa.String(10), type_=sa.String(20))',
     "an index built concurrently": """
         with op.get_context().autocommit_block():

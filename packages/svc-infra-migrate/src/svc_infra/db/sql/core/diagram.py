@@ -76,11 +76,12 @@ def _svg(tables: Sequence[Table]) -> str:
         bottom = max(bottom, y + _ROW * (len(table.columns) + 1) + _GAP)
     width = _GAP + max(1, min(len(tables), _PER_LINE)) * (_COLUMN_WIDTH + _GAP)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{bottom}" font-family="sans-serif" font-size="12">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{bottom}">',
+        '<g font-family="sans-serif" font-size="12">',
     ]
     parts += [line for table in tables for line in _svg_lines(table, places)]
     parts += [box for table in tables for box in _svg_box(table, places[table.key])]
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    return "\n".join([*parts, "</g></svg>"]) + "\n"
 
 
 def _svg_lines(table: Table, places: dict[str, tuple[int, int]]) -> list[str]:

@@ -16,8 +16,8 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
-    inspect,
     insert,
+    inspect,
     select,
     update,
 )
@@ -57,8 +57,7 @@ class Journal:
     @contextmanager
     def open(cls, engine: Engine) -> Iterator[Journal]:
         """Create the table, and drop it at the end unless a revision was cut off."""
-        with engine.connect() as connection:
-            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             _JOURNAL.create(connection, checkfirst=True)
             try:
                 yield cls(connection)

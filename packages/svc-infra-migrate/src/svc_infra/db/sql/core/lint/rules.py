@@ -67,7 +67,8 @@ def hazards(
                 "rename-table",
                 "Replicas of the old version use the old name, and fail.",
                 _lock(is_postgres, _EXCLUSIVE),
-                "Create the new table and write to both, backfill, move the readers, drop the old one; or leave a view of the old name.",
+                "Create the new table and write to both, backfill, move the readers, drop the old one; "
+                "or leave a view of the old name.",
             )
         case ops.AlterColumnOp():
             yield from _alter(operation, is_postgres=is_postgres)
@@ -86,7 +87,8 @@ def hazards(
                 "foreign-key-validates",
                 "All rows are checked while both tables are locked.",
                 "SHARE ROW EXCLUSIVE on both tables: nobody writes them meanwhile",
-                "Add it with postgresql_not_valid=True, then op.execute('ALTER TABLE ... VALIDATE CONSTRAINT ...') in the next revision.",
+                "Add it with postgresql_not_valid=True, then "
+                "op.execute('ALTER TABLE ... VALIDATE CONSTRAINT ...') in the next revision.",
             )
         case ops.CreateCheckConstraintOp() if is_postgres and not operation.kw.get("postgresql_not_valid"):
             yield Hazard(
@@ -133,7 +135,8 @@ def _alter(operation: ops.AlterColumnOp, *, is_postgres: bool) -> Iterator[Hazar
             "set-not-null",
             "All rows are read while the table is locked, and a NULL makes it fail.",
             _lock(is_postgres, _EXCLUSIVE),
-            "Backfill; add CHECK (column IS NOT NULL) NOT VALID; VALIDATE it in the next revision; then SET NOT NULL, which then reads nothing, and drop the CHECK.",
+            "Backfill; add CHECK (column IS NOT NULL) NOT VALID; VALIDATE it in the next revision; "
+            "then SET NOT NULL, which then reads nothing, and drop the CHECK.",
         )
 
 
