@@ -72,7 +72,7 @@ class DatabaseConnection:
     def __init__(
         self, source: DatabaseSource | None, *, connect_timeout: float, environ: Mapping[str, str] = os.environ
     ) -> None:
-        self.worker = Worker()
+        self.worker: Worker = Worker()
         self._source = source
         self._connect_timeout = connect_timeout
         self._environ = environ
