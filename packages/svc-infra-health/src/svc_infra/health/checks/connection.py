@@ -53,7 +53,8 @@ _CONNECT_LIMITS: Mapping[str, tuple[str, ...]] = {
     "pyodbc": ("timeout",),
 }
 
-# A pooler in transaction mode may be in between without its address telling; a check has no use for prepared statements.
+# A pooler in transaction mode may be in between without its address telling, and a check has no use for prepared
+# statements.
 _UNPREPARED: Mapping[str, Mapping[str, object]] = {
     "asyncpg": {"statement_cache_size": 0, "prepared_statement_cache_size": 0},
     "psycopg": {"prepare_threshold": None},
@@ -195,6 +196,7 @@ class DatabaseConnection:
         except ImportError as error:
             raise _no_sqlalchemy() from error
         resolved = self._resolved()
+        resolved.require_driver()
         try:
             engine = create_async_engine(resolved.url, **self._engine_options(resolved))
         except InvalidRequestError:
