@@ -77,12 +77,12 @@ lint: sync ## pins, formatting, lint rules, import directions, lock file
 
 .PHONY: types
 types: sync ## mypy and pyright
-	$(RUN) mypy packages/*/src
+	$(RUN) mypy packages/*/src tools examples/quickstart/quickstart
 	$(RUN) pyright
 
 .PHONY: bench
-bench: sync ## measure against hand-written code and the driver, in one run
-	$(RUN) python -m benchmarks
+bench: sync ## measure against hand-written code and the driver, in one run (NAME=weight for one)
+	$(RUN) python -m benchmarks $(NAME)
 
 .PHONY: docs
 docs: $(UV) ## build the documentation site into site/

@@ -38,7 +38,7 @@ def test_make_demo_serves_every_flight(url: str, run: Run) -> None:
             "flights": 336776,
         }.items():
             assert client.get(f"/{path}", params={"limit": 1}).json()["total"] == total
-        late = {"dep_delay__gt": 600, "order_by": "-dep_delay", "limit": 1}
+        late: dict[str, str | int] = {"dep_delay__gt": 600, "order_by": "-dep_delay", "limit": 1}
         worst = client.get("/flights", params=late).json()["items"][0]
         assert (worst["dep_delay"], worst["carrier"], worst["flight"]) == (1301, "HA", 51)
     demo.interrupt()
