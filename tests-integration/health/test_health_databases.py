@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+
 from dbservers.proxy import FaultyProxy
 from svc_infra.health import (
     HealthRegistry,
@@ -216,7 +217,10 @@ async def test_duckdb_is_looked_at_without_being_locked(duckdb_url: str) -> None
     with duckdb.connect(path) as connection:
         connection.execute("CREATE TABLE t (x INTEGER)")
     assert await outcome_of(check_database(duckdb_url)) == Outcome()
-    script = "import duckdb, sys; duckdb.connect(sys.argv[1]).execute('INSERT INTO t VALUES (1)'); print('open', flush=True); sys.stdin.read()"
+    script = (
+        "import duckdb, sys; duckdb.connect(sys.argv[1]).execute('INSERT INTO t VALUES (1)'); "
+        "print('open', flush=True); sys.stdin.read()"
+    )
     owner = await asyncio.create_subprocess_exec(
         sys.executable, "-c", script, path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -230,6 +234,7 @@ async def test_duckdb_is_looked_at_without_being_locked(duckdb_url: str) -> None
 async def test_an_engine_is_checked_through_its_own_pool_and_left_open(postgres_url: str) -> None:
     """The application's engine can be passed; an exhausted pool has its own reason."""
     from sqlalchemy.ext.asyncio import create_async_engine
+
     from svc_infra.dburl import resolve_url
 
     resolved = resolve_url(postgres_url)
@@ -276,6 +281,7 @@ async def test_migrations_that_are_behind_are_pending(database_url: str) -> None
         pytest.skip("DuckDB is checked through the application's engine")
     from sqlalchemy import text
     from sqlalchemy.ext.asyncio import create_async_engine
+
     from svc_infra.dburl import resolve_url
 
     resolved = resolve_url(database_url)

@@ -12,9 +12,10 @@ import time
 import uuid
 import warnings
 from collections.abc import AsyncIterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
+
 from dbservers.proxy import FaultyProxy
 from svc_infra.db.nosql.mongo.client import acquire_db, close_mongo, init_mongo, ping_mongo
 from svc_infra.db.nosql.mongo.connection import Mongo
@@ -114,7 +115,7 @@ async def test_another_database_of_the_deployment_is_had_by_name(settings: Mongo
 async def test_uuids_and_aware_datetimes_survive_the_round_trip(settings: MongoSettings) -> None:
     """The drivers' own defaults refuse the one and strip the zone of the other."""
     db = await init_mongo(settings)
-    document = {"_id": uuid.uuid4(), "at": datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)}
+    document = {"_id": uuid.uuid4(), "at": datetime(2026, 11, 22, 12, 0, tzinfo=UTC)}
     await db.things.insert_one(document)
     assert await db.things.find_one({}) == document
 
@@ -237,7 +238,7 @@ def test_threads_with_loops_of_their_own_can_share_one_object(settings: MongoSet
     async def work() -> None:
         await mongo.database().things.insert_one({})
         ready.wait(20)
-        while not done.is_set():
+        while not done.is_set():  # noqa: ASYNC110 - set in another thread
             await asyncio.sleep(0.01)
 
     def run() -> None:

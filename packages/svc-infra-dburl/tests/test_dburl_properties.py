@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 from svc_infra.dburl import DatabaseUrlError, ResolvedUrl, redact, resolve_database_url, resolve_url
 from svc_infra.dburl.mongo import resolve_mongo_url
 
-FEW = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-MANY = settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
+FEW = settings(max_examples=200, deadline=None, suppress_health_check=SLOW)
+MANY = settings(max_examples=10_000, deadline=None, suppress_health_check=SLOW)
 
-MARKER = "Mark3r"
+MARKER = "Qmarkerq"
 # Characters that mean something in a URL, and some that need encoding.
 SPECIAL = st.text(alphabet=":/?#[]@!$&'()*+,;=%{}|\\^`\"<> ~.-_aB0\u00e9\u4e2d\U0001f511", max_size=8)
 SECRETS = st.builds(lambda before, after: f"{before}{MARKER}{after}", SPECIAL, SPECIAL)
@@ -153,7 +154,7 @@ ENVIRONMENTS: dict[str, Callable[[str], tuple[dict[str, str], str]]] = {
     "path": lambda secret: ({"SQL_URL_FILE": f"postgresql://u:{secret}@h/db"}, ""),
     "password": lambda secret: ({"DB_HOST": "h", "DB_NAME": "d", "DB_USER": "u", "DB_PASSWORD": secret}, ""),
     "password_file": lambda secret: ({"DB_HOST": "h", "DB_NAME": "d", "DB_USER": "u", "DB_PASSWORD_FILE": "FILE"}, secret),
-    "password_path": lambda secret: ({"DB_HOST": "h", "DB_NAME": "d", "DB_PASSWORD_FILE": secret.lstrip("/.~\\")}, ""),
+    "password_path": lambda secret: ({"DB_HOST": "h", "DB_NAME": "d", "DB_PASSWORD_FILE": secret.lstrip("/.~\\ ")}, ""),
     "parameters": lambda secret: ({"DB_HOST": "h", "DB_NAME": "d", "DB_PARAMS": f"password={quote(secret, safe='')}"}, ""),
     "parameters_raw": lambda secret: ({"DB_HOST": "h", "DB_NAME": "d", "DB_PARAMS": f"password={secret}"}, ""),
     "host": lambda secret: ({"DB_HOST": f"postgresql://u:{secret}@h", "DB_NAME": "d"}, ""),
@@ -192,7 +193,7 @@ def test_no_output_shows_a_secret_of_the_environment_in_the_long_run(place: str,
 def test_no_output_shows_a_secret_of_a_mongo_url(shape: str, secret: str, is_escaped: bool) -> None:
     """The same for MongoDB."""
     if shape in {"{}", "{}@h"}:
-        secret = "u:" + secret.lstrip("/?")
+        secret = "u:" + secret.replace("@", "").lstrip("/?")
     rest = shape.format(quote(secret, safe=":") if is_escaped else secret)
     check_nothing_leaks(
         lambda: resolve_mongo_url({"MONGO_URL": f"mongodb://{rest}", "MONGO_DB": "d"}, env_file=None, secrets_dir=None),

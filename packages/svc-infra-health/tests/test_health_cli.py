@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from svc_infra.health.cli import app
 from typer.testing import CliRunner
+
+from svc_infra.health.cli import app
 
 
 @pytest.fixture

@@ -8,7 +8,19 @@ import uuid
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import JSON, BigInteger, Date, DateTime, Enum, Float, Interval, LargeBinary, Numeric, SmallInteger, String
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Date,
+    DateTime,
+    Enum,
+    Float,
+    Interval,
+    LargeBinary,
+    Numeric,
+    SmallInteger,
+    String,
+)
 from sqlalchemy import Time, Uuid
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column

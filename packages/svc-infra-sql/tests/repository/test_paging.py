@@ -117,8 +117,16 @@ async def test_a_cursor_that_was_altered_or_belongs_elsewhere_is_refused(memory:
     keyed = SqlRepository(Event, cursor_secret="s3cret")
     scoped = events.scoped({"tenant": 1})
     foreign = (await scoped.page(memory, limit=2, order_by="at")).next_cursor
-    calls = [(events, "at", wrong) for wrong in ("", "x", cursor[:-1], cursor[1:], cursor + "A", "é", "A" * 30_000, "====", foreign)]
-    calls += [(events, "-at", cursor), (keyed, "at", cursor), (scoped, "at", cursor), (events.scoped({"tenant": 2}), "at", foreign)]
+    calls = [
+        (events, "at", wrong)
+        for wrong in ("", "x", cursor[:-1], cursor[1:], cursor + "A", "é", "A" * 30_000, "====", foreign)
+    ]
+    calls += [
+        (events, "-at", cursor),
+        (keyed, "at", cursor),
+        (scoped, "at", cursor),
+        (events.scoped({"tenant": 2}), "at", foreign),
+    ]
     for repo, order, wrong in calls:
         with pytest.raises(InvalidValue, match="cursor"):
             await repo.page(memory, limit=2, order_by=order, cursor=wrong)

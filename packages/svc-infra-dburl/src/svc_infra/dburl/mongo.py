@@ -7,6 +7,7 @@ through the reader of SQL URLs, and come out as they went in.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ DEFAULT_URL = "mongodb://localhost:27017"
 _SCHEMES = ("mongodb://", "mongodb+srv://")
 _MAX_APPNAME_BYTES = 128
 _FORBIDDEN_IN_NAME = frozenset('/\\. "$*<>:|?')
+_ADDRESS = re.compile(r"\[[0-9A-Fa-f:.]+\]")
 _ESCAPE = "Percent-encode user and password: @ is %40, : is %3A, / is %2F, ? is %3F, # is %23, % is %25"
 
 
@@ -70,8 +72,9 @@ def resolve_mongo_url(
     env_file: str | os.PathLike[str] | None = ".env",
     secrets_dir: str | os.PathLike[str] | None = "/run/secrets",
 ) -> ResolvedMongoUrl:
-    """Find the MongoDB URL: MONGO_URL, else the file of MONGO_URL_FILE, else ``mongo_url`` in `secrets_dir`, else localhost.
+    """Find the MongoDB URL of this service.
 
+    It is that of MONGO_URL, else of the file of MONGO_URL_FILE, else of ``mongo_url`` in `secrets_dir`, else localhost.
     MONGO_DB names the database, else the URL's path does. MONGO_APPNAME (svc-infra), MONGO_MIN_POOL (0) and
     MONGO_MAX_POOL (100 connections) count where the URL does not say it.
 
@@ -173,13 +176,14 @@ def _check(url: str, place: str) -> tuple[str, dict[str, str]]:
 def _check_host(host: str, place: str, *, srv: bool) -> None:
     if host[:3].lower() == "%2f":
         return
-    name, colon, port = host.rpartition("]")[2].partition(":") if "]" in host else host.partition(":")
+    address = _ADDRESS.match(host)
+    name, colon, port = host[address.end() :].partition(":") if address is not None else host.partition(":")
     if colon and not port:
         _invalid(place, "has a colon and no port behind it", f"Write host:27017. {_ESCAPE}")
     if srv and port:
         _invalid(place, "names a port, and mongodb+srv:// finds it by DNS", "Remove the port")
     parse_port(port, place)
-    if ("]" not in host and not name) or any(character in ' #$<>{}"`\\' for character in host):
+    if bool(name) is (address is not None) or any(character in ' #$<>{}[]"`\\' for character in name):
         _invalid(
             place, "the host is empty or has a character that no host name has", f"Fill in placeholders. {_ESCAPE}"
         )

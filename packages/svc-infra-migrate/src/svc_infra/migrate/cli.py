@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -77,6 +78,17 @@ def _checked(revision: str) -> str:
     return revision
 
 
+def _pair(text: str) -> tuple[str, str]:
+    old, colon, new = text.partition(":")
+    if not (old and colon and new):
+        raise typer.BadParameter(f"a rename is OLD:NEW, as users.name:full_name, got {text!r}")
+    return old, new
+
+
+def _ask(question: str) -> bool:
+    return typer.confirm(question, err=True)
+
+
 @app.command()
 def init(
     context: typer.Context,
@@ -112,6 +124,11 @@ def revision(
     ensure_head: Annotated[
         bool, typer.Option("--ensure-head/--no-ensure-head", help="Apply pending revisions before comparing.")
     ] = True,
+    allow_drops: Annotated[bool, typer.Option("--allow-drops", help="Write operations that lose data.")] = False,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option("--rename", metavar="OLD:NEW", help="What has another name now: users.name:full_name."),
+    ] = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
@@ -126,6 +143,9 @@ def revision(
         version_path=version_path,
         rev_id=rev_id,
         depends_on=depends_on,
+        allow_drops=allow_drops,
+        renames=dict(_pair(text) for text in rename or ()),
+        ask=_ask if sys.stdin.isatty() and sys.stderr.isatty() else None,
         database_url=database_url,
         project=_project(context),
     )

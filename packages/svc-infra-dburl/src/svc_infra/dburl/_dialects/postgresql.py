@@ -26,7 +26,7 @@ __all__ = ["RULES", "tls_context"]
 _WEAK_MODES = frozenset({"disable", "allow", "prefer"})
 
 
-def complete(parsed: ParsedUrl, environment: Environment, place: str) -> None:
+def _complete(parsed: ParsedUrl, environment: Environment, place: str) -> None:
     """Fill in the defaults that depend on the environment: TLS mode, connect timeout, pooler.
 
     ``sslmode``: DB_SSLMODE_DEFAULT, else libpq's own PGSSLMODE, else require; nothing over a Unix socket, where libpq
@@ -218,7 +218,7 @@ def _to_pg8000(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
 
 RULES = Rules(
     normalise,
-    complete,
+    _complete,
     {
         "asyncpg": _to_asyncpg,
         "psycopg": _to_psycopg,

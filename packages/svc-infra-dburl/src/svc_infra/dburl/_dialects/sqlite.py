@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from svc_infra.dburl._database_url import ParsedUrl
-from svc_infra.dburl._dialects.reading import POOL_OPTIONS, Arguments, Query, Rules, flag, put, unknown_option, words
+from svc_infra.dburl._dialects.reading import POOL_OPTIONS, Arguments, Query, Rules, flag, put, unknown_option
 from svc_infra.dburl._environment import Environment
+from svc_infra.dburl._words import words
 
 __all__ = ["RULES"]
 
@@ -16,7 +17,7 @@ _NOISE = words("pool connection_limit conn_max_age socket_timeout encoding conn_
 _KNOWN = _DRIVER | _URI | POOL_OPTIONS
 
 
-def normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str, str]:
+def _normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str, str]:
     """Keep SQLite's own parameters.
 
     Raises:
@@ -36,12 +37,12 @@ def normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str, 
     return options
 
 
-def complete(parsed: ParsedUrl, environment: Environment, place: str) -> None:
+def _complete(_parsed: ParsedUrl, _environment: Environment, _place: str) -> None:
     """Nothing: a file needs neither TLS nor a connect timeout; SQLite's ``timeout`` is that of a locked file."""
 
 
-def _to_sqlite(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
+def _to_sqlite(parsed: ParsedUrl, _notes: list[str]) -> tuple[Query, Arguments]:
     return {name: value for name, value in parsed.options.items() if name not in POOL_OPTIONS}, {}
 
 
-RULES = Rules(normalise, complete, {"aiosqlite": _to_sqlite, "": _to_sqlite, "pysqlite": _to_sqlite})
+RULES = Rules(_normalise, _complete, {"aiosqlite": _to_sqlite, "": _to_sqlite, "pysqlite": _to_sqlite})

@@ -99,6 +99,10 @@ class Execution(Generic[M]):
         """
         return {scope_parameter(name): self.checker.value(name, value) for name, value in self._scope.items()}
 
+    def scope_values(self) -> dict[str, Any]:
+        """The checked values of the scope fields."""
+        return {name: self.checker.value(name, value) for name, value in self._scope.items()}
+
     def created(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """The checked values of a row to insert: the data, the scope's values, and a key when nothing else gives one.
 

@@ -181,18 +181,19 @@ class Statements(Generic[M]):
 
     def select_ids(self, names: tuple[str, ...] | None, deleted: Deleted) -> Select[Any]:
         """SELECT of the rows whose single id field is in the list bound as `ids`."""
+        return self.keep(
+            ("ids", names, deleted),
+            lambda: self.selected(names).where(self.ids_criterion(), *self._visibility.criteria(self.column, deleted)),
+        )
 
-        def build() -> Select[Any]:
-            (name,) = self._id_fields
-            kind = self._fields.columns[name].type
-            column = self.column(name)
-            if self._capabilities.has_arrays:
-                chosen: ColumnElement[bool] = column == any_(bindparam("ids", type_=ARRAY(kind)))
-            else:
-                chosen = column.in_(bindparam("ids", type_=kind, expanding=True))
-            return self.selected(names).where(chosen, *self._visibility.criteria(self.column, deleted))
-
-        return self.keep(("ids", names, deleted), build)
+    def ids_criterion(self) -> ColumnElement[bool]:
+        """The condition that the single id field is in the list bound as `ids`."""
+        (name,) = self._id_fields
+        kind = self._fields.columns[name].type
+        column = self.column(name)
+        if self._capabilities.has_arrays:
+            return column == any_(bindparam("ids", type_=ARRAY(kind)))
+        return column.in_(bindparam("ids", type_=kind, expanding=True))
 
     def select_many(
         self,
@@ -264,6 +265,13 @@ class Statements(Generic[M]):
             lambda: (
                 insert(self._fields.table).returning(*self.output(returned)) if returned else insert(self._fields.table)
             ),
+        )
+
+    def insert_many(self, returned: tuple[str, ...]) -> Any:
+        """INSERT of many rows, returning the fields of each in the order of the rows."""
+        return self.keep(
+            ("insert many", returned),
+            lambda: insert(self._fields.table).returning(*self.output(returned), sort_by_parameter_order=True),
         )
 
     def update_one(self, returned: tuple[str, ...], deleted: Deleted, *, guarded: bool = False) -> Update:

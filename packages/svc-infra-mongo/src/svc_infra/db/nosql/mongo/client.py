@@ -58,7 +58,8 @@ async def acquire_db(name: str | None = None) -> MongoDatabase:
 
     Raises:
         MongoNotInitialised: `close_mongo` was called last.
-        svc_infra.dburl.errors.DatabaseUrlError: Nothing was opened before, and the environment's configuration is missing
+        svc_infra.dburl.errors.DatabaseUrlError: Nothing was opened before, and the environment's configuration is
+        missing
             or malformed.
     """
     return _acquire().database(name)
@@ -68,7 +69,8 @@ async def ping_mongo(timeout: float = 2.0) -> bool:  # noqa: ASYNC109 - bounds a
     """Return True if a server answers within `timeout` seconds, False if not or after `close_mongo`. Never hangs.
 
     Raises:
-        svc_infra.dburl.errors.DatabaseUrlError: Nothing was opened before, and the environment's configuration is missing
+        svc_infra.dburl.errors.DatabaseUrlError: Nothing was opened before, and the environment's configuration is
+        missing
             or malformed: no time mends that.
     """
     try:

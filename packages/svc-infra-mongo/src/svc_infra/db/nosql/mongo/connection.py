@@ -11,16 +11,13 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from svc_infra.db.nosql.mongo.errors import MongoNotInitialised, MongoSettingsError, MongoUnreachable
 from svc_infra.db.nosql.mongo.settings import MongoSettings
-from svc_infra.db.nosql.mongo.types import Document, MongoClient, MongoDatabase
-
-if TYPE_CHECKING:
-    from pymongo.asynchronous.mongo_client import AsyncMongoClient
+from svc_infra.db.nosql.mongo.types import MongoClient, MongoDatabase
 
 __all__ = ["Mongo"]
 
@@ -124,7 +121,7 @@ class Mongo:
             if (error := task.exception()) is not None:
                 _logger.warning("closing a MongoDB client failed: %s", _explain(error))
 
-    async def __aenter__(self) -> Mongo:
+    async def __aenter__(self) -> Self:
         await self.connect()
         return self
 

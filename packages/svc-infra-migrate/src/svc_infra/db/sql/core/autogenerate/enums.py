@@ -112,6 +112,8 @@ def compare_enums(
         for name, values in existing.items()
         if name not in wanted and name in used and used[name] <= dropped
     ]
+    # First what runs outside a transaction, so that it commits nothing half done.
+    before.sort(key=lambda operation: not isinstance(operation, AddEnumValuesOp))
     operations.ops[:0] = before
     operations.ops += after
     return PriorityDispatchResult.CONTINUE
@@ -255,8 +257,8 @@ def _render_add(context: AutogenContext, operation: AddEnumValuesOp) -> list[str
         else:
             place = f" BEFORE {_literal(operation.old_values[0])}" if operation.old_values else ""
         sql = f"ALTER TYPE {operation.name} ADD VALUE IF NOT EXISTS {_literal(value)}{place}"
-        lines.append("    " + _execute(prefix, sql))
-    return lines
+        lines.append(_execute(prefix, sql))
+    return [*lines, ""]  # Alembic indents by itself; an empty line ends the block
 
 
 @renderers.dispatch_for(ReplaceEnumOp)

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import CheckConstraint, Connection, Index, Table, inspect
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.schema import CreateIndex
+
+from svc_infra.db.sql.core.autogenerate.definitions import index_definitions
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine.interfaces import ReflectedColumn, ReflectedIndex
+    from sqlalchemy.engine.interfaces import ReflectedColumn
 
 __all__ = ["SUPPORTED", "Twin", "Twins", "checks_of", "index_predicate"]
 
@@ -32,13 +35,13 @@ class Twin:
         columns: By name.
         checks: The text of the model's CHECK constraints.
         implicit_checks: Names of CHECK constraints that the database added by itself.
-        indexes: The indexes with a predicate or an expression, by their names in the model.
+        indexes: The definitions of the indexes with a predicate or an expression, by their names in the model.
     """
 
     columns: Mapping[str, ReflectedColumn]
     checks: Mapping[CheckConstraint, str]
     implicit_checks: frozenset[str]
-    indexes: Mapping[str, ReflectedIndex]
+    indexes: Mapping[str, str]
 
 
 class Twins:
@@ -119,16 +122,12 @@ class _Draft:
             # AUTO_INCREMENT wants a key.
             parts.append(self._ddl.process(self._table.primary_key))
         parts += [f"CONSTRAINT {name} CHECK ({self._sql(check.sqltext)})" for name, check in self._checks.items()]
-        yield f"CREATE TEMPORARY TABLE {self.name} ({', '.join(part for part in parts if part)})"
+        # One part a line: SQLAlchemy's reflection of SQLite reads the text line by line.
+        lines = ",\n".join(part for part in parts if part)
+        yield f"CREATE TEMPORARY TABLE {self.name} (\n{lines}\n)"
         for name, index in self._indexes.items():
             if all(column.name in self._existing for column in index.columns):
-                expressions = ", ".join(self._index_part(expression) for expression in index.expressions)
-                predicate = index_predicate(index, self._connection)
-                where = f" WHERE {self._sql(predicate)}" if predicate is not None else ""
-                prefix = "temp." if dialect.name == "sqlite" else ""
-                using = index.dialect_options["postgresql"]["using"] if dialect.name == "postgresql" else None
-                method = f" USING {using}" if using else ""
-                yield f"CREATE INDEX {prefix}{name} ON {self.name}{method} ({expressions}){where}"
+                yield self._create_index(name, index)
 
     def read(self) -> Twin:
         """Read back what the database made of it."""
@@ -138,7 +137,7 @@ class _Draft:
         checks = {
             str(item["name"]): item["sqltext"] for item in inspector.get_check_constraints(self.name, schema=schema)
         }
-        indexes = {str(item["name"]): item for item in inspector.get_indexes(self.name, schema=schema)}
+        indexes = index_definitions(self._connection, self.name, schema) if self._indexes else {}
         return Twin(
             columns,
             {check: checks[name] for name, check in self._checks.items() if name in checks},
@@ -156,13 +155,16 @@ class _Draft:
     def _sql(self, expression: object) -> str:
         return str(self._ddl.sql_compiler.process(expression, include_table=False, literal_binds=True))  # type: ignore[arg-type]
 
-    def _index_part(self, expression: object) -> str:
-        from sqlalchemy import ColumnClause
-        from sqlalchemy.sql.elements import ClauseElement
-
-        if isinstance(expression, ClauseElement) and not isinstance(expression, ColumnClause):
-            return self._sql(expression.self_group())
-        return self._sql(expression)
+    def _create_index(self, name: str, index: Index) -> str:
+        """Return CREATE INDEX as SQLAlchemy writes it, on the twin."""
+        preparer = self._connection.dialect.identifier_preparer
+        statement = str(self._ddl.process(CreateIndex(index)))
+        _, _, rest = statement.partition(f" ON {preparer.format_table(index.table, use_schema=False)} ")
+        if not rest:
+            _, _, rest = statement.partition(f" ON {preparer.format_table(index.table)} ")
+        unique = "UNIQUE " if index.unique else ""
+        prefix = "temp." if self._connection.dialect.name == "sqlite" else ""
+        return f"CREATE {unique}INDEX {prefix}{name} ON {self.name} {rest}"
 
 
 def checks_of(table: Table) -> list[CheckConstraint]:
