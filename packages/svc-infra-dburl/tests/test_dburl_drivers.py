@@ -211,8 +211,8 @@ import svc_infra.dburl, svc_infra.dburl.mongo
 svc_infra.dburl.resolve_url("postgresql://h/d?sslmode=verify-full", environ={}, installed=lambda module: True)
 svc_infra.dburl.resolve_url("mysql://h/d?ssl-mode=REQUIRED", environ={}, installed=lambda module: True)
 heavy = {"asyncpg", "psycopg", "psycopg2", "asyncmy", "aiomysql", "pymysql", "aiosqlite", "duckdb",
-         "duckdb_sqlalchemy", "mssql_python", "snowflake.sqlalchemy", "pymongo", "motor", "pydantic", "pydantic_settings",
-         "typer", "greenlet"}
+         "duckdb_sqlalchemy", "mssql_python", "snowflake.sqlalchemy", "pymongo", "motor",
+         "pydantic", "pydantic_settings", "typer", "greenlet"}
 print(sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)

@@ -123,7 +123,7 @@ def check_nothing_leaks(resolve: Callable[[], Any], look: Callable[[Any], list[s
 
 
 def leak_from_url(place: str, scheme: str, secret: str, mode: Any) -> None:
-    if place in {"password_without_host", "password_for_port"} and (secret[0] in "/?" or "@" in secret):
+    if place in {"password_without_host", "password_for_port"} and (secret[0] in "/?" or set("@,") & set(secret)):
         return  # this is the address of a database, and no reader could know better
     text = URL_PLACES[place](scheme, secret)
     check_nothing_leaks(lambda: resolve_url(text, environ={}, mode=mode, installed=everything))

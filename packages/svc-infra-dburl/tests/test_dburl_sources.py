@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from sqlalchemy import URL
 
 from svc_infra.dburl import NoDatabaseConfigured, ResolvedUrl, resolve_database_url
 from svc_infra.dburl.errors import IncompleteParts, UnreadableSource
@@ -196,6 +198,10 @@ def test_the_json_of_secrets_manager_is_read(
     secret: dict[str, object], environ: dict[str, str], expected: str, tmp_path: Path
 ) -> None:
     """From a file and, as ECS hands it over, from the variable itself; what it leaves out comes from the parts."""
+    if "mssqlpython" in expected:
+        pytest.importorskip(
+            "sqlalchemy.dialects.mssql.mssqlpython", reason="SQLAlchemy 2.0 has no mssql-python dialect"
+        )
     (tmp_path / "secret.json").write_text(json.dumps(secret, indent=1) + "\n")
     for source in ({"DATABASE_URL_FILE": str(tmp_path / "secret.json")}, {"DATABASE_URL": json.dumps(secret)}):
         assert resolve({**environ, **source}, tmp_path).url.render_as_string(hide_password=False) == expected
@@ -274,11 +280,11 @@ PARTS = {"DB_HOST": "h", "DB_NAME": "d"}
         ),
     ],
 )
-def test_parts_are_composed(environ: dict[str, str], expected: str, tmp_path: Path) -> None:
+def test_parts_are_composed(
+    environ: dict[str, str], expected: str, tmp_path: Path, expected_url: Callable[[str], URL]
+) -> None:
     """Host, port, socket, several hosts, user, password and parameters find their places, encoded once."""
-    from sqlalchemy import make_url
-
-    assert resolve(environ, tmp_path).url == make_url(expected)
+    assert resolve(environ, tmp_path).url == expected_url(expected)
 
 
 def test_parameters_alone_are_no_configuration(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_files_that_hold_something_else_are_named(tmp_path: Path, certificates: 
     path = tmp_path / "ca.pem"
     path.write_text("hunter2")
     with pytest.raises(UnreadableSource, match=r"ca\.pem"):
-        resolve_url(f"postgresql+asyncpg://h/d?sslmode=verify-full&sslrootcert={path}", environ={})
+        resolve_url(f"postgresql://h/d?sslmode=verify-full&sslrootcert={path}", environ={}, installed="asyncpg".__eq__)
     shutil.copy(certificates / "c.crt", tmp_path / "c.crt")
     path.write_text("hunter2")
     with pytest.raises(UnreadableSource, match=r"c\.crt") as caught:
@@ -135,10 +135,10 @@ def test_an_encrypted_key_needs_its_password(certificates: Path, tmp_path: Path)
         serialization.BestAvailableEncryption(b"pa ss"),
     )
     (tmp_path / "c.key").write_bytes(encrypted)
-    url = f"postgresql+asyncpg://h/d?sslcert={certificates}/c.crt&sslkey={tmp_path}/c.key"
+    url = f"postgresql://h/d?sslcert={certificates}/c.crt&sslkey={tmp_path}/c.key"
     with pytest.raises(UnreadableSource, match="sslpassword"):
-        resolve_url(url, environ={})
-    resolve_url(f"{url}&sslpassword=pa%20ss", environ={})
+        resolve_url(url, environ={}, installed="asyncpg".__eq__)
+    resolve_url(f"{url}&sslpassword=pa%20ss", environ={}, installed="asyncpg".__eq__)
 
 
 def test_contexts_are_equal_when_they_check_the_same() -> None:
