@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state
 
 from svc_infra.db.sql import unit_of_work
+from svc_infra.db.sql.blocks import Block
 from svc_infra.db.sql.conditions import Conditions, Where
-from svc_infra.db.sql.copying import copies, copy_rows, default_of, is_copyable
+from svc_infra.db.sql.copying import copies, copy_rows, is_copyable
 from svc_infra.db.sql.entities import EntityLoader
 from svc_infra.db.sql.errors import IntegrityViolation, InvalidQuery, InvalidValue, SqlError
 from svc_infra.db.sql.execution import Execution
@@ -24,7 +25,6 @@ from svc_infra.db.sql.json_rows import insert_json_rows
 from svc_infra.db.sql.reading import natural
 from svc_infra.db.sql.statements import Selection
 from svc_infra.db.sql.translate import translate
-from svc_infra.db.sql.values import is_expression
 from svc_infra.db.sql.visibility import Deleted
 from svc_infra.db.sql.writing import Writing
 
@@ -112,8 +112,11 @@ class BulkWriting(Writing[M, T, E]):
         written, source = 0, iter(rows)
         with self._undone_on_error(execution) as connection:
             while batch := builtins.list(islice(source, size)):
-                values = [self._checked_row(execution, row, written + i) for i, row in enumerate(batch)]
-                found += self._insert_batch(execution, connection, values, written, returning=returning)
+                blocks = Block.checked(execution, batch)
+                if blocks is None:
+                    rows_checked = [self._checked_row(execution, row, written + i) for i, row in enumerate(batch)]
+                    blocks = Block.grouped(rows_checked)
+                found += self._insert_batch(execution, connection, blocks, written, returning=returning)
                 written += len(batch)
                 if progress is not None:
                     progress(written)
@@ -129,7 +132,7 @@ class BulkWriting(Writing[M, T, E]):
         self,
         execution: Execution[M],
         connection: Connection,
-        rows: builtins.list[dict[str, Any]],
+        blocks: Sequence[Block],
         start: int,
         *,
         returning: bool,
@@ -140,11 +143,12 @@ class BulkWriting(Writing[M, T, E]):
         if start and undoable:
             savepoint(connection, f"SAVEPOINT {point}")
         try:
-            return self._insert_rows(execution, connection, rows, returning=returning)
+            return self._insert_blocks(execution, connection, blocks, returning=returning)
         except DBAPIError as error:
             refused = translate(error, table=self._plan.fields.table)
             if not undoable or not isinstance(refused, IntegrityViolation | InvalidValue):
                 raise
+        rows = Block.rows(blocks)
         low, high = 0, len(rows)
         found: SqlError = refused
         savepoint(connection, f"ROLLBACK TO SAVEPOINT {point}")
@@ -153,7 +157,7 @@ class BulkWriting(Writing[M, T, E]):
             middle = (low + high) // 2
             savepoint(connection, "SAVEPOINT svc_infra_half")
             try:
-                self._insert_rows(execution, connection, rows[low:middle], returning=False)
+                self._insert_blocks(execution, connection, Block.grouped(rows[low:middle]), returning=False)
                 low = middle
             except DBAPIError as error:
                 found = translate(error, table=self._plan.fields.table) or found
@@ -161,109 +165,81 @@ class BulkWriting(Writing[M, T, E]):
                 high = middle
         raise at_row(found, start + low) from found.__cause__
 
-    def _insert_rows(
-        self, execution: Execution[M], connection: Connection, rows: Sequence[dict[str, Any]], *, returning: bool
+    def _insert_blocks(
+        self, execution: Execution[M], connection: Connection, blocks: Sequence[Block], *, returning: bool
     ) -> builtins.list[T]:
         if not execution.writes_directly:
-            entities = unit_of_work.add_many(execution, builtins.list(rows))
+            entities = unit_of_work.add_many(execution, Block.rows(blocks))
             return [self._reload(execution, entity) for entity in entities] if returning else []
-        # A statement has one list of columns, so rows that give other fields go by another one.
-        groups: dict[frozenset[str], builtins.list[int]] = {}
-        for index, row in enumerate(rows):
-            groups.setdefault(frozenset(row), []).append(index)
         results: dict[int, Any] = {}
-        for names, indexes in groups.items():
-            part = [rows[index] for index in indexes]
+        for block in blocks:
             if returning:
-                results.update(zip(indexes, self._insert_returning(execution, connection, part), strict=True))
-            elif len(part) < _MANY or not self._send_apart(execution, connection, sorted(names), part):
-                connection.execute(execution.statements.insert(()), [self._plan.by_column(row) for row in part])
-        return self._written(execution, [results[index] for index in range(len(rows))]) if returning else []
+                written = self._insert_returning(execution, connection, block)
+                results.update(zip(block.places, written, strict=True))
+            elif len(block) < _MANY or not self._send_apart(execution, connection, block):
+                connection.execute(execution.statements.insert(()), block.parameters(self._plan.fields))
+        return self._written(execution, [results[place] for place in range(len(results))]) if returning else []
 
-    def _insert_returning(
-        self, execution: Execution[M], connection: Connection, rows: Sequence[dict[str, Any]]
-    ) -> Sequence[Any]:
+    def _insert_returning(self, execution: Execution[M], connection: Connection, block: Block) -> Sequence[Any]:
         """Insert rows of the same fields and return them in their order, by the cheapest way that keeps it."""
         statements, form, fields = execution.statements, self._form.names, self._plan.fields
         if not connection.dialect.insert_executemany_returning:
-            return [self._insert_row(connection, statements, row) for row in rows]
-        names = (*form, *(name for name in fields.primary_key if name not in form))
-        places = [names.index(name) for name in fields.primary_key]
-        given = fields.has_exact_key and set(fields.primary_key) <= set(rows[0])
+            return [self._insert_row(connection, statements, row) for row in Block.rows([block])]
+        key = fields.primary_key
+        names = (*form, *(name for name in key if name not in form))
+        given = fields.has_exact_key and set(key) <= set(block.names)
         counted = fields.counts_key and not given
         found: Sequence[Any] | None = None
-        if len(rows) >= _MANY and (given or counted):
-            found = self._insert_apart(execution, connection, names, rows, ordered=counted)
+        if len(block) >= _MANY and (given or counted):
+            found = self._insert_apart(execution, connection, names, block, ordered=counted)
         if found is None and (given or (counted and not execution.capabilities.has_arrays)):
-            parameters = [self._plan.by_column(row) for row in rows]
-            found = connection.execute(statements.insert(names), parameters).all()
+            found = connection.execute(statements.insert(names), block.parameters(fields)).all()
         if found is None:
-            return connection.execute(statements.insert_many(form), [self._plan.by_column(row) for row in rows]).all()
+            return connection.execute(statements.insert_many(form), block.parameters(fields)).all()
+        places = [names.index(name) for name in key]
         if counted:
             # The database counts the key up in the order of the rows.
             found = sorted(found, key=lambda row: row[places[0]])
         else:
             by_key = {tuple(row[place] for place in places): row for row in found}
-            found = [by_key[tuple(row[name] for name in fields.primary_key)] for row in rows]
+            found = [by_key[wanted] for wanted in zip(*(block.column(name) for name in key), strict=True)]
         width = len(form)
         return found if len(names) == width else [row[:width] for row in found]
 
     def _insert_apart(
-        self,
-        execution: Execution[M],
-        connection: Connection,
-        names: tuple[str, ...],
-        rows: Sequence[dict[str, Any]],
-        *,
-        ordered: bool,
+        self, execution: Execution[M], connection: Connection, names: tuple[str, ...], block: Block, *, ordered: bool
     ) -> Sequence[Any] | None:
         """Insert rows as one array per column (PostgreSQL) or as JSON (DuckDB); None where that can't be done."""
         fields, by_json = self._plan.fields, execution.capabilities.reads_json_rows
-        if not by_json and not execution.capabilities.has_arrays:
+        if (by_json and ordered) or not (by_json or execution.capabilities.has_arrays):
             return None
-        columns, records = self._records(sorted(rows[0]), rows)
+        columns, values = block.filled(fields)
         if not columns or not is_copyable(columns):
             return None
         if by_json:
             returned = [fields.columns[name] for name in names]
-            return None if ordered else insert_json_rows(connection, fields.table, columns, records, returned)
+            return insert_json_rows(
+                connection, fields.table, columns, builtins.list(zip(*values, strict=True)), returned
+            )
         if any(isinstance(column.type, ARRAY) for column in columns):
             return None  # unnest would take such a value apart
         statement = execution.statements.insert_arrays(names, tuple(column.key for column in columns))
-        arrays = {f"array_{place}": builtins.list(values) for place, values in enumerate(zip(*records, strict=True))}
-        return connection.execute(statement, arrays).all()
+        return connection.execute(statement, {f"array_{place}": each for place, each in enumerate(values)}).all()
 
-    def _send_apart(
-        self, execution: Execution[M], connection: Connection, names: Sequence[str], rows: Sequence[dict[str, Any]]
-    ) -> bool:
+    def _send_apart(self, execution: Execution[M], connection: Connection, block: Block) -> bool:
         """Send the rows by the database's own way for many, and tell whether that could be done."""
         by_json = execution.capabilities.reads_json_rows
         if not by_json and not copies(connection):
             return False
-        columns, records = self._records(names, rows)
+        columns, values = block.filled(self._plan.fields)
         if not columns or not is_copyable(columns):
             return False
         table = self._plan.fields.table
         if by_json:
+            records = builtins.list(zip(*values, strict=True))
             return insert_json_rows(connection, table, columns, records) is not None
-        copy_rows(connection, table, columns, records)
+        copy_rows(connection, table, columns, values)
         return True
-
-    def _records(
-        self, names: Sequence[str], rows: Sequence[dict[str, Any]]
-    ) -> tuple[builtins.list[Any], builtins.list[tuple[Any, ...]]]:
-        """The columns and the values of the rows with Python's defaults; no columns when only SQLAlchemy can do it."""
-        given = [self._plan.fields.columns[name] for name in names]
-        if any(is_expression(value) for row in rows for value in row.values()):
-            return [], []
-        try:
-            made = {column: default_of(column) for column in self._plan.fields.table.columns if column not in given}
-            filled = {column: make for column, make in made.items() if make is not None}
-            records = [(*(row[name] for name in names), *(make() for make in filled.values())) for row in rows]
-        except (LookupError, AttributeError, TypeError):
-            # A default that is an SQL expression, or that reads the row that SQLAlchemy would give it.
-            return [], []
-        return [*given, *filled], records
 
     async def update_many(
         self,

@@ -51,23 +51,27 @@ def default_of(column: Column[Any]) -> Callable[[], object] | None:
 
 
 def copy_rows(
-    connection: Connection, table: Table, columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]]
+    connection: Connection, table: Table, columns: Sequence[Column[Any]], values: Sequence[Sequence[Any]]
 ) -> None:
     """Send rows by COPY, within the connection's transaction, of which a statement must have been sent.
 
     Args:
         connection: A connection for which `copies` holds.
         table: The table.
-        columns: The columns of each row, in order.
-        rows: The values in Python's types.
+        columns: The columns.
+        values: The values of each column in Python's types, all of one length.
     """
     dialect = connection.dialect
     processors = [column.type.dialect_impl(dialect).bind_processor(dialect) for column in columns]
-    if any(processors):
-        rows = [
-            tuple(value if process is None else process(value) for process, value in zip(processors, row, strict=True))
-            for row in rows
-        ]
+    rows = list(
+        zip(
+            *(
+                each if process is None else map(process, each)
+                for process, each in zip(processors, values, strict=True)
+            ),
+            strict=True,
+        )
+    )
     driver: Any = connection.connection.driver_connection
     names = [column.name for column in columns]
     if dialect.driver == "asyncpg":

@@ -106,6 +106,32 @@ class ValueChecker:
             found[name] = self.value(name, value)
         return found
 
+    def column(self, name: str, values: list[Any]) -> list[Any] | None:
+        """The values of many rows for one field, checked together where their type allows it.
+
+        Returns:
+            The values; None when one is refused, or is an expression, or may not be NULL, so that the rows must be
+            looked at one by one.
+        """
+        types = set(map(type, values))
+        if type(None) in types:
+            if not self._columns[name].nullable:
+                return None
+            types.discard(type(None))
+        check = self._checks[name]
+        if not types:
+            return values
+        if any(issubclass(kind, ClauseElement) or hasattr(kind, "__clause_element__") for kind in types):
+            return None
+        if check is None:
+            return values
+        if len(types) == 1 and fits_together(check, types.pop(), values):
+            return values
+        try:
+            return [None if value is None else check(value) for value in values]
+        except _Unfit:
+            return None
+
     def each(self, name: str, values: Iterable[Any]) -> list[Any]:
         """The values of a list for one column, such as those of an IN.
 
@@ -116,6 +142,27 @@ class ValueChecker:
         if None in found:
             raise InvalidValue(f"a list for {self._owner}.{name} holds None; ask for NULL by is_null")
         return found
+
+
+def fits_together(check: Check, kind: type, values: list[Any]) -> bool:
+    """Whether values of one Python type, or None, all pass a check as they are; False says nothing.
+
+    A hundred values cost about what one does in the check itself.
+    """
+    if not isinstance(check, partial):
+        return False
+    given = check.keywords
+    present = [value for value in values if value is not None] if None in values else values
+    if check.func is _check_text and kind is str:
+        joined = "".join(present)
+        long = given["length"] is not None and max(map(len, present)) > given["length"]
+        return not long and joined.isascii() and (given["nul"] or "\0" not in joined)
+    if check.func is _check_integer and kind is int:
+        limit: int = given["limit"]
+        return bool(min(present) >= -limit and max(present) < limit)
+    if check.func is _check_float and kind is float:
+        return all(map(math.isfinite, present))
+    return check.func is _check_instance and bool(kind is given["wanted"])
 
 
 def is_expression(value: object) -> bool:
