@@ -11,6 +11,7 @@ from svc_infra.db.sql.errors import SqlError
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.fields import ModelFields
 from svc_infra.db.sql.uuid7 import uuid7
+from svc_infra.db.sql.values import is_expression
 
 __all__ = ["Block"]
 
@@ -67,8 +68,6 @@ class Block:
     @classmethod
     def grouped(cls, rows: Sequence[Mapping[str, Any]]) -> list[Block]:
         """The blocks of rows that were checked one by one."""
-        from svc_infra.db.sql.values import is_expression
-
         shapes: dict[frozenset[str], list[int]] = {}
         for place, row in enumerate(rows):
             shapes.setdefault(frozenset(row), []).append(place)

@@ -31,7 +31,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from svc_infra.db.sql.capabilities import Capabilities
 from svc_infra.db.sql.conditions import NO_CONDITIONS, Conditions
 from svc_infra.db.sql.fields import ModelFields
-from svc_infra.db.sql.filters import FilterScope
+from svc_infra.db.sql.filter_scope import FilterScope
 from svc_infra.db.sql.ordering import Ordering
 from svc_infra.db.sql.search import search_criterion
 from svc_infra.db.sql.visibility import Deleted, Visibility
