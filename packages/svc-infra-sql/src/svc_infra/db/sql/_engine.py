@@ -16,6 +16,7 @@ from svc_infra.db.sql._deadline import (
     listen_for_deadlines,
 )
 from svc_infra.db.sql._options import Wishes
+from svc_infra.db.sql._written_table import note_written_table
 from svc_infra.db.sql.settings import DatabaseSettings
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def create_engine(resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bo
         side_engine = create_async_engine(url, connect_args=connect_args, poolclass=NullPool)
         connect_with(side_engine.sync_engine, resolved)
         kill_cancelled_statements(engine.sync_engine, side_engine)
+    note_written_table(engine.sync_engine)
     listen_for_begin(engine.sync_engine, settings.statement_timeout_ms)
     return engine
 
