@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from dbservers.plugin import COVERAGE, DATABASE_URLS
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
+from dbservers.plugin import COVERAGE, DATABASE_URLS
 from svc_infra.db.sql.base import ModelBase
 from svc_infra.db.sql.database import Database
 

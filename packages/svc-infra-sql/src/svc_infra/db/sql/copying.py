@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table
+from sqlalchemy import Column, Connection, String, Table, bindparam, func, select
 from sqlalchemy.sql.schema import CallableColumnDefault, ScalarElementColumnDefault
 from sqlalchemy.types import TypeEngine
 from sqlalchemy.util import await_only
 
-__all__ = ["copies", "copy_rows", "default_of", "is_copyable"]
+__all__ = ["copies", "copy_rows", "default_of", "is_confined", "is_copyable"]
 
 _DRIVERS = frozenset({"asyncpg", "psycopg"})
 _NO_DEFAULT = object()
@@ -19,6 +19,15 @@ _NO_DEFAULT = object()
 def copies(connection: Connection) -> bool:
     """Whether the driver has COPY."""
     return connection.dialect.name == "postgresql" and connection.dialect.driver in _DRIVERS
+
+
+def is_confined(connection: Connection, table: Table) -> bool:
+    """Whether row-level security confines the role on the table, which COPY refuses (PostgreSQL manual, COPY)."""
+    name = connection.dialect.identifier_preparer.format_table(table)
+    return bool(connection.execute(_CONFINED, {"name": name}).scalar())
+
+
+_CONFINED = select(func.row_security_active(bindparam("name", type_=String())))
 
 
 def is_copyable(columns: Iterable[Column[Any]]) -> bool:

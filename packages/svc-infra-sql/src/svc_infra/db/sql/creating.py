@@ -9,13 +9,12 @@ from itertools import islice
 from typing import Any, Literal, TypeVar, overload
 
 from sqlalchemy import ARRAY, Connection
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
 from svc_infra.db.sql import unit_of_work
 from svc_infra.db.sql.blocks import Block
-from svc_infra.db.sql.copying import copies, copy_rows, is_copyable
+from svc_infra.db.sql.copying import copies, copy_rows, is_confined, is_copyable
 from svc_infra.db.sql.errors import IntegrityViolation, InvalidValue, SqlError
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.json_rows import insert_json_rows
@@ -139,7 +138,7 @@ class Creating(Writing[M, T, E]):
             savepoint(connection, f"SAVEPOINT {point}")
         try:
             return self._insert_blocks(execution, connection, blocks, returning=returning)
-        except DBAPIError as error:
+        except Exception as error:  # COPY raises the driver's own errors
             refused = translate(error, table=self._plan.fields.table)
             if not undoable or not isinstance(refused, IntegrityViolation | InvalidValue):
                 raise
@@ -154,8 +153,11 @@ class Creating(Writing[M, T, E]):
             try:
                 self._insert_blocks(execution, connection, Block.grouped(rows[low:middle]), returning=False)
                 low = middle
-            except DBAPIError as error:
-                found = translate(error, table=self._plan.fields.table) or found
+            except Exception as error:
+                typed = translate(error, table=self._plan.fields.table)
+                if not isinstance(typed, IntegrityViolation | InvalidValue):
+                    raise
+                found = typed
                 savepoint(connection, "ROLLBACK TO SAVEPOINT svc_infra_half")
                 high = middle
         raise at_row(found, start + low) from found.__cause__
@@ -233,6 +235,12 @@ class Creating(Writing[M, T, E]):
         if by_json:
             records = builtins.list(zip(*values, strict=True))
             return insert_json_rows(connection, table, columns, records) is not None
+        if is_confined(connection, table):
+            statement = execution.statements.insert_arrays((), tuple(column.key for column in columns))
+            if any(isinstance(column.type, ARRAY) for column in columns):
+                return False
+            connection.execute(statement, {f"array_{place}": each for place, each in enumerate(values)})
+            return True
         copy_rows(connection, table, columns, values)
         return True
 

@@ -285,7 +285,7 @@ class Statements(Generic[M]):
             given = func.unnest(*arrays).table_valued(*taken, with_ordinality="place").render_derived()
             rows = select(*(given.c[each.name] for each in taken)).order_by(given.c.place)
             found = insert(self._fields.table).from_select(keys, rows, include_defaults=False)
-            return found.returning(*self.output(returned))
+            return found.returning(*self.output(returned)) if returned else found
 
         return self.keep(("insert arrays", returned, keys), build)
 
