@@ -190,7 +190,7 @@ def test_sql_is_written_for_every_dialect_without_a_driver(workspace: Workspace)
         "duckdb:///x.duckdb",
     ]
     done = subprocess.run(
-        [sys.executable, "-c", OFFLINE, str(workspace.root), *urls, "snowflake://u@account/d"],
+        [sys.executable, "-c", OFFLINE, str(workspace.root), *urls],
         env=workspace.environ,
         cwd=workspace.root,
         capture_output=True,
@@ -295,3 +295,16 @@ def test_the_graph_shows_branches_and_merges(workspace: Workspace) -> None:
     assert drawn.splitlines()[0].startswith("*  joined (head)")
     assert drawn.splitlines()[1] == "| \\"
     assert drawn.splitlines()[-1].startswith("*  base1")
+
+
+def test_a_scaffolded_model_is_found_and_migrated(workspace: Workspace) -> None:
+    """Every type that the verb knows becomes a column."""
+    kinds = ["str", "text?", "int", "bigint", "float", "decimal", "bool", "date", "datetime", "uuid", "json", "bytes"]
+    fields = [f"f{number}:{kind}" for number, kind in enumerate(kinds)]
+    assert workspace.run("sql", "scaffold", "OrderLine", *fields, "-o", "shop/orders.py").returncode == 0
+    assert workspace.run("sql", "scaffold", "OrderLine", "-o", "shop/orders.py").returncode == 1
+    assert "unknown type" in workspace.run("sql", "scaffold", "Other", "x:thing", "-o", "shop/x.py").stderr
+    done = workspace.spawn("sql", "setup-and-migrate", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["revision"]["message"] == "initial schema"
+    assert "order_lines" in workspace.run("sql", "diagram").stdout
