@@ -178,7 +178,7 @@ print(sorted(drivers & set(sys.modules)))
 
 
 def test_sql_is_written_for_every_dialect_without_a_driver(workspace: Workspace) -> None:
-    """Neither a database nor a driver is touched; the dialects of Snowflake and DuckDB import theirs, being part of it."""
+    """Neither database nor driver is touched; only Snowflake's and DuckDB's dialects are part of their drivers."""
     workspace.init()
     workspace.revision("one", 'op.create_table("t", sa.Column("id", sa.Integer, primary_key=True))')
     urls = [
