@@ -88,6 +88,7 @@ def setup_and_migrate(
         followup_message=followup_message,
         database_url=database_url,
         project=project,
+        progress=options_of(context).progress,
     )
     if as_json:
         print_json(done)
