@@ -133,6 +133,14 @@ async def test_a_server_that_is_away_fails_the_start_in_time_without_the_passwor
     assert "s3cret" not in str(caught.value)
 
 
+async def test_wrong_credentials_fail_the_start_and_say_so(mongo_url: str, driver: DriverName) -> None:
+    """Not as a server that is away."""
+    url = mongo_url.replace("://", "://nobody:s3cret@")
+    with pytest.raises(MongoUnreachable, match="refused, check user") as caught:
+        await init_mongo(MongoSettings(url=url, db_name="app", driver=driver))
+    assert "s3cret" not in str(caught.value)
+
+
 async def test_a_failed_start_can_be_repaired(settings: MongoSettings, unused_tcp_port: int) -> None:
     """Nothing of it stays behind."""
     away = MongoSettings(

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from svc_infra.db.nosql.mongo.cli import app
 from svc_infra.db.nosql.mongo.connection import Mongo
-from svc_infra.db.nosql.mongo.errors import LockTimeout, UniqueViolation, UnknownField
+from svc_infra.db.nosql.mongo.errors import DocumentRejected, LockTimeout, UniqueViolation, UnknownField
 from svc_infra.db.nosql.mongo.indexes import MongoIndex
 from svc_infra.db.nosql.mongo.lease import lease
 from svc_infra.db.nosql.mongo.prepare import prepare_mongo
@@ -88,6 +88,17 @@ async def test_documents_that_forbid_a_unique_index_are_named(db: MongoDatabase)
         await prepare_mongo(db, [repo])
     async with lease(db, "prepare", wait_seconds=0):
         pass  # the lock was let go
+
+
+async def test_a_validator_is_set_once_and_refuses_documents(db: MongoDatabase) -> None:
+    """The server keeps what the application forgets."""
+    schema = {"$jsonSchema": {"bsonType": "object", "required": ["email"]}}
+    repo: MongoRepository[dict[str, Any]] = MongoRepository("users", validator=schema)
+    assert "set-validator" in [change.action for change in (await prepare_mongo(db, [repo])).changes]
+    assert (await prepare_mongo(db, [repo])).changes == ()
+    await repo.create(db, {"email": "a"})
+    with pytest.raises(DocumentRejected):
+        await repo.create(db, {"name": "a"})
 
 
 def test_an_index_on_no_field_is_refused() -> None:

@@ -77,16 +77,19 @@ async def test_a_document_is_created_read_updated_and_deleted(db: MongoDatabase)
         await USERS.get_one(db, user.id)
 
 
-@pytest.mark.parametrize("id", ["", "zz", "0" * 23, 5, None, {"$ne": None}, ["x"], "a\0b", b"x" * 12])
-async def test_what_can_not_be_an_id_is_not_found(db: MongoDatabase, id: Any) -> None:  # noqa: A002
+NO_IDS: list[Any] = ["", "zz", "0" * 23, 5, None, {"$ne": None}, ["x"], "a\0b", b"x" * 12]
+
+
+async def test_what_can_not_be_an_id_is_not_found(db: MongoDatabase) -> None:
     """Never an error of the driver, and never an operator."""
     await some_users(db)
-    assert await USERS.get(db, id) is None
-    assert await USERS.update(db, id, {"name": "x"}) is None
-    assert await USERS.delete(db, id) is False
-    assert await USERS.purge(db, id) is False
+    for no_id in NO_IDS:
+        assert await USERS.get(db, no_id) is None, no_id
+        assert await USERS.update(db, no_id, {"name": "x"}) is None, no_id
+        assert await USERS.delete(db, no_id) is False, no_id
+        assert await USERS.purge(db, no_id) is False, no_id
+        assert no_id is None or await USERS.exists(db, no_id) is False, no_id
     assert await USERS.count(db) == 5
-    assert id is None or await USERS.exists(db, id) is False
 
 
 async def test_get_many_keeps_the_order_of_the_ids(db: MongoDatabase) -> None:
@@ -106,40 +109,40 @@ async def test_list_is_totally_ordered_and_paged(db: MongoDatabase) -> None:
     assert await USERS.list(db, limit=0) == []
 
 
-@pytest.mark.parametrize(
-    ("condition", "ages"),
-    [
-        (field("age").eq(2), [2]),
-        (field("age").ne(2), [0, 1, 3]),
-        (field("age").lt(2), [0, 1]),
-        (field("age").le(2), [0, 1, 2]),
-        (field("age").gt(2), [3]),
-        (field("age").ge(2), [2, 3]),
-        (field("age").between(1, 2), [1, 2]),
-        (field("age").in_([1, 3, 9]), [1, 3]),
-        (field("age").not_in([1, 3]), [0, 2]),
-        (field("age").is_null(), [None]),
-        (field("age").eq(None), [None]),
-        (field("age").ne(None), [0, 1, 2, 3]),
-        (field("email").contains("u1@"), [1]),
-        (field("email").contains("U1"), []),
-        (field("email").icontains("U1"), [1]),
-        (field("email").starts_with("u2"), [2]),
-        (field("email").ends_with("."), []),
-        (field("email").ends_with("com"), [0, 1, 2, 3, None]),
-        ((field("age").eq(1) | field("age").eq(2)) & ~field("age").eq(2), [1]),
-        (raw({"age": {"$mod": [2, 1]}}), [1, 3]),
-        ([field("age").gt(0), field("age").lt(2)], [1]),
-    ],
-)
-async def test_filters_choose_documents(db: MongoDatabase, condition: Any, ages: list[int | None]) -> None:
+FILTERS: list[tuple[Any, list[int | None]]] = [
+    (field("age").eq(2), [2]),
+    (field("age").ne(2), [0, 1, 3]),
+    (field("age").lt(2), [0, 1]),
+    (field("age").le(2), [0, 1, 2]),
+    (field("age").gt(2), [3]),
+    (field("age").ge(2), [2, 3]),
+    (field("age").between(1, 2), [1, 2]),
+    (field("age").in_([1, 3, 9]), [1, 3]),
+    (field("age").not_in([1, 3]), [0, 2]),
+    (field("age").is_null(), [None]),
+    (field("age").eq(None), [None]),
+    (field("age").ne(None), [0, 1, 2, 3]),
+    (field("email").contains("u1@"), [1]),
+    (field("email").contains("U1"), []),
+    (field("email").icontains("U1"), [1]),
+    (field("email").starts_with("u2"), [2]),
+    (field("email").ends_with("."), []),
+    (field("email").ends_with("com"), [0, 1, 2, 3, None]),
+    ((field("age").eq(1) | field("age").eq(2)) & ~field("age").eq(2), [1]),
+    (raw({"age": {"$mod": [2, 1]}}), [1, 3]),
+    ([field("age").gt(0), field("age").lt(2)], [1]),
+]
+
+
+async def test_filters_choose_documents(db: MongoDatabase) -> None:
     """With SQL's rule that null fulfils no comparison."""
     await USERS.create_many(db, [{"email": f"u{n}@example.com", "age": n} for n in range(4)])
     await USERS.create(db, {"email": "none@example.com"})
-    found = await USERS.list(db, limit=10, where=condition)
-    assert [user.age for user in found] == ages
-    assert await USERS.count(db, where=condition) == len(ages)
-    assert await USERS.exists(db, where=condition) is bool(ages)
+    for condition, ages in FILTERS:
+        found = await USERS.list(db, limit=10, where=condition)
+        assert [user.age for user in found] == ages, condition
+        assert await USERS.count(db, where=condition) == len(ages), condition
+        assert await USERS.exists(db, where=condition) is bool(ages), condition
 
 
 async def test_a_value_in_a_filter_is_never_an_operator(db: MongoDatabase) -> None:
@@ -157,9 +160,13 @@ async def test_ids_in_filters_are_given_as_callers_see_them(db: MongoDatabase) -
     assert [user.id for user in await USERS.list(db, limit=10, where=chosen)] == [users[1].id]
 
 
-@pytest.mark.parametrize("name", ["nosuchfield", "$where", "email.$ne", "", "a\0"])
-async def test_names_that_are_no_fields_are_refused_everywhere(db: MongoDatabase, name: str) -> None:
+async def test_names_that_are_no_fields_are_refused_everywhere(db: MongoDatabase) -> None:
     """Typos and operators alike, before anything is sent."""
+    for name in ("nosuchfield", "$where", "email.$ne", "", "a\0"):
+        await assert_refused(db, name)
+
+
+async def assert_refused(db: MongoDatabase, name: str) -> None:
     with pytest.raises(UnknownField):
         await USERS.create(db, {"email": "x", name: 1})
     user = await USERS.create(db, {"email": "x"})
@@ -174,17 +181,17 @@ async def test_names_that_are_no_fields_are_refused_everywhere(db: MongoDatabase
             await USERS.list(db, limit=1, order_by=[name])
 
 
-@pytest.mark.parametrize("text", ["50%_", ".*", "a(b", "\\", "$", "^x", "[z]", "a b", "é#-~"])
-async def test_search_takes_wildcards_literally(db: MongoDatabase, text: str) -> None:
+async def test_search_takes_wildcards_literally(db: MongoDatabase) -> None:
     """And does not heed the case of letters; a blank text finds all."""
-    await USERS.create(db, {"email": f"pre{text}post"})
-    await USERS.create(db, {"email": "other"})
-    found = await USERS.search(db, q=text.upper(), fields=["name", "email"], limit=10)
-    assert [user.email for user in found] == [f"pre{text}post"]
-    assert await USERS.count(db, q=text, fields=["email"]) == 1
-    assert len(await USERS.search(db, q="  ", fields=["email"], limit=10)) == 2
+    texts = ["50%_", ".*", "a(b", "\\", "$", "^x", "[z]", "a b", "é#-~"]
+    await USERS.create_many(db, [{"email": f"pre{text}post"} for text in texts])
+    for text in texts:
+        found = await USERS.search(db, q=text.upper(), fields=["name", "email"], limit=10)
+        assert [user.email for user in found] == [f"pre{text}post"], text
+        assert await USERS.count(db, q=text, fields=["email"]) == 1, text
+    assert await USERS.count(db, q="  ", fields=["email"]) == len(texts)
     with pytest.raises(UnknownField):
-        await USERS.search(db, q=text, fields=[], limit=10)
+        await USERS.search(db, q="x", fields=[], limit=10)
     with pytest.raises(InvalidValue):
         await USERS.search(db, q="a\0b", fields=["email"], limit=10)
 
@@ -202,11 +209,11 @@ async def test_data_are_checked_by_the_model(db: MongoDatabase) -> None:
     assert await USERS.get(db, user.id) == user
 
 
-@pytest.mark.parametrize("value", [2**64, object(), {1, 2}, 1j])
-async def test_a_value_that_can_not_be_stored_is_a_typed_error(db: MongoDatabase, value: Any) -> None:
+async def test_a_value_that_can_not_be_stored_is_a_typed_error(db: MongoDatabase) -> None:
     """Never an error of the driver, and the connection is usable afterwards."""
-    with pytest.raises(InvalidValue):
-        await ANY.create(db, {"x": value})
+    for value in (2**64, object(), {1, 2}, 1j):
+        with pytest.raises(InvalidValue):
+            await ANY.create(db, {"x": value})
     await ANY.create(db, {"x": 1})
     assert await ANY.count(db) == 1
 

@@ -25,7 +25,7 @@ from svc_infra.health.report import HealthReport
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Check what a service depends on.", no_args_is_help=True, add_completion=False)
+app: typer.Typer = typer.Typer(help="Check what a service depends on.", no_args_is_help=True, add_completion=False)
 
 
 @app.callback()

@@ -54,8 +54,8 @@ class DumpStream:
         self._source = source
         self._deadline = deadline
         self._clock = clock
-        self.tail = b""
-        self.position = 0
+        self.tail: bytes = b""
+        self.position: int = 0
         self._pushed_back = b""
 
     @property

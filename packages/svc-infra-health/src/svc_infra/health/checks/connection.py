@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from svc_infra.dburl import ResolvedUrl, resolve_database_url, resolve_url
-from svc_infra.dburl.rotation import use_password
+from svc_infra.dburl.engine import prepare_engine
 from svc_infra.health.check import Worker, import_early
 from svc_infra.health.checks import files
 from svc_infra.health.checks.reach import why_unreachable
@@ -53,6 +53,13 @@ _CONNECT_LIMITS: Mapping[str, tuple[str, ...]] = {
     "pyodbc": ("timeout",),
 }
 
+# A pooler in transaction mode may be in between without its address telling, and a check has no use for prepared
+# statements.
+_UNPREPARED: Mapping[str, Mapping[str, object]] = {
+    "asyncpg": {"statement_cache_size": 0, "prepared_statement_cache_size": 0},
+    "psycopg": {"prepare_threshold": None},
+}
+
 
 class DatabaseConnection:
     """Runs one small statement on a database, within the drivers' own limits.
@@ -66,7 +73,7 @@ class DatabaseConnection:
     def __init__(
         self, source: DatabaseSource | None, *, connect_timeout: float, environ: Mapping[str, str] = os.environ
     ) -> None:
-        self.worker = Worker()
+        self.worker: Worker = Worker()
         self._source = source
         self._connect_timeout = connect_timeout
         self._environ = environ
@@ -108,9 +115,15 @@ class DatabaseConnection:
             return [str(value) for value in connection.execute(sqlalchemy.select(source.c[column])).scalars()]
 
         if self._given_engine() is None:
-            path = files.path_of(self._resolved().url)
+            url = self._resolved().url
+            path = files.path_of(url)
             if path is not None:
                 await self.worker.run(lambda: files.require(path))
+                if url.get_backend_name() == "duckdb":
+                    raise CheckFailed(
+                        "configuration",
+                        "a DuckDB file can be open in one process only: pass the application's engine, not a URL",
+                    )
         return await self._run(read)
 
     async def aclose(self) -> None:
@@ -183,11 +196,12 @@ class DatabaseConnection:
         except ImportError as error:
             raise _no_sqlalchemy() from error
         resolved = self._resolved()
+        resolved.require_driver()
         try:
             engine = create_async_engine(resolved.url, **self._engine_options(resolved))
         except InvalidRequestError:
             return None  # the driver is a blocking one; it gets a thread
-        use_password(engine, resolved.password)
+        prepare_engine(engine, resolved)
         self._async_engine, self._loop = engine, loop
         return engine
 
@@ -197,18 +211,19 @@ class DatabaseConnection:
 
             resolved = self._resolved()
             self._sync_engine = create_engine(resolved.url, **self._engine_options(resolved))
-            use_password(self._sync_engine, resolved.password)
+            prepare_engine(self._sync_engine, resolved)
         return self._sync_engine
 
     def _engine_options(self, resolved: ResolvedUrl) -> dict[str, Any]:
-        connect_args = dict(resolved.connect_args)
-        for limit in _CONNECT_LIMITS.get(resolved.url.get_driver_name(), ()):
+        driver = resolved.url.get_driver_name()
+        connect_args = {**resolved.connect_args, **_UNPREPARED.get(driver, {})}
+        for limit in _CONNECT_LIMITS.get(driver, ()):
             given = connect_args.get(limit)
             seconds = (
                 min(self._connect_timeout, given) if isinstance(given, int | float) and given else self._connect_timeout
             )
             # libpq and the MySQL drivers take whole seconds; libpq reads 1 as 2.
-            connect_args[limit] = seconds if "asyncpg" in resolved.url.drivername else max(1, round(seconds))
+            connect_args[limit] = seconds if driver == "asyncpg" else max(1, round(seconds))
         return {
             "connect_args": connect_args,
             "pool_size": 1,

@@ -24,7 +24,7 @@ __all__ = ["app"]
 
 T = TypeVar("T")
 
-app = typer.Typer(help="Work with MongoDB.", no_args_is_help=True, add_completion=False)
+app: typer.Typer = typer.Typer(help="Work with MongoDB.", no_args_is_help=True, add_completion=False)
 
 _PENDING, _LOCKED = 3, 4
 

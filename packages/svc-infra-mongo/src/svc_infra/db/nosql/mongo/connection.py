@@ -37,7 +37,7 @@ class Mongo:
     """
 
     def __init__(self, settings: MongoSettings | None = None) -> None:
-        self.settings = settings if settings is not None else MongoSettings()
+        self.settings: MongoSettings = settings if settings is not None else MongoSettings()
         self._clients: dict[asyncio.AbstractEventLoop, MongoClient] = {}
         self._lock = threading.Lock()
         self._pid = os.getpid()
@@ -82,10 +82,7 @@ class Mongo:
         seconds = self.settings.server_selection_timeout_seconds if timeout is None else timeout
         error = await self._ping_error(seconds)
         if error is not None:
-            raise MongoUnreachable(
-                f"no MongoDB server answered within {seconds:g} s at {self.settings.redacted_url} "
-                f"(from {self.settings.source}): {_explain(error)}"
-            ) from error
+            raise MongoUnreachable(self._unreachable(error, seconds)) from error
         return self.database()
 
     async def ping(self, *, timeout: float = 2.0) -> bool:  # noqa: ASYNC109 - as above
@@ -139,6 +136,14 @@ class Mongo:
             if self.settings.driver == "motor":
                 # Motor's client is a synchronous one inside, which can be closed from anywhere.
                 threading.Thread(target=client.close, name="close mongo client", daemon=True).start()
+
+    def _unreachable(self, error: BaseException, seconds: float) -> str:
+        from pymongo.errors import OperationFailure
+
+        where = f"at {self.settings.redacted_url} (from {self.settings.source})"
+        if isinstance(error, OperationFailure):
+            return f"the MongoDB server {where} refused, check user, password and authSource: {_explain(error)}"
+        return f"no MongoDB server answered within {seconds:g} s {where}: {_explain(error)}"
 
     async def _ping_error(self, seconds: float) -> BaseException | None:
         from pymongo.errors import PyMongoError
@@ -218,5 +223,5 @@ def _close(
 
 def _explain(error: BaseException) -> str:
     # PyMongo's texts name hosts and the state of the deployment, never a password.
-    text = str(error).partition(", Topology Description")[0]
+    text = str(error).partition(", Topology Description")[0].partition(", full error:")[0]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -148,7 +148,7 @@ class MongoRepository(Generic[T]):
         elif fields is not None:
             fields = {*fields, *own}
         self.collection = collection
-        self.indexes = tuple(indexes)
+        self.indexes: tuple[MongoIndex, ...] = tuple(indexes)
         self.validator = validator
         self.soft_delete = soft_delete
         self.soft_delete_field = soft_delete_field
