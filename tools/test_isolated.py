@@ -84,6 +84,8 @@ def run(library: str, resolution: str, pytest_arguments: list[str]) -> int:
     """Install and test one *library* and return the exit code of pytest."""
     uv = os.environ.get("UV") or shutil.which("uv") or "uv"
     with tempfile.TemporaryDirectory(prefix="isolated-") as folder:
+        # Servers from wheels run as another account when this is root's run.
+        Path(folder).chmod(0o755)
         environment = Path(folder) / "venv"
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, environment], check=True, timeout=120)
         install = [uv, "pip", "install", "--quiet", "--python", str(environment), "--resolution", resolution]

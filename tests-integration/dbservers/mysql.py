@@ -189,7 +189,7 @@ def _running(workspace: Workspace, settings: Mapping[str, str]) -> Iterator[tupl
     try:
         yield process, password
     finally:
-        process.stop()
+        process.discard()
 
 
 def _execute(url: str, statement: str, *arguments: object) -> list[tuple[object, ...]]:

@@ -79,7 +79,7 @@ DATABASE_URLS = {"postgres": "PostgreSQL", "mysql": "MySQL/MariaDB", "sqlite": "
 # There is no server of these to install: absent, they are a skip in CI too.
 NOT_INSTALLABLE = {"MSSQL", "Snowflake"}
 
-# Committed transactions are on disk before the client hears of it.
+# Committed transactions are flushed before the client hears of it, as in production.
 DURABLE = {"shared_buffers": "64MB"}
 
 ServerT = TypeVar("ServerT", bound=Server)

@@ -366,12 +366,14 @@ class _Instance:
             lambda port: _version(self._url(port, sslmode)),
             # SIGINT is PostgreSQL's fast shutdown: it doesn't wait for clients ("Shutting Down the Server").
             stop_signal=signal.SIGINT,
+            # SIGQUIT is the immediate one. SIGKILL would leave its shared memory behind.
+            discard_signal=signal.SIGQUIT,
         )
         self._process.start()
         try:
             yield self._process
         finally:
-            self._process.stop()
+            self._process.discard()
 
     def url(self, sslmode: str, host: str = "127.0.0.1") -> str:
         """The administrator's URL of the running server."""

@@ -1,4 +1,4 @@
-"""A transaction pooler between several processes and the server: no prepared statement is missed or taken for another."""
+"""A transaction pooler between several processes and the server: no prepared statement is missed or mistaken."""
 
 from __future__ import annotations
 

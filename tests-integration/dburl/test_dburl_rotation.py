@@ -42,7 +42,7 @@ async def rotate(
     """Log in, rotate twice, and log in with the same result after each."""
     for password in ("second p@ss", "third/%41"):
         set_password(password)
-        file.write_text(write(password))
+        file.write_text(write(password))  # noqa: ASYNC240 (a test waits for nothing else)
         assert await run(resolved, WHO) == role
 
 
@@ -62,19 +62,34 @@ async def test_a_rotated_file_is_read_at_the_next_connection(
     settings: dict[str, tuple[Callable[[str], str], dict[str, str]]] = {
         "password": (
             lambda password: password + "\n",
-            {"DB_HOST": str(parts.hostname), "DB_PORT": str(parts.port), "DB_NAME": database, "DB_USER": name,
-             "DB_PASSWORD_FILE": str(file)},
+            {
+                "DB_HOST": str(parts.hostname),
+                "DB_PORT": str(parts.port),
+                "DB_NAME": database,
+                "DB_USER": name,
+                "DB_PASSWORD_FILE": str(file),
+            },
         ),
         "url": (
-            lambda password: f"postgresql://{name}:{quote(password, safe='')}@{parts.hostname}:{parts.port}/{database}\n",
+            lambda password: (
+                f"postgresql://{name}:{quote(password, safe='')}@{parts.hostname}:{parts.port}/{database}\n"
+            ),
             {"SQL_URL_FILE": str(file)},
         ),
         "json": (
-            lambda password: json.dumps({"engine": "postgres", "host": parts.hostname, "port": parts.port,
-                                         "username": name, "password": password, "dbname": database}),
+            lambda password: json.dumps(
+                {
+                    "engine": "postgres",
+                    "host": parts.hostname,
+                    "port": parts.port,
+                    "username": name,
+                    "password": password,
+                    "dbname": database,
+                }
+            ),
             {"DATABASE_URL_FILE": str(file)},
         ),
-    }  # fmt: skip
+    }
     write, environ = settings[kind]
     set_password("first")
     file.write_text(write("first"))

@@ -113,7 +113,7 @@ class TestPostgresql:
     async def test_logs_in_by_a_client_certificate(
         self, driver: str, mode: Mode, url: Any, postgres_tls_server: PostgresTlsServer, connect_and_run: Any
     ) -> None:
-        """sslcert and sslkey are shown to the server, which lets `certuser` in without a password."""
+        """Both sslcert and sslkey are shown to the server, which lets `certuser` in without a password."""
         files = postgres_tls_server.certificates
         query = (
             f"sslmode=verify-full&sslrootcert={files.ca_path}"

@@ -204,12 +204,19 @@ async def test_drops_can_be_kept_out_of_a_migration(project: Path) -> None:
     assert "handmade" not in written
 
 
-async def test_two_heads_are_merged(project: Path) -> None:
+TWO_HEADS = """
+from svc_infra.db.sql.core import init_alembic, revision
+init_alembic(script_location="migrations")
+base = revision(message="base").revision
+revision(message="left")
+revision(message="right", head=base, splice=True)
+"""
+
+
+def test_two_heads_are_merged(project: Path) -> None:
     """Migration Conflicts: upgrade names the problem, `merge heads` ends it."""
-    svc_infra("sql", "init", folder=project)
-    svc_infra("sql", "revision", "-m", "base", folder=project)
-    svc_infra("sql", "revision", "-m", "left", folder=project)
-    svc_infra("sql", "revision", "-m", "right", "--head", identifiers(project)[0], "--splice", folder=project)
+    (project / "conflict.py").write_text(TWO_HEADS)
+    run([sys.executable, "conflict.py"], folder=project)
     svc_infra("sql", "upgrade", "head", folder=project, expect=1)
     svc_infra("sql", "merge", "heads", "-m", "merge branches", folder=project)
     svc_infra("sql", "upgrade", "head", folder=project)

@@ -1,4 +1,4 @@
-"""Autogenerate over every kind of change: what it finds, that it finds nothing else, and that up-down-up leaves no trace."""
+"""Autogenerate over every kind of change: it is found, nothing else is, and up-down-up leaves no trace."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
-from migrate.changes import CHANGES
-from migrate.workspace import Workspace
 
 import svc_infra.db.sql.core as core
+from migrate.changes import CHANGES
+from migrate.workspace import Workspace
 from svc_infra.db.sql.core.autogenerate.definitions import index_definitions
 from svc_infra.db.sql.core.connection import run_on_connection
 from svc_infra.db.sql.core.target import resolve_target

@@ -328,6 +328,24 @@ async def test_a_composite_key_is_several_path_parts(client: httpx.AsyncClient) 
     assert (await client.delete("/seats/N2/3")).status_code == 204
 
 
+class Member(Base):
+    __tablename__ = "members"
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    email: Mapped[str] = mapped_column(String(50))
+
+
+async def test_an_id_of_text_is_made_by_the_server(sql_url: str, running: ClientOf, make_tables: MakeTables) -> None:
+    """The guide's model has `id = Column(String, primary_key=True)` and creates rows without an id."""
+    app = FastAPI()
+    setup_sql(app, [SqlResource(model=Member, prefix="/members")], url=sql_url)
+    client = await running(app)
+    await make_tables(app, Base)
+    created = await client.post("/members", json={"email": "a@x", "id": "mine"})
+    assert created.status_code == 201
+    assert UUID(created.json()["id"])
+    assert (await client.get(created.headers["location"])).json() == created.json()
+
+
 class Password(BaseModel):
     email: str
     password: str

@@ -6,9 +6,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from migrate.workspace import Workspace
 
 import svc_infra.db.sql.core as core
+from migrate.workspace import Workspace
 
 
 def models(*tables: str) -> str:
@@ -75,7 +75,7 @@ def test_a_table_can_be_renamed(applied: Workspace) -> None:
 def test_drops_need_permission(applied: Workspace) -> None:
     """A dropped table is refused by default, and written with allow_drops."""
     project = change_models(applied, "users: name city")
-    with pytest.raises(core.Refused, match="drop table logs[\\s\\S]*--allow-drops"):
+    with pytest.raises(core.Refused, match=r"drop table logs[\s\S]*--allow-drops"):
         core.revision("drop", autogenerate=True, project=project)
     assert core.revision("drop", autogenerate=True, allow_drops=True, project=project) is not None
 

@@ -50,7 +50,13 @@ class Alias(ModelBase):
     __table_args__ = (UniqueConstraint("tenant", "name"),)
 
 
-TABLES = [Gadget.__table__, Counter.__table__, Alias.__table__]
+class Counted(ModelBase):
+    __tablename__ = "bulk_counted"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(30))
+
+
+TABLES = [Counted.__table__, Gadget.__table__, Counter.__table__, Alias.__table__]
 gadgets = SqlRepository(Gadget, soft_delete=True, version_field="version")
 hard = SqlRepository(Gadget)
 counters = SqlRepository(Counter)
@@ -111,13 +117,13 @@ async def test_progress_is_told_after_each_batch(session: AsyncSession) -> None:
 
 async def test_an_iterator_is_read_a_batch_at_a_time(session: AsyncSession) -> None:
     """Memory does not grow with the number of rows."""
-    number = 5_000
+    number = 3_000
     await gadgets.create_many(session, rows(600, 10**6), returning=False, batch_size=200)
     tracemalloc.start()
     await gadgets.create_many(session, rows(number), returning=False, batch_size=200)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 3_000_000
+    assert peak < 2_000_000
     assert await gadgets.count(session) == number + 600
 
 
@@ -198,3 +204,15 @@ async def test_an_upsert_touches_no_row_that_is_deleted_or_out_of_scope(database
             assert await one.count(session) == 0
         assert (await mine.upsert(session, {"name": "new", "note": "n"}, on="name")).tenant == 1
         await session.rollback()
+
+
+async def test_keys_that_the_database_counts_come_back_in_order(session: AsyncSession) -> None:
+    """Many rows whose key the database makes, and rows of the form without the key."""
+    if session.get_bind().dialect.name == "duckdb":
+        pytest.skip("DuckDB counts no key up by itself")
+    counted = SqlRepository(Counted)
+    found = await counted.create_many(session, ({"name": f"n{n}"} for n in range(120)))
+    assert [row.name for row in found] == [f"n{n}" for n in range(120)]
+    assert [row.id for row in found] == sorted(row.id for row in found)
+    names = await counted.rows_of("name").create_many(session, ({"name": f"m{n}"} for n in range(60)))
+    assert [tuple(row) for row in names] == [(f"m{n}",) for n in range(60)]

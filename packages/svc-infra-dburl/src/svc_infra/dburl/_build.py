@@ -109,7 +109,7 @@ class Wish(NamedTuple):
     place: str
 
 
-def wish_of(parsed: ParsedUrl, environment: Environment, place: str, *, composed: bool) -> Wish:
+def wish_of(parsed: ParsedUrl, environment: Environment, place: str, *, is_composed: bool) -> Wish:
     """The driver asked for: by DB_FORCE_DRIVER, else by the URL, else by DB_DRIVER.
 
     Beside a whole URL of another database, DB_DRIVER is a left-over of parts that are not used, and does not count.
@@ -121,7 +121,7 @@ def wish_of(parsed: ParsedUrl, environment: Environment, place: str, *, composed
         preferred = environment.get("DB_DRIVER")
         if preferred is not None:
             name = _driver_name(preferred)
-            if composed or name in drivers_of(parsed.dialect):
+            if is_composed or name in drivers_of(parsed.dialect):
                 return Wish(name, environment.place("DB_DRIVER"))
     return Wish(parsed.driver, place)
 

@@ -55,7 +55,8 @@ _HOST_MSSQL = re.compile(r"[\w.~\\()\- ]+")
 _IPV6 = re.compile(r"[0-9A-Fa-f:.]+(?:%[\w.~-]+)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _KEY_VALUE_DSN = re.compile(r"\s*\w+\s*=")
-_NUMERIC_HEAD = re.compile(r"[^:]*(?::[0-9]*)?|\[[^\]]*\](?::[0-9]*)?")
+_ADDRESS_HEAD = re.compile(r"[^:]*(?::[0-9]+)?|\[[^\]]*\](?::[0-9]+)?")
+_NAME_AND_VALUE = re.compile(r"[A-Za-z][\w.-]*=.*")
 
 _ESCAPE = (
     "Percent-encode the special characters of user and password: "
@@ -250,15 +251,15 @@ def _end_of_authority(text: str) -> int:
 def _at_after_authority(rest: str, head: str, place: str) -> int:
     """Position of the @ that ends the user info, when it comes after a / ? or #, or -1 if it belongs to the query."""
     before_query, _, query = rest[len(head) :].partition("?")
-    if "@" not in before_query and _NUMERIC_HEAD.fullmatch(head) and _in_values_only(query):
+    if "@" not in before_query and _ADDRESS_HEAD.fullmatch(head) and _in_values_only(query):
         return -1
-    if ":" not in head or rest.count("@") > 1:
+    if ":" not in head or head[-1] == ":" or rest.count("@") > 1:
         _unescaped_at(place)
     return rest.index("@")
 
 
 def _in_values_only(query: str) -> bool:
-    return all("@" not in item or ("=" in item and "@" not in item.partition("=")[0]) for item in query.split("&"))
+    return all("@" not in item or _NAME_AND_VALUE.fullmatch(item) for item in query.split("&"))
 
 
 def _unescaped_at(place: str) -> NoReturn:

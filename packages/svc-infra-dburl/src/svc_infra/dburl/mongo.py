@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote
 
-from svc_infra.dburl._dialects.reading import integer
+from svc_infra.dburl._dialects.reading import integer, refuse_tail
 from svc_infra.dburl._environment import Environment, load_environment
 from svc_infra.dburl._parsing import clean, parse_port
 from svc_infra.dburl._sources.files import read_secret, shown_path
 from svc_infra.dburl._sources.finding import Look
+from svc_infra.dburl._words import words
 from svc_infra.dburl.errors import ConflictingOptions, IncompleteParts, InvalidOption, InvalidUrl, UnknownScheme
 from svc_infra.dburl.redaction import redact
 
@@ -27,6 +28,19 @@ __all__ = ["ResolvedMongoUrl", "resolve_mongo_url"]
 DEFAULT_URL = "mongodb://localhost:27017"
 _SCHEMES = ("mongodb://", "mongodb+srv://")
 _MAX_APPNAME_BYTES = 128
+# https://www.mongodb.com/docs/manual/reference/connection-string-options/ and PyMongo's own; another name behind a
+# secret is the tail of one with an unescaped &.
+_OPTIONS = words(
+    "appname authmechanism authmechanismproperties authsource compressors connect connecttimeoutms directconnection "
+    "document_class enableoverloadretargeting fsync gssapiservicename heartbeatfrequencyms j journal loadbalanced "
+    "localthresholdms maxconnecting maxidletimems maxpoolsize maxstalenessseconds minpoolsize proxyhost "
+    "proxypassword proxyport proxyusername readconcernlevel readpreference readpreferencetags replicaset retryreads "
+    "retrywrites servermonitoringmode serverselectiontimeoutms serverselectiontryonce sockettimeoutms srvmaxhosts "
+    "srvservicename ssl timeoutms tls tlsallowinvalidcertificates tlsallowinvalidhostnames tlscafile "
+    "tlscertificatekeyfile tlscertificatekeyfilepassword tlscrlfile tlsdisableocspendpointcheck tlsinsecure "
+    "tz_aware unicode_decode_error_handler uuidrepresentation w waitqueuetimeoutms wtimeoutms wtimeout "
+    "zlibcompressionlevel"
+)
 _FORBIDDEN_IN_NAME = frozenset('/\\. "$*<>:|?')
 _ADDRESS = re.compile(r"\[[0-9A-Fa-f:.]+\]")
 _ESCAPE = "Percent-encode user and password: @ is %40, : is %3A, / is %2F, ? is %3F, # is %23, % is %25"
@@ -168,9 +182,9 @@ def _check(url: str, place: str) -> tuple[str, dict[str, str]]:
         name, equals, value = item.partition("=")
         if item and not equals:
             _invalid(place, "has an option without a value, or a ? in the password that is not escaped", _ESCAPE)
-        if value:
-            options[name.lower()] = unquote(value)
-    return unquote(path), options
+        options[name.lower()] = unquote(value)
+    refuse_tail(options, _OPTIONS, place)
+    return unquote(path), {name: value for name, value in options.items() if value}
 
 
 def _check_host(host: str, place: str, *, srv: bool) -> None:

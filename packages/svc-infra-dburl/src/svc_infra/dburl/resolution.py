@@ -102,8 +102,9 @@ def _resolve(
 ) -> ResolvedUrl:
     parsed, place, read_password = finding
     notes: list[str] = []
-    complete_url(parsed, environment, place, notes)
-    wish = wish_of(parsed, environment, place, composed=place == parts.PLACE)
+    is_composed = place == parts.PLACE
+    complete_url(parsed, environment, environment.place("DB_PARAMS") if is_composed else place, notes)
+    wish = wish_of(parsed, environment, place, is_composed=is_composed)
     driver = wished_driver(parsed, wish, mode, installed)
     url, connect_args = build_url(parsed, driver, place, notes)
     return ResolvedUrl(

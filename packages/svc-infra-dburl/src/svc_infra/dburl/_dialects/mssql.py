@@ -43,9 +43,7 @@ _CONNECTOR = frozenset(
     {"driver", "odbc_connect", "dsn", "authentication", "ansi", "unicode_results", "autocommit", "odbc_autotranslate"}
 )
 # https://pymssql.readthedocs.io/en/stable/ref/pymssql.html#pymssql.connect
-_PYMSSQL = frozenset(
-    {"charset", "tds_version", "appname", "encryption", "read_only", "use_datetime2", "conn_properties"}
-)
+_PYMSSQL = words("charset appname encryption read_only use_datetime2 conn_properties")
 # https://github.com/microsoft/mssql-python: any other keyword is refused by the driver, and driver and app are its own.
 _MSSQLPYTHON = words(
     "addr address applicationintent authentication connectretrycount connectretryinterval encrypt "
@@ -167,8 +165,10 @@ def _to_mssqlpython(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Argumen
 def _to_pymssql(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
     query: Query = {}
     for name, value in parsed.options.items():
-        if name in _PYMSSQL or name == "tds_version":
+        if name in _PYMSSQL:
             query[name] = value
+        elif name == "TDS_Version":
+            query["tds_version"] = value
         elif name == "APP":
             query["appname"] = value
         elif name == "Encrypt":

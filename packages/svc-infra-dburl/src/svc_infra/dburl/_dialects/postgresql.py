@@ -135,9 +135,9 @@ def _to_asyncpg(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
 
 def _asyncpg_ssl(options: dict[str, str]) -> str | TlsContext:
     mode = options["sslmode"]
-    if len(options) > 2 and (options.keys() & _CONTEXT_OPTIONS) and mode not in _WEAK_MODES:
-        return tls_context(options)
-    return mode
+    if mode in _WEAK_MODES or (mode == "require" and (len(options) <= 2 or not options.keys() & _CONTEXT_OPTIONS)):
+        return mode
+    return tls_context(options)
 
 
 _CONTEXT_OPTIONS = TLS - {"sslmode", "sslnegotiation"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from svc_infra.dburl._dialects.reading import (
@@ -9,6 +10,7 @@ from svc_infra.dburl._dialects.reading import (
     POOL_OPTIONS,
     flag,
     integer,
+    is_behind_secret,
     one_of,
     put,
     seconds,
@@ -45,6 +47,8 @@ SERVER_SETTINGS = words(
     "idle_in_transaction_session_timeout idle_session_timeout intervalstyle jit lock_timeout role search_path "
     "statement_timeout synchronous_commit timezone transaction_timeout work_mem"
 )
+# https://www.postgresql.org/docs/current/runtime-config-custom.html
+_CUSTOM_SETTING = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+", re.ASCII)
 _ALIASES = {
     "applicationname": "application_name",
     "app_name": "application_name",
@@ -123,7 +127,7 @@ def normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str, 
             put(options, "sslmode", "verify-full" if value.lower() == "strict" else "require", place)
         elif key in {"connection_limit", "pool"}:
             put(options, "pool_size", str(integer(name, value, place, at_least=1)), place)
-        elif "." in key:
+        elif _CUSTOM_SETTING.fullmatch(name) and not is_behind_secret(name, given):
             options[name] = value
         elif key in _NOISE:
             notes.append(f"{name}: dropped, means nothing to a Python driver")

@@ -20,6 +20,7 @@ __all__ = [
     "connect_timeout",
     "flag",
     "integer",
+    "is_behind_secret",
     "one_of",
     "pool_settings",
     "put",
@@ -138,7 +139,7 @@ def unknown_option(name: str, options: Mapping[str, str], known: Iterable[str], 
     The name is repeated only where it can't be the tail of a password with an unescaped ``&`` or ``?``.
     """
     position = list(options).index(name) + 1
-    tail = any(is_secret_name(other) for other in list(options)[: position - 1]) or "@" in "".join(options.values())
+    tail = is_behind_secret(name, options) or "@" in "".join(options.values())
     shown = f"the parameter {name}" if _PLAIN_NAME.fullmatch(name) and not tail else f"parameter number {position}"
     # It takes longer to import than the rest of this package.
     import difflib
@@ -152,6 +153,12 @@ def unknown_option(name: str, options: Mapping[str, str], known: Iterable[str], 
     )
 
 
+def is_behind_secret(name: str, options: Mapping[str, str]) -> bool:
+    """Whether a parameter follows a secret, so that its name may be the tail of one with an unescaped ``&``."""
+    names = list(options)
+    return any(map(is_secret_name, names[: names.index(name)]))
+
+
 def refuse_tail(options: Mapping[str, str], known: frozenset[str], place: str) -> None:
     """Raise for an unknown parameter behind a secret: it is the secret's tail, cut off by an ``&`` in it.
 
@@ -160,13 +167,11 @@ def refuse_tail(options: Mapping[str, str], known: frozenset[str], place: str) -
     Raises:
         InvalidOption: There is one.
     """
-    is_behind = False
     for position, name in enumerate(options, 1):
-        if is_behind and name.lower() not in known:
+        if name.lower() not in known and is_behind_secret(name, options):
             raise InvalidOption(
                 place, f"parameter number {position} stands behind a secret and is unknown", "Write & in a value as %26"
             )
-        is_behind = is_behind or is_secret_name(name)
 
 
 def pool_settings(options: Mapping[str, str], place: str) -> dict[str, int | float | bool]:

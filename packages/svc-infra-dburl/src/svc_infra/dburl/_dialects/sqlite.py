@@ -6,6 +6,7 @@ from svc_infra.dburl._database_url import ParsedUrl
 from svc_infra.dburl._dialects.reading import POOL_OPTIONS, Arguments, Query, Rules, flag, put, unknown_option
 from svc_infra.dburl._environment import Environment
 from svc_infra.dburl._words import words
+from svc_infra.dburl.errors import InvalidOption
 
 __all__ = ["RULES"]
 
@@ -31,7 +32,11 @@ def _normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str,
         elif name.lower() in _NOISE:
             notes.append(f"{name}: dropped, means nothing to SQLite")
         elif name in _URI:
-            unknown_option(name, given, (*_KNOWN, "uri=true"), place)
+            raise InvalidOption(
+                place,
+                f"the parameter {name} counts in a file URI only",
+                f"Write sqlite:///file:path?{name}=...&uri=true",
+            )
         else:
             unknown_option(name, given, _KNOWN, place)
     return options

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from svc_infra.dburl import ResolvedUrl, resolve_database_url, resolve_url
-from svc_infra.dburl.rotation import use_password
+from svc_infra.dburl.engine import prepare_engine
 from svc_infra.health.check import Worker, import_early
 from svc_infra.health.checks import files
 from svc_infra.health.checks.reach import why_unreachable
@@ -201,7 +201,7 @@ class DatabaseConnection:
             engine = create_async_engine(resolved.url, **self._engine_options(resolved))
         except InvalidRequestError:
             return None  # the driver is a blocking one; it gets a thread
-        use_password(engine, resolved.password)
+        prepare_engine(engine, resolved)
         self._async_engine, self._loop = engine, loop
         return engine
 
@@ -211,7 +211,7 @@ class DatabaseConnection:
 
             resolved = self._resolved()
             self._sync_engine = create_engine(resolved.url, **self._engine_options(resolved))
-            use_password(self._sync_engine, resolved.password)
+            prepare_engine(self._sync_engine, resolved)
         return self._sync_engine
 
     def _engine_options(self, resolved: ResolvedUrl) -> dict[str, Any]:

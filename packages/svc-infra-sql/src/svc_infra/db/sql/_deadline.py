@@ -10,16 +10,22 @@ It is armed only when there is a limit, and costs one timer of the event loop pe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from svc_infra.db.sql._options import STATEMENT_TIMEOUT_MS
+from svc_infra.db.sql._wait import bounded
 from svc_infra.db.sql.errors import Disconnected
 
 #: Seconds after its limit in which the server's own answer, that it ended the statement, should arrive.
 ANSWER_SECONDS = 5.0
+#: Seconds that a KILL of a cancelled statement may take.
+KILL_SECONDS = 10.0
 _OWN_LIMIT = "svc_infra_own_limit"
 _DEADLINE = "_svc_infra_deadline"
 
@@ -110,6 +116,50 @@ def listen_for_deadlines(engine: Engine, default_limit_ms: int | None) -> None:
     event.listen(engine, "before_cursor_execute", before)
     event.listen(engine, "after_cursor_execute", after)
     event.listen(engine, "handle_error", failed)
+
+
+def interrupt_cancelled_statements(engine: Engine) -> None:
+    """Interrupt SQLite's statement when its task is cancelled.
+
+    aiosqlite leaves it to run on in its thread, and closing the connection would wait for its end.
+    """
+
+    def failed(failure: ExceptionContext) -> None:
+        if isinstance(failure.original_exception, asyncio.CancelledError) and failure.connection is not None:
+            _SqliteInterrupt(failure.connection).interrupt()
+
+    event.listen(engine, "handle_error", failed)
+
+
+def kill_cancelled_statements(engine: Engine, side_engine: AsyncEngine) -> None:
+    """End MySQL's and MariaDB's statement when its task is cancelled, by a KILL from another connection.
+
+    These servers run a statement to its end, its transaction and locks held, when their client goes away.
+
+    Args:
+        engine: The engine of the statements.
+        side_engine: Connects to the same server, past the pool, which may be exhausted.
+    """
+    killings: set[asyncio.Task[None]] = set()
+
+    async def kill(number: int) -> None:
+        # The server may be gone, which is why the task was cancelled, or the statement may have ended by itself.
+        with contextlib.suppress(SQLAlchemyError, OSError):
+            await bounded(_execute(side_engine, f"KILL {number}"), KILL_SECONDS)
+
+    def failed(failure: ExceptionContext) -> None:
+        if isinstance(failure.original_exception, asyncio.CancelledError) and failure.connection is not None:
+            driver: Any = failure.connection.connection.driver_connection
+            killing = asyncio.get_running_loop().create_task(kill(int(driver.thread_id())))
+            killings.add(killing)
+            killing.add_done_callback(killings.discard)
+
+    event.listen(engine, "handle_error", failed)
+
+
+async def _execute(engine: AsyncEngine, statement: str) -> None:
+    async with engine.connect() as connection:
+        await connection.exec_driver_sql(statement)
 
 
 class _SqliteInterrupt:

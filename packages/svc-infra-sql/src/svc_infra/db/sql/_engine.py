@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
 from svc_infra.db.sql._begin import listen_for_begin, prepare_sqlite_connections
 from svc_infra.db.sql._connecting import connect_with, listen_for_rest
-from svc_infra.db.sql._deadline import listen_for_deadlines
+from svc_infra.db.sql._deadline import (
+    interrupt_cancelled_statements,
+    kill_cancelled_statements,
+    listen_for_deadlines,
+)
 from svc_infra.db.sql._options import Wishes
 from svc_infra.db.sql.settings import DatabaseSettings
 
@@ -55,6 +59,11 @@ def create_engine(resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bo
         listen_for_rest(engine.sync_engine)
     if backend == "sqlite":
         prepare_sqlite_connections(engine.sync_engine, memory=memory)
+        interrupt_cancelled_statements(engine.sync_engine)
+    if backend in ("mariadb", "mysql"):
+        side_engine = create_async_engine(url, connect_args=connect_args, poolclass=NullPool)
+        connect_with(side_engine.sync_engine, resolved)
+        kill_cancelled_statements(engine.sync_engine, side_engine)
     listen_for_begin(engine.sync_engine, settings.statement_timeout_ms)
     return engine
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Literal, TypeVar, overload
 
-from sqlalchemy import Connection, delete, tuple_, update
+from sqlalchemy import ARRAY, Connection, delete, tuple_, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
@@ -183,20 +183,55 @@ class BulkWriting(Writing[M, T, E]):
     def _insert_returning(
         self, execution: Execution[M], connection: Connection, rows: Sequence[dict[str, Any]]
     ) -> Sequence[Any]:
+        """Insert rows of the same fields and return them in their order, by the cheapest way that keeps it."""
         statements, form, fields = execution.statements, self._form.names, self._plan.fields
-        if execution.capabilities.reads_json_rows and len(rows) >= _MANY and set(fields.primary_key) <= set(rows[0]):
-            columns, records = self._records(sorted(rows[0]), rows)
-            names = (*form, *(name for name in fields.primary_key if name not in form))
-            wanted = [fields.columns[name] for name in names]
-            found = insert_json_rows(connection, fields.table, columns, records, wanted) if columns else None
-            if found is not None:
-                width, places = len(form), [names.index(name) for name in fields.primary_key]
-                by_key = {tuple(row[place] for place in places): row[:width] for row in found}
-                return [by_key[tuple(row[name] for name in fields.primary_key)] for row in rows]
-        if connection.dialect.insert_executemany_returning:
+        if not connection.dialect.insert_executemany_returning:
+            return [self._insert_row(connection, statements, row) for row in rows]
+        names = (*form, *(name for name in fields.primary_key if name not in form))
+        places = [names.index(name) for name in fields.primary_key]
+        given = fields.has_exact_key and set(fields.primary_key) <= set(rows[0])
+        counted = fields.counts_key and not given
+        found: Sequence[Any] | None = None
+        if len(rows) >= _MANY and (given or counted):
+            found = self._insert_apart(execution, connection, names, rows, ordered=counted)
+        if found is None and (given or (counted and not execution.capabilities.has_arrays)):
             parameters = [self._plan.by_column(row) for row in rows]
-            return connection.execute(statements.insert_many(form), parameters).all()
-        return [self._insert_row(connection, statements, row) for row in rows]
+            found = connection.execute(statements.insert(names), parameters).all()
+        if found is None:
+            return connection.execute(statements.insert_many(form), [self._plan.by_column(row) for row in rows]).all()
+        if counted:
+            # The database counts the key up in the order of the rows.
+            found = sorted(found, key=lambda row: row[places[0]])
+        else:
+            by_key = {tuple(row[place] for place in places): row for row in found}
+            found = [by_key[tuple(row[name] for name in fields.primary_key)] for row in rows]
+        width = len(form)
+        return found if len(names) == width else [row[:width] for row in found]
+
+    def _insert_apart(
+        self,
+        execution: Execution[M],
+        connection: Connection,
+        names: tuple[str, ...],
+        rows: Sequence[dict[str, Any]],
+        *,
+        ordered: bool,
+    ) -> Sequence[Any] | None:
+        """Insert rows as one array per column (PostgreSQL) or as JSON (DuckDB); None where that can't be done."""
+        fields, by_json = self._plan.fields, execution.capabilities.reads_json_rows
+        if not by_json and not execution.capabilities.has_arrays:
+            return None
+        columns, records = self._records(sorted(rows[0]), rows)
+        if not columns or not is_copyable(columns):
+            return None
+        if by_json:
+            returned = [fields.columns[name] for name in names]
+            return None if ordered else insert_json_rows(connection, fields.table, columns, records, returned)
+        if any(isinstance(column.type, ARRAY) for column in columns):
+            return None  # unnest would take such a value apart
+        statement = execution.statements.insert_arrays(names, tuple(column.key for column in columns))
+        arrays = {f"array_{place}": builtins.list(values) for place, values in enumerate(zip(*records, strict=True))}
+        return connection.execute(statement, arrays).all()
 
     def _send_apart(
         self, execution: Execution[M], connection: Connection, names: Sequence[str], rows: Sequence[dict[str, Any]]
@@ -307,6 +342,31 @@ class BulkWriting(Writing[M, T, E]):
             ForeignKeyViolation: When other rows refer to one.
         """
         return await self._run(session, self._remove_many, self._chosen(where, ids, deleted))
+
+    async def ids_of(
+        self,
+        session: E,
+        *,
+        where: Where | None = None,
+        ids: Iterable[object] | None = None,
+        deleted: Deleted = "exclude",
+    ) -> builtins.list[Any]:
+        """The ids of the rows that a write of many with the same arguments would touch; tuples of a composite id.
+
+        Raises:
+            InvalidQuery: When neither `where` nor `ids` says which rows.
+        """
+        return await self._run(session, self._ids_of, self._chosen(where, ids, deleted))
+
+    def _ids_of(
+        self, target: Session | Connection, chosen: tuple[Selection, builtins.list[object] | None]
+    ) -> builtins.list[Any]:
+        execution, names = self._execution(target), self._plan.id_fields
+        criteria, parameters = self._criteria(execution, chosen)
+        columns = [execution.statements.column(name) for name in self._plan.fields.primary_key]
+        statement = execution.statements.selected(names).where(*criteria).order_by(*columns)
+        rows = execution.run(statement, parameters).all()
+        return [row[0] if len(names) == 1 else tuple(row) for row in rows]
 
     def _chosen(
         self, where: Where | None, ids: Iterable[object] | None, deleted: Deleted

@@ -116,6 +116,12 @@ class Database:
         return self._engines.engine
 
     @property
+    def all_engines(self) -> tuple[AsyncEngine, ...]:
+        """The primary's engine, followed by those of the read replicas."""
+        replicas = () if self._replicas is None else self._replicas.replicas
+        return (self.engine, *(replica.engine for replica in replicas))
+
+    @property
     def url(self) -> URL:
         """The URL in use, its driver named and its password hidden when printed."""
         return self._engines.engine.url
@@ -237,16 +243,11 @@ class Database:
         self._closed = True
         if self._owner is not None and self._owner != (asyncio.get_running_loop(), os.getpid()):
             # The connections belong to a loop or process that this one can't speak for: drop them without a goodbye.
-            for engine in self._all_engines():
+            for engine in self.all_engines:
                 engine.sync_engine.dispose(close=False)
             return
-        for engine in self._all_engines():
+        for engine in self.all_engines:
             await engine.dispose()
-
-    def _all_engines(self) -> Iterator[AsyncEngine]:
-        yield self.engine
-        if self._replicas is not None:
-            yield from (replica.engine for replica in self._replicas.replicas)
 
     async def __aenter__(self) -> Self:
         return self

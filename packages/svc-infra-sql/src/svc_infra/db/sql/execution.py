@@ -61,7 +61,8 @@ class Execution(Generic[M]):
             self.dialect_name: str = target.get_bind(mapper=fields.mapper).dialect.name
         else:
             self.session, self._connection = None, target
-            self.reads_directly = self.writes_directly = True
+            self.reads_directly = fields.reads_directly(None)
+            self.writes_directly = self.reads_directly and fields.writes_directly(None)
             self.dialect_name = target.dialect.name
         self.checker: ValueChecker = plan.checker(self.dialect_name)
 
@@ -88,7 +89,10 @@ class Execution(Generic[M]):
             TypeError: On a bare connection.
         """
         if self.session is None:
-            raise TypeError(f"objects of {self.plan.fields.model.__name__} need an AsyncSession, not a connection")
+            raise TypeError(
+                f"objects of {self.plan.fields.model.__name__} need an AsyncSession, not a connection, "
+                "as the ORM must handle them"
+            )
         return self.session
 
     def scope_parameters(self) -> dict[str, Any]:
@@ -153,4 +157,6 @@ class Execution(Generic[M]):
 
     def run_orm(self, statement: Executable, parameters: Mapping[str, object], **options: Any) -> Result[Any]:
         """Run a statement over the mapped class through the session, so that its listeners see it."""
+        if self.session is None:
+            return self.connect(statement).execute(statement, parameters, execution_options=options)
         return self.orm_session.execute(statement, parameters, execution_options=options)

@@ -66,9 +66,11 @@ class ValueBinder(Protocol):
 
     def value(self, name: str, value: Any) -> Any:
         """The value as the column takes it."""
+        ...
 
     def each(self, name: str, values: Iterable[Any]) -> list[Any]:
         """The values of a list."""
+        ...
 
 
 class Filter:

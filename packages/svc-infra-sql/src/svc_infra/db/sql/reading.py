@@ -137,7 +137,7 @@ class Reading(Generic[M, T, E]):
                 for id in dict.fromkeys(map(_hashable, ids))  # noqa: A001
             ]
             return [rows[0] for rows in each if rows]
-        (name,) = self._plan.id_fields
+        name = next(iter(self._plan.id_fields))
         if name not in self._form.names:
             raise InvalidQuery(f"get_many puts the rows in order by {name!r}, which is not among the fields read")
         wanted = builtins.list(dict.fromkeys(execution.checker.value(name, id) for id in ids))  # noqa: A001

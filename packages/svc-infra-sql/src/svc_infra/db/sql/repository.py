@@ -143,16 +143,15 @@ class SqlRepository(Upserting[M, M, AsyncSession], Generic[M]):
     @cached_property
     def rows(self) -> RowRepository[M]:
         """The row form, with every field."""
-        return RowRepository(self._plan, self._scope, RowForm(self._plan.fields.names), self._cursors)
+        return RowRepository(self._plan, self._scope, self._plan.row_form(self._plan.fields.names), self._cursors)
 
     def rows_of(self, *names: str) -> RowRepository[M]:
-        """The row form with some fields only; keep it when it is used often.
+        """The row form with some fields only.
 
         Raises:
             UnknownField: When a name is no field.
         """
-        self._plan.fields.require(names, use="read")
-        return RowRepository(self._plan, self._scope, RowForm(names), self._cursors)
+        return RowRepository(self._plan, self._scope, self._plan.row_form(names), self._cursors)
 
     def scoped(self, values: Mapping[str, object]) -> SqlRepository[M]:
         """This repository confined to the rows that have these values, such as one tenant's.

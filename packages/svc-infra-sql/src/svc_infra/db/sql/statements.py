@@ -25,6 +25,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy import column as named
 from sqlalchemy.sql.elements import ColumnElement
 
 from svc_infra.db.sql.capabilities import Capabilities
@@ -273,6 +274,20 @@ class Statements(Generic[M]):
             ("insert many", returned),
             lambda: insert(self._fields.table).returning(*self.output(returned), sort_by_parameter_order=True),
         )
+
+    def insert_arrays(self, returned: tuple[str, ...], keys: tuple[str, ...]) -> Any:
+        """INSERT of many rows as one array per column, bound as `array_0` and so on, in the order of the arrays."""
+
+        def build() -> Any:
+            columns = [self._fields.table.c[key] for key in keys]
+            arrays = [bindparam(f"array_{place}", type_=ARRAY(column.type)) for place, column in enumerate(columns)]
+            taken = [named(f"c{place}", each.type) for place, each in enumerate(columns)]
+            given = func.unnest(*arrays).table_valued(*taken, with_ordinality="place").render_derived()
+            rows = select(*(given.c[each.name] for each in taken)).order_by(given.c.place)
+            found = insert(self._fields.table).from_select(keys, rows, include_defaults=False)
+            return found.returning(*self.output(returned))
+
+        return self.keep(("insert arrays", returned, keys), build)
 
     def update_one(self, returned: tuple[str, ...], deleted: Deleted, *, guarded: bool = False) -> Update:
         """UPDATE of the row with an id, setting the parameters' columns and returning the fields.

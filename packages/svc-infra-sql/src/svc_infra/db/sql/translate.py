@@ -68,7 +68,9 @@ def translate(error: BaseException, *, table: Table | None = None) -> SqlError |
     if isinstance(error, SqlError):
         return error
     if isinstance(error, PoolTimeoutError):
-        return _caused(PoolTimeout("no connection of the pool became free in time"), error)
+        told = str(error.args[0]) if error.args else "timed out"
+        remedy = "raise DB_POOL_SIZE or DB_MAX_OVERFLOW, or hold sessions for a shorter time"
+        return _caused(PoolTimeout(f"no connection became free in time ({told}); {remedy}"), error)
     if isinstance(error, StaleDataError):
         return _caused(StaleVersion("the row was changed or deleted since it was read"), error)
     cause = _driver_error(error)

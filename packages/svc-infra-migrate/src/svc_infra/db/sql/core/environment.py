@@ -88,7 +88,7 @@ def _run_online(
     opts = context.get_context().opts
     if "revision_context" in opts:
         comparison = Comparison(connection, models(), project, include_object)
-        chosen |= comparison.options | options
+        chosen = {**chosen, **comparison.options, **options}
         _configure(connection=connection, **chosen)
         with comparison.telling(), context.begin_transaction():
             context.run_migrations()

@@ -40,7 +40,8 @@ def describe_operation(operation: ops.MigrateOperation, dialect: Dialect | None 
         case ops.AddColumnOp():
             column = operation.column
             null = "" if column.nullable else " NOT NULL"
-            return f"add column {_table(operation.table_name, operation.schema)}.{column.name} {_sql(column.type, dialect)}{null}"
+            name = f"{_table(operation.table_name, operation.schema)}.{column.name}"
+            return f"add column {name} {_sql(column.type, dialect)}{null}"
         case ops.DropColumnOp():
             return f"drop column {_table(operation.table_name, operation.schema)}.{operation.column_name}"
         case ops.AlterColumnOp():

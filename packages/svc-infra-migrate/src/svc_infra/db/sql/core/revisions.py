@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ class Revision:
         branch_labels: Names of the branch that it belongs to.
         is_head: Whether no other revision builds upon it.
         path: Where the file is; empty for a revision that the database records and no file has.
+        created: When the file was written, as it says itself, or None.
     """
 
     revision: str
@@ -42,6 +44,7 @@ class Revision:
     branch_labels: tuple[str, ...]
     is_head: bool
     path: str
+    created: str | None = None
 
     @classmethod
     def of(cls, script: Script) -> Revision:
@@ -54,6 +57,7 @@ class Revision:
             tuple(sorted(script.branch_labels)),
             script.is_head,
             script.path,
+            found[1] if (found := re.search(r"^Create Date: *(.+)$", script.longdoc, re.MULTILINE)) else None,
         )
 
     @classmethod

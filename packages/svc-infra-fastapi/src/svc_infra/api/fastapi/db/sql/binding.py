@@ -318,8 +318,15 @@ def _columns(resource: ApiResource[AnyModel], repo: SqlRepository[AnyModel]) -> 
         owned |= {name for name in (resource.soft_delete_field, resource.soft_delete_flag_field) if name is not None}
     if resource.version_field is not None:
         owned.add(resource.version_field)
+    key = repo.fields.generated_key
     return dict(
-        api_columns(resource.model, server_owned=owned, shown=resource.public_fields, hidden=resource.hidden_fields)
+        api_columns(
+            resource.model,
+            server_owned=owned,
+            generated=() if key is None else (key,),
+            shown=resource.public_fields,
+            hidden=resource.hidden_fields,
+        )
     )
 
 

@@ -71,12 +71,14 @@ class ApiColumn:
         is_hidden: Never shown: declared by `info={"hidden": True}`, or its name says that it holds a secret and
             `info={"public": True}` does not say otherwise.
         is_server_owned: Set by the server alone; a value in a request body is ignored.
+        is_generated: The repository makes a value when none is given.
     """
 
     name: str
     column: sa.Column[object]
     is_hidden: bool
     is_server_owned: bool
+    is_generated: bool = False
 
     @property
     def is_derived_secret(self) -> bool:
@@ -88,7 +90,8 @@ class ApiColumn:
         """Whether a new row can't do without a value from the caller."""
         column = self.column
         return not (
-            column.nullable
+            self.is_generated
+            or column.nullable
             or column.default is not None
             or column.server_default is not None
             or column.computed is not None
@@ -149,6 +152,7 @@ def api_columns(
     model: type[object],
     *,
     server_owned: Collection[str] = (),
+    generated: Collection[str] = (),
     shown: Collection[str] = (),
     hidden: Collection[str] = (),
 ) -> Mapping[str, ApiColumn]:
@@ -158,6 +162,7 @@ def api_columns(
         model: A mapped class.
         server_owned: Attributes that no request may write, besides the ones that are recognised: created_at and
             updated_at, the version column, computed columns, and primary keys that the database or a default fills.
+        generated: Attributes that the repository fills when no value is given; one called `id` the server owns.
         shown: Attributes to be shown although their names look secret.
         hidden: Further attributes that are never shown.
     """
@@ -170,6 +175,7 @@ def api_columns(
         name = attribute.key
         looks_secret = _SECRET_NAME.search(name) is not None and not column.info.get("public")
         is_hidden = name in hidden or bool(column.info.get("hidden")) or (looks_secret and name not in shown)
+        is_generated = name in generated
         entry = ApiColumn(name, column, is_hidden, is_server_owned=False)
         owned = (
             name in server_owned
@@ -177,8 +183,9 @@ def api_columns(
             or column is mapper.version_id_col
             or column.computed is not None
             or (column.primary_key and not entry.is_required)
+            or (is_generated and name == "id")
         )
-        found[name] = ApiColumn(name, column, is_hidden, owned)
+        found[name] = ApiColumn(name, column, is_hidden, owned, is_generated)
     return found
 
 

@@ -17,6 +17,7 @@ from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
 from svc_infra.api.fastapi.db.sql.encode import Encoder, ModelEncoder, RowEncoder, page_bytes
 from svc_infra.api.fastapi.db.sql.operations import json_response
 from svc_infra.api.fastapi.db.sql.query import ListQuery
+from svc_infra.api.fastapi.db.sql.reads import Reader
 from svc_infra.api.fastapi.db.sql.route import Call
 from svc_infra.api.fastapi.problems import Problem, ProblemError
 from svc_infra.db.sql.errors import InvalidValue
@@ -40,14 +41,17 @@ class ListRecords:
         binding = self.binding
         query = binding.rules.parse(call.request.scope["query_string"])
         source, encoder = binding.source(query, call.tenant)
-        async with call.open_session() as session:
+        # One statement needs no transaction; a page and its total in two should see the same rows.
+        is_one_statement = query.total in {"exact", "none"} and query.q is None and query.cursor is None
+        is_direct = binding.reads_rows and is_one_statement and not query.include
+        async with (call.open_reader if is_direct else call.open_session)() as session:
             if query.cursor is not None:
                 return await self._page_by_key(session, source, encoder, query)
             records, total = await self._page(session, source, query)
             items = encoder.many(records)
         return json_response(page_bytes(items, total, query.limit, query.offset))
 
-    async def _page(self, session: AsyncSession, source: Any, query: ListQuery) -> tuple[Sequence[Any], int | None]:
+    async def _page(self, session: Reader, source: Any, query: ListQuery) -> tuple[Sequence[Any], int | None]:
         asked: dict[str, Any] = {"where": query.where or None}
         page: dict[str, Any] = {
             "limit": query.limit,
@@ -72,18 +76,18 @@ class ListRecords:
                 return records, max(estimate, query.offset + len(records))
         return records, await source.count(session, **asked, at_most=CAPPED_TOTAL)
 
-    async def _estimate(self, session: AsyncSession) -> int | None:
+    async def _estimate(self, session: Reader) -> int | None:
         """Return what the database's statistics say, or None where they would say it of rows that are not shown."""
         binding = self.binding
         if binding.resource.tenant_field is not None or binding.repo.soft_delete:
             return None
-        if session.get_bind().dialect.name != "postgresql":
+        if not isinstance(session, AsyncSession) or session.get_bind().dialect.name != "postgresql":
             return None
         statement = text("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(:name)")
         found = await session.scalar(statement, {"name": binding.repo.fields.table.fullname})
         return None if found is None or found < 0 else int(found)
 
-    async def _page_by_key(self, session: AsyncSession, source: Any, encoder: Encoder, query: ListQuery) -> Response:
+    async def _page_by_key(self, session: Reader, source: Any, encoder: Encoder, query: ListQuery) -> Response:
         asked: dict[str, Any] = {"where": query.where or None}
         if query.q is not None:
             asked |= {"q": query.q, "fields": query.fields}

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import quote
 
 from pydantic import BaseModel
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 from starlette.responses import Response
 
@@ -24,6 +23,7 @@ from svc_infra.api.fastapi.db.sql.conditional import (
     version_in,
 )
 from svc_infra.api.fastapi.db.sql.encode import Encoder
+from svc_infra.api.fastapi.db.sql.reads import Reader
 from svc_infra.api.fastapi.db.sql.route import Call, Operation
 from svc_infra.api.fastapi.db.sql.schemas import written_fields
 from svc_infra.api.fastapi.problems import NOT_FOUND, ProblemError
@@ -56,7 +56,7 @@ class _Operation:
             return binding.rows(tenant), binding.encoder
         return binding.service(tenant), binding.object_encoder
 
-    async def require_match(self, session: AsyncSession, key: object, call: Call, etags: frozenset[str]) -> None:
+    async def require_match(self, session: Reader, key: object, call: Call, etags: frozenset[str]) -> None:
         """Lock the record and make sure that it is a version in *etags*, for the rest of the transaction.
 
         Raises:
@@ -81,13 +81,17 @@ class Get(_Operation):
         key = binding.parse_id(request)
         query = binding.rules.parse_item(request.scope["query_string"])
         source, encoder = self.reader(call.tenant) if query.is_plain else binding.source(query, call.tenant)
-        async with call.open_session() as session:
-            record = await source.get(session, key)
-            if record is None:
-                raise ProblemError(NOT_FOUND)
-            if not query.is_plain:
-                return json_response(encoder.one(record))
-            content, etag = self.encoded(encoder, record)
+        if binding.reads_rows and not query.include:
+            async with call.open_reader() as reader:
+                record = await source.get(reader, key)
+        else:
+            async with call.open_session() as session:
+                record = await source.get(session, key)
+        if record is None:
+            raise ProblemError(NOT_FOUND)
+        if not query.is_plain:
+            return json_response(encoder.one(record))
+        content, etag = self.encoded(encoder, record)
         if is_unchanged(request.headers, etag):
             return Response(status_code=304, headers={"ETag": etag})
         return json_response(content, headers={"ETag": etag})
@@ -104,7 +108,7 @@ class Create(_Operation):
         direct = binding.creates_rows
         target: Any = binding.rows(call.tenant) if direct else binding.service(call.tenant)
         encoder = binding.encoder if direct else binding.object_encoder
-        async with call.open_session() as session:
+        async with (call.open_writer if direct else call.open_session)() as session:
             record = await target.create(session, data)
             content, etag = self.encoded(encoder, record)
             location = location_of(call, binding, encoder, record)
@@ -129,7 +133,8 @@ class Update(_Operation):
         direct = binding.updates_rows
         target: Any = binding.rows(call.tenant) if direct else binding.service(call.tenant)
         encoder = binding.encoder if direct else binding.object_encoder
-        async with call.open_session() as session:
+        is_one_statement = direct and (etags is None or version is not None)
+        async with (call.open_writer if is_one_statement else call.open_session)() as session:
             if etags is not None and (version is None or not direct):
                 await self.require_match(session, key, call, etags)
             if version is not None and direct:
@@ -142,7 +147,7 @@ class Update(_Operation):
         return json_response(content, headers={"ETag": etag})
 
     async def _update_version(
-        self, session: AsyncSession, target: Any, key: object, data: dict[str, object], version: int
+        self, session: Reader, target: Any, key: object, data: dict[str, object], version: int
     ) -> Any:
         try:
             return await target.update(session, key, data, version=version)
@@ -182,7 +187,8 @@ class Delete(_Operation):
         key = binding.parse_id(call.request)
         etags = required_etags(call.request, must=binding.resource.require_if_match)
         target: Any = binding.rows(call.tenant) if binding.deletes_rows else binding.service(call.tenant)
-        async with call.open_session() as session:
+        is_one_statement = binding.deletes_rows and etags is None
+        async with (call.open_writer if is_one_statement else call.open_session)() as session:
             if etags is not None:
                 await self.require_match(session, key, call, etags)
             if not await target.delete(session, key):

@@ -25,8 +25,9 @@ from starlette.types import Receive, Scope, Send
 from fastapi import Depends, params
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.routing import APIRoute
+from svc_infra.api.fastapi.db.sql.reads import Reader
 from svc_infra.api.fastapi.db.sql.session import session_of
-from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of
+from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of, slots_of
 from svc_infra.api.fastapi.problems import MEDIA_TYPE, Problem, ProblemError, problem_of
 from svc_infra.db.sql.database import Database
 
@@ -66,12 +67,16 @@ class Call:
     Attributes:
         request: The request.
         open_session: Opens the session of the request; leaving it commits or rolls back, unless FastAPI does that.
+        open_reader: Opens what one SELECT runs on, which is cheaper than a session.
+        open_writer: Opens what one INSERT, UPDATE or DELETE runs on.
         database: The database, for what outlives the request's session, such as a stream.
         tenant: The tenant of the request, None where the resource has none.
     """
 
     request: Request
     open_session: Callable[[], AbstractAsyncContextManager[AsyncSession]]
+    open_reader: Callable[[], AbstractAsyncContextManager[Reader]]
+    open_writer: Callable[[], AbstractAsyncContextManager[Reader]]
     database: Database
     tenant: object = None
 
@@ -139,7 +144,16 @@ class ResourceRoute(APIRoute):
             if session in request.app.dependency_overrides:
                 return await guarded(request)
             database = database_of(request, spec.database)
-            return await operation(Call(request, lambda: database.session(readonly=spec.readonly), database))
+            singles = slots_of(request.app)[spec.database].statements()
+            return await operation(
+                Call(
+                    request,
+                    lambda: database.session(readonly=spec.readonly),
+                    singles.reader,
+                    singles.writer,
+                    database,
+                )
+            )
 
         return _answering(handle)
 
@@ -192,7 +206,11 @@ def _guarded_handler(
 
     async def endpoint(request: Request, session: AsyncSession, tenant: object = None) -> Response:
         database = database_of(request, route.spec.database)
-        return await operation(Call(request, lambda: nullcontext(session), database, tenant))
+
+        def opened() -> AbstractAsyncContextManager[AsyncSession]:
+            return nullcontext(session)
+
+        return await operation(Call(request, opened, opened, opened, database, tenant))
 
     parameters = [
         inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=Request),

@@ -68,15 +68,14 @@ def _compare_type(
     conn_column: Column[object],
     metadata_column: Column[object],
 ) -> PriorityDispatchResult:
-    twin = _twin(context, conn_column.table, metadata_column.table)  # type: ignore[arg-type]
+    twin = _twin(context, conn_column.table, metadata_column.table)
     operation.existing_type = conn_column.type
     if twin is None or name not in twin.columns or isinstance(conn_column.type, NullType):
         return CONTINUE
     wanted = twin.columns[name]["type"]
     if isinstance(wanted, NullType):
         return CONTINUE
-    dialect = context.dialect
-    if dialect is not None and conn_column.type.compile(dialect) != wanted.compile(dialect):
+    if conn_column.type.compile(context.dialect) != wanted.compile(context.dialect):
         operation.modify_type = metadata_column.type
     return STOP
 
@@ -95,8 +94,8 @@ def _compare_default(
     if isinstance(existing, Computed) or isinstance(wanted, Computed):
         return STOP  # see _compare_computed
     if existing is None and wanted is None:
-        return CONTINUE if context.dialect is not None and context.dialect.name in {"mysql", "mariadb"} else STOP
-    twin = _twin(context, conn_column.table, metadata_column.table)  # type: ignore[arg-type]
+        return CONTINUE if context.dialect.name in {"mysql", "mariadb"} else STOP
+    twin = _twin(context, conn_column.table, metadata_column.table)
     if twin is None or name not in twin.columns or isinstance(existing, Identity) or isinstance(wanted, Identity):
         return CONTINUE
     if metadata_column is metadata_column.table.autoincrement_column and wanted is None:
@@ -155,7 +154,7 @@ def _compare_checks(
     conn_table: Table | None,
     metadata_table: Table | None,
 ) -> PriorityDispatchResult:
-    if conn_table is None or metadata_table is None or context.inspector is None or context.dialect is None:
+    if conn_table is None or metadata_table is None:
         return CONTINUE
     twin = _twin(context, conn_table, metadata_table)
     if twin is None:
@@ -177,7 +176,7 @@ def _compare_checks(
             group.ops.append(ops.AddConstraintOp.from_constraint(check))  # with its new column
             continue
         name = preparer.format_constraint(check, _alembic_quote=False)
-        found = by_name.get(name) or next(
+        found = by_name.get(str(name)) or next(
             (item for item in existing if item["sqltext"] == text and item["name"] not in by_name), None
         )
         if name is None and found is None:
@@ -197,7 +196,9 @@ def _compare_checks(
 def _is_implicit(item: ReflectedCheckConstraint, twin: Twin, conn_table: Table) -> bool:
     """Tell whether the database made a CHECK by itself, as MariaDB does for JSON columns, which it names after them."""
     name = item["name"]
-    return name in twin.implicit_checks or (name in conn_table.columns and item["sqltext"].startswith("json_valid("))
+    return name in twin.implicit_checks or (
+        str(name) in conn_table.columns and item["sqltext"].startswith("json_valid(")
+    )
 
 
 def _reflected(item: ReflectedCheckConstraint, conn_table: Table) -> CheckConstraint:
@@ -206,7 +207,7 @@ def _reflected(item: ReflectedCheckConstraint, conn_table: Table) -> CheckConstr
 
 
 def _compare_primary_key(
-    context: AutogenContext,
+    _context: AutogenContext,
     group: ops.ModifyTableOps,
     _schema: str | None,
     _table: str,

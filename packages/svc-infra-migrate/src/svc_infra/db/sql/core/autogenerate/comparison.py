@@ -95,7 +95,8 @@ def _refuse_to_drop_everything(connection: Connection) -> None:
 _UNSEEN_QUERIES = {
     "postgresql": (
         "SELECT 'view', count(*) FROM pg_views WHERE schemaname = ANY (current_schemas(false))"
-        " UNION ALL SELECT 'materialized view', count(*) FROM pg_matviews WHERE schemaname = ANY (current_schemas(false))"
+        " UNION ALL SELECT 'materialized view', count(*) FROM pg_matviews"
+        " WHERE schemaname = ANY (current_schemas(false))"
         " UNION ALL SELECT 'trigger', count(*) FROM pg_trigger WHERE NOT tgisinternal"
         " UNION ALL SELECT 'row security policy', count(*) FROM pg_policy"
         " UNION ALL SELECT 'exclusion constraint', count(*) FROM pg_constraint WHERE contype = 'x'"

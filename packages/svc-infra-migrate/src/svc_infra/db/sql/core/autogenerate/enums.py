@@ -95,7 +95,7 @@ def compare_enums(
 ) -> PriorityDispatchResult:
     """Compare the enum types of the models with those of the database; runs after the tables are compared."""
     connection, dialect = context.connection, context.dialect
-    if connection is None or dialect is None or dialect.name != "postgresql":
+    if connection is None or dialect.name != "postgresql":
         return PriorityDispatchResult.CONTINUE
     wanted = dict(_enums_of(context.sorted_tables, dialect))
     existing = _existing_enums(connection)
@@ -208,7 +208,7 @@ def _dropped_columns(operations: ops.OpContainer) -> set[tuple[str, str]]:
 def render_enum(kind: str, item: object, context: AutogenContext) -> str | Literal[False]:
     """Render a column's enum type so that it creates no type; Alembic's `render_item`."""
     dialect = context.dialect
-    if kind != "type" or dialect is None or dialect.name != "postgresql" or not isinstance(item, TypeEngine):
+    if kind != "type" or dialect.name != "postgresql" or not isinstance(item, TypeEngine):
         return False
     enum = _native_enum(item, dialect)
     if enum is None or isinstance(item, TypeDecorator):

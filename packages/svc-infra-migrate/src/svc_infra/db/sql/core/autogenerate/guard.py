@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 from collections.abc import Iterator
 
 from alembic.operations import ops
@@ -32,13 +33,18 @@ def losses(operations: ops.OpContainer) -> Iterator[str]:
         elif isinstance(operation, ReplaceEnumOp) and not isinstance(operation, AddEnumValuesOp):
             if operation.removed:
                 yield describe_operation(operation)
-        elif isinstance(operation, ops.AlterColumnOp) and operation.modify_type is not None:
-            if operation.existing_type is None or is_narrowing(operation.existing_type, operation.modify_type):
-                yield describe_operation(operation)
+        elif isinstance(operation, ops.AlterColumnOp) and _narrows(operation):
+            yield describe_operation(operation)
+
+
+def _narrows(operation: ops.AlterColumnOp) -> bool:
+    if operation.modify_type is None:
+        return False
+    return operation.existing_type is None or is_narrowing(operation.existing_type, operation.modify_type)
 
 
 # Each type's values fit into the ones after it.
-_WIDENING: tuple[tuple[type[TypeEngine[object]], ...], ...] = (
+_WIDENING: tuple[tuple[type, ...], ...] = (
     (sa.SmallInteger, sa.Integer, sa.BigInteger, sa.Numeric),
     (sa.Date, sa.DateTime),
     (sa.Boolean, sa.SmallInteger, sa.Integer, sa.BigInteger),
@@ -77,7 +83,7 @@ def _narrows_text(old: TypeEngine[object], new: sa.String) -> bool:
     return new.length is not None
 
 
-def _narrows_number(old: sa.Numeric[object], new: sa.Numeric[object]) -> bool:
+def _narrows_number(old: sa.Numeric[decimal.Decimal], new: sa.Numeric[decimal.Decimal]) -> bool:
     if new.precision is None:
         return False
     if old.precision is None or isinstance(new, sa.Float):
@@ -90,7 +96,7 @@ def _is_shorter(old: int | None, new: int | None) -> bool:
     return new is not None and (old is None or new < old)
 
 
-def _fits(old: TypeEngine[object], new: TypeEngine[object], order: tuple[type[TypeEngine[object]], ...]) -> bool:
+def _fits(old: TypeEngine[object], new: TypeEngine[object], order: tuple[type, ...]) -> bool:
     places = [
         next((place for place, kind in reversed(list(enumerate(order))) if isinstance(item, kind)), -1)
         for item in (old, new)

@@ -84,11 +84,10 @@ def _is_special(definition: str) -> bool:
 def _from_text(name: str, definition: str, table: Table) -> Index:
     """Make an index of the text that SQLite keeps of it."""
     body = definition[definition.index("(") :]
-    depth = end = 0
-    for end, character in enumerate(body):
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if depth == 0:
-            break
+    depth, end = 1, 0
+    while depth:
+        end += 1
+        depth += {"(": 1, ")": -1}.get(body[end], 0)
     where = body[end + 1 :].partition("WHERE ")[2].strip()
     inner = body[1:end]
     part = table.columns[inner] if inner in table.columns else text(inner)

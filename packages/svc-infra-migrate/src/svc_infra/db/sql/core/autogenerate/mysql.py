@@ -24,7 +24,7 @@ def compare_foreign_key_indexes(
     metadata_table: Table | None,
 ) -> PriorityDispatchResult:
     """Create the index of a new foreign key by name, and drop the one of a dropped key, so that none is left over."""
-    is_mysql = context.dialect is not None and context.dialect.name in {"mysql", "mariadb"}
+    is_mysql = context.dialect.name in {"mysql", "mariadb"}
     if not is_mysql or conn_table is None or metadata_table is None:
         return PriorityDispatchResult.CONTINUE
     left = {str(index.name): index for index in conn_table.indexes}

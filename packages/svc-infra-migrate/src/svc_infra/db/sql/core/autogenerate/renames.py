@@ -66,7 +66,10 @@ def _render_rename(context: AutogenContext, operation: RenameTable) -> str:
 
 
 def find_renames(operations: ops.OpContainer, dialect: Dialect) -> list[Rename]:
-    """Return the pairs of a drop and an addition that may be a rename: columns of one type, tables of the same columns."""
+    """Return the pairs of a drop and an addition that may be a rename.
+
+    That are columns of one type, and tables of the same columns.
+    """
     found: list[Rename] = []
     created = [item for item in operations.ops if isinstance(item, ops.CreateTableOp)]
     for dropped in operations.ops:

@@ -1,8 +1,9 @@
 """What the database makes of the models: each table is created once more as a temporary one and read back.
 
-A database rewrites what it is given: `now()` becomes `current_timestamp()`, `x IN (1, 2)` becomes `x = ANY (ARRAY[1, 2])`,
-`0` becomes `0.00`. Comparing the text of a model with that of the database finds differences that are none, or has to
-ignore the ones that are. Comparing the database's form of both sides needs to know nothing about any of this.
+A database rewrites what it is given: `now()` becomes `current_timestamp()`, `x IN (1, 2)` becomes
+`x = ANY (ARRAY[1, 2])`, `0` becomes `0.00`. Comparing the text of a model with that of the database finds differences
+that are none, or has to ignore the ones that are. Comparing the database's form of both sides needs to know nothing
+about any of this.
 """
 
 from __future__ import annotations
@@ -159,9 +160,10 @@ class _Draft:
         """Return CREATE INDEX as SQLAlchemy writes it, on the twin."""
         preparer = self._connection.dialect.identifier_preparer
         statement = str(self._ddl.process(CreateIndex(index)))
-        _, _, rest = statement.partition(f" ON {preparer.format_table(index.table, use_schema=False)} ")
+        table = self._table
+        _, _, rest = statement.partition(f" ON {preparer.format_table(table, use_schema=False)} ")
         if not rest:
-            _, _, rest = statement.partition(f" ON {preparer.format_table(index.table)} ")
+            _, _, rest = statement.partition(f" ON {preparer.format_table(table)} ")
         unique = "UNIQUE " if index.unique else ""
         prefix = "temp." if self._connection.dialect.name == "sqlite" else ""
         return f"CREATE {unique}INDEX {prefix}{name} ON {self.name} {rest}"

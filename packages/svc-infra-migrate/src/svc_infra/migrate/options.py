@@ -1,0 +1,73 @@
+"""The options that the verbs share, and the project that they choose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import svc_infra.db.sql.core as core
+from svc_infra.migrate.terminal import StderrProgress
+
+__all__ = [
+    "AsJson",
+    "BranchLabel",
+    "DatabaseUrl",
+    "Message",
+    "Options",
+    "RevisionId",
+    "Splice",
+    "Sql",
+    "Tag",
+    "Yes",
+    "options_of",
+    "project_of",
+]
+
+DatabaseUrl = Annotated[
+    str | None, typer.Option("--database-url", metavar="URL", help="Database to use instead of the configured one.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON on stdout.")]
+Sql = Annotated[bool, typer.Option("--sql", help="Write the SQL to stdout instead of running it.")]
+Tag = Annotated[str | None, typer.Option("--tag", help="Handed to the project's env.py.")]
+Message = Annotated[str | None, typer.Option("--message", "-m", help="What the revision does.")]
+RevisionId = Annotated[str | None, typer.Option("--rev-id", help="Identifier to use, at most 32 characters.")]
+BranchLabel = Annotated[str | None, typer.Option("--branch-label", help="Name of the new branch.")]
+Splice = Annotated[bool, typer.Option("--splice", help="Build upon a revision that is no head.")]
+Yes = Annotated[
+    str | None, typer.Option("--yes", metavar="NAME", help="Name of the database, needed outside development.")
+]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What stands between `sql` and the verb."""
+
+    config: Path | None
+    section: str
+    x: tuple[str, ...]
+    progress: StderrProgress
+
+    def any_project(self) -> core.Project:
+        """Return the project, or the working directory where there is none."""
+        if self.config is not None:
+            return core.find_project(config=self.config, section=self.section, x=self.x, progress=self.progress)
+        return core.any_project(progress=self.progress)
+
+
+def options_of(context: typer.Context) -> Options:
+    """Return the options of the group."""
+    options = context.obj
+    return options if isinstance(options, Options) else Options(None, "alembic", (), StderrProgress())
+
+
+def project_of(context: typer.Context) -> core.Project:
+    """Find the project that the options choose.
+
+    Raises:
+        ProjectNotFound: There is none.
+    """
+    options = options_of(context)
+    return core.find_project(config=options.config, section=options.section, x=options.x, progress=options.progress)
