@@ -41,7 +41,7 @@ _RUNNER = [
 # What a library's tests reach for beyond the library: drivers that a sibling offers as extras, and clients.
 _NEEDS = {
     "svc-infra-dburl": [],
-    "svc-infra-fastapi": ["httpx", "svc-infra-sql[postgres,sqlite]"],
+    "svc-infra-fastapi": ["httpx", "svc-infra-sql[postgres,sqlite]", "uvicorn"],
     "svc-infra-health": ["asyncpg", "aiosqlite"],
     "svc-infra-migrate": ["svc-infra-sql[duckdb,mysql,postgres,psycopg,sqlite]"],
     "svc-infra-mongo": [],
