@@ -41,6 +41,8 @@ __all__ = [
 IMAGE = "postgres:18-alpine"
 ADMIN = "postgres"
 APP = "svc_infra_test"
+# No part of the user name, so that tests can look for it in messages.
+APP_PASSWORD = "pw5f2c81d90b3e"
 
 # Nothing here survives a power failure, everything survives SIGKILL: a commit waits for its WAL to be in the kernel.
 FAST: Mapping[str, str] = {
@@ -61,12 +63,12 @@ class PostgresServer(Server):
 
     Attributes:
         app_user: The owner of the databases.
-        app_password: Its password.
+        app_password: Its password, the same in every run, because workers and runs may share a server.
         socket_folder: Where the Unix socket is, for a server that the run started.
     """
 
     app_user: str = APP
-    app_password: str = field(default="", repr=False)
+    app_password: str = APP_PASSWORD
     socket_folder: Path | None = None
 
     def create_database(self) -> str:
@@ -110,8 +112,6 @@ class PostgresServer(Server):
         import psycopg
         from psycopg import sql
 
-        if not self.app_password:
-            self.app_password = secrets.token_hex(6)
         parts = urlsplit(self.url)
         try:
             with self.connect() as connection, connection.transaction():
@@ -146,10 +146,7 @@ ServerT = TypeVar("ServerT", bound=PostgresServer)
 def open_postgres(workspace: Workspace, environ: Mapping[str, str] = os.environ) -> Iterator[PostgresServer]:
     """Give a PostgreSQL server from ``TEST_POSTGRES_URL``, a container, the wheel or the system, in this order."""
     if url := environ.get("TEST_POSTGRES_URL"):
-        # Workers of one run share the server, and with it the role and its password.
-        yield _described(
-            PostgresServer(re.sub(r"^postgres(ql)?(\+\w+)?:", "postgresql:", url), "", "environment", app_password=APP)
-        )
+        yield _described(PostgresServer(re.sub(r"^postgres(ql)?(\+\w+)?:", "postgresql:", url), "", "environment"))
     elif engine_answers():
         password = secrets.token_hex(6)
         with Container(IMAGE, 5432, {"POSTGRES_PASSWORD": password}, ["-c", "fsync=off"]) as container:

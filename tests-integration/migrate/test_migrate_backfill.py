@@ -83,7 +83,7 @@ def test_a_backfill_in_a_transaction_is_refused(postgres_url: str, make_workspac
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_two_million_rows_are_filled_while_writes_go_on(
-    own_postgres: object, postgres_url: str, make_workspace: Callable[[str], Workspace]
+    postgres_url: str, make_workspace: Callable[[str], Workspace]
 ) -> None:
     """No batch runs above the limit of a statement, and no write waits longer than that."""
     workspace = make_workspace(postgres_url)

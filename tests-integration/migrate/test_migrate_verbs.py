@@ -136,7 +136,7 @@ def test_waiting_for_a_database_that_never_answers_ends_at_the_deadline(make_wor
 def test_a_killed_migration_completes_or_says_what_to_do(
     kind: str, request: pytest.FixtureRequest, make_workspace: Make
 ) -> None:
-    """After SIGKILL the next run completes where DDL is transactional; MariaDB's says what is there and how to go on."""
+    """After SIGKILL the next run completes where DDL is transactional; on MariaDB it says what is there."""
     import signal
     import subprocess
     import sys

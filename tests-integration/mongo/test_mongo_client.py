@@ -190,8 +190,8 @@ async def test_ping_of_a_frozen_server_is_false_in_time_and_true_after_it(
             await asyncio.sleep(0.05)
         began = time.monotonic()
         proxy.freeze()
-        await close_mongo(timeout=1.0)
-        assert time.monotonic() - began < 3
+        await close_mongo(timeout=3.0)
+        assert time.monotonic() - began < 5
 
 
 async def test_a_pool_that_is_full_fails_in_time(mongo_url: str, mongo_db_name: str, driver: DriverName) -> None:

@@ -107,7 +107,7 @@ def test_a_module_that_can_not_be_imported_stops_autogenerate(workspace: Workspa
     """Without its tables the comparison would drop them, so the import error is the answer."""
     assert workspace.run("sql", "init").returncode == 0
     workspace.write("shop/broken.py", "import does_not_exist\n\nclass Item(ModelBase):\n    __tablename__ = 'items'\n")
-    done = workspace.run("sql", "revision", "--autogenerate", "-m", "x")
+    done = workspace.spawn("sql", "revision", "--autogenerate", "-m", "x")
     assert done.returncode == 1
     assert "can't import shop.broken, which defines models: ModuleNotFoundError" in done.stderr
     assert "Traceback" not in done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 import svc_infra.db.sql.core as core
@@ -105,3 +107,12 @@ def test_findings_exit_with_5_and_annotate_the_line_on_github(workspace: Workspa
     done = workspace.run("sql", "lint", "--format", "github", "--dialect", "postgresql")
     assert done.returncode == 5, done.stderr
     assert done.stdout.startswith(f"::error file={workspace.root}/migrations/versions/r1.py,line=13,title=drop-table::")
+
+
+@pytest.mark.skipif(shutil.which("squawk") is None, reason="squawk (pip install squawk-cli) is not installed")
+def test_squawk_adds_what_our_rules_do_not_know(workspace: Workspace) -> None:
+    """On PostgreSQL's SQL of the revision."""
+    workspace.init()
+    workspace.revision("r1", 'op.execute("TRUNCATE t CASCADE")')
+    found = core.lint(dialect="postgresql", project=workspace.project)
+    assert [item.rule for item in found] == ["ban-truncate-cascade"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 
-from svc_infra.db.sql import _connecting
+from svc_infra.db.sql import _connecting, _keepalive
 from svc_infra.db.sql.database import Database
 
 CLIENT = Path(__file__).with_name("pooler_client.py")
@@ -118,3 +119,18 @@ async def test_nothing_shows_the_password(postgres_url: str) -> None:
                 await session.execute(text("SELECT * FROM nowhere WHERE secret = :secret"), {"secret": "hunter2"})
     assert password not in shown
     assert "hunter2" not in f"{caught.value} {caught.value!r}"
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="no such option on this system")
+@pytest.mark.parametrize("driver", ["postgresql+asyncpg", "postgresql+psycopg", "mysql+asyncmy", "mysql+aiomysql"])
+async def test_a_vanished_peer_is_noticed_in_a_minute(request: pytest.FixtureRequest, driver: str) -> None:
+    """Each connection's socket asks after silence and gives up unacknowledged data."""
+    url: str = request.getfixturevalue("postgres_url" if driver.startswith("postgres") else "mysql_url")
+    async with Database(driver + url[url.index("://") :]) as database, database.session() as session:
+        raw = await (await session.connection()).get_raw_connection()
+        number = _keepalive._file_number(raw.driver_connection)
+        assert number is not None
+        with socket.socket(fileno=socket.dup(number)) as duplicate:
+            assert duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert duplicate.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+            assert duplicate.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000

@@ -6,9 +6,10 @@ import datetime as dt
 import tracemalloc
 import uuid
 from collections.abc import Iterator
+from resource import RUSAGE_SELF, getrusage
 
 import pytest
-from sqlalchemy import JSON, DateTime, String, UniqueConstraint, Uuid, func
+from sqlalchemy import JSON, DateTime, String, UniqueConstraint, Uuid, func, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -17,6 +18,7 @@ from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.errors import IntegrityViolation, InvalidQuery, InvalidValue, UniqueViolation, UnknownField
 from svc_infra.db.sql.filters import field
 from svc_infra.db.sql.repository import SqlRepository
+from svc_infra.db.sql.rls import bind_tenant, tenant_policy
 
 
 class Gadget(ModelBase):
@@ -97,12 +99,12 @@ async def test_a_refused_row_is_named_and_nothing_is_left_of_the_others(database
         ({"code": 5}, InvalidValue),
         ({"code": "c3"}, UniqueViolation if database.engine.dialect.name != "duckdb" else IntegrityViolation),
     ]
-    for returning in (True, False):
+    for returning, size in ((True, 30), (False, 30), (False, 60), (False, 500)):
         for bad, error in cases:
             async with database.session() as session:
                 given = [*rows(70), bad, *rows(70, 1000)]
                 with pytest.raises(error) as caught:
-                    await gadgets.create_many(session, given, returning=returning, batch_size=30)
+                    await gadgets.create_many(session, given, returning=returning, batch_size=size)
                 if error is not IntegrityViolation:  # DuckDB, which has no savepoints to find the row by
                     assert caught.value.row == 70
                 assert await gadgets.count(session) == 0
@@ -216,3 +218,50 @@ async def test_keys_that_the_database_counts_come_back_in_order(session: AsyncSe
     assert [row.id for row in found] == sorted(row.id for row in found)
     names = await counted.rows_of("name").create_many(session, ({"name": f"m{n}"} for n in range(60)))
     assert [tuple(row) for row in names] == [(f"m{n}",) for n in range(60)]
+
+
+async def test_copy_works_with_psycopg_and_gives_way_to_row_level_security(postgres_url: str) -> None:
+    """COPY is refused on a table with policies, so the rows go as arrays there."""
+    for driver in ("psycopg", "asyncpg"):
+        async with Database(postgres_url.replace("postgresql:", f"postgresql+{driver}:", 1)) as database:
+            async with database.engine.begin() as connection:
+                await connection.run_sync(ModelBase.metadata.create_all, tables=TABLES)
+            async with database.session() as session:
+                assert await gadgets.create_many(session, rows(200), returning=False) == 200
+                assert await gadgets.count(session, where=field("price").eq(7)) == 200
+                with pytest.raises(UniqueViolation) as caught:
+                    await gadgets.create_many(session, [*rows(100, 500), *rows(1)], returning=False)
+                assert caught.value.row == 100
+                await session.rollback()
+            async with database.engine.begin() as connection:
+                for statement in tenant_policy(Gadget, tenant_field="tenant"):
+                    await connection.execute(text(statement))
+            async with database.session() as session:
+                await bind_tenant(session, 3)
+                scoped = gadgets.scoped({"tenant": 3})
+                assert await scoped.create_many(session, rows(100), returning=False) == 100
+                assert await gadgets.count(session) == 100
+                await session.rollback()
+            async with database.engine.begin() as connection:
+                await connection.run_sync(ModelBase.metadata.drop_all, tables=TABLES)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+async def test_a_million_rows_go_in_in_constant_memory(postgres_url: str) -> None:
+    """With progress after each batch, and no more memory at the end than after the first of them."""
+    async with Database(postgres_url) as database, database.session() as session:
+        connection = await session.connection()
+        await connection.run_sync(ModelBase.metadata.create_all, tables=TABLES)
+        peaks: list[int] = []
+        counts: list[int] = []
+
+        def told(count: int) -> None:
+            counts.append(count)
+            peaks.append(getrusage(RUSAGE_SELF).ru_maxrss)
+
+        assert await gadgets.create_many(session, rows(1_000_000), returning=False, progress=told) == 1_000_000
+        assert counts == list(range(5_000, 1_000_001, 5_000))
+        assert peaks[-1] - peaks[4] < 20_000  # KiB
+        assert await gadgets.count(session) == 1_000_000
+        await session.rollback()

@@ -23,6 +23,7 @@ def add_database_verbs(app: typer.Typer) -> None:
     app.command("setup-and-migrate")(setup_and_migrate)
     app.command("export-tenant")(export_tenant)
     app.command("ensure-version")(ensure_version)
+    app.command()(scaffold)
 
 
 def ping(context: typer.Context, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
@@ -87,6 +88,7 @@ def setup_and_migrate(
         followup_message=followup_message,
         database_url=database_url,
         project=project,
+        progress=options_of(context).progress,
     )
     if as_json:
         print_json(done)
@@ -150,3 +152,22 @@ def export_tenant(
 def ensure_version(context: typer.Context, database_url: DatabaseUrl = None) -> None:
     """Create the version table."""
     core.ensure_version(database_url=database_url, project=project_of(context))
+
+
+def scaffold(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name of the model, as OrderLine.")],
+    fields: Annotated[
+        list[str] | None, typer.Argument(metavar="[FIELD:TYPE]...", help="As price:decimal note:text?")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("models.py"),
+) -> None:
+    """Write a module with a model."""
+    pairs: dict[str, str] = {}
+    for text in fields or ():
+        field, colon, kind = text.partition(":")
+        if not (field and colon and kind):
+            raise typer.BadParameter(f"a field is NAME:TYPE, as price:decimal, got {text!r}")
+        pairs[field] = kind
+    core.scaffold_model(name, pairs, output)
+    options_of(context).progress.note(f"Wrote {output}")

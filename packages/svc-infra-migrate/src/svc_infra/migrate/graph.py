@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from svc_infra.db.sql.core import Revision
 
@@ -18,27 +18,27 @@ def draw_graph(revisions: Sequence[Revision]) -> Iterator[str]:
     for item in revisions:
         mine = [number for number, waiting in enumerate(lanes) if waiting == item.revision]
         lane = mine[0] if mine else _free(lanes)
-        marks = ["*" if number == lane else "|" if waiting else " " for number, waiting in enumerate(lanes)]
-        head = " (head)" if item.is_head else ""
-        yield f"{' '.join(marks)}  {item.revision}{head}  {item.message}"
         if len(mine) > 1:
-            yield " ".join(
-                "|" if number == lane else "/" if number in mine else "|" if waiting else " "
-                for number, waiting in enumerate(lanes)
-            )
+            yield _row(lanes, dict.fromkeys(mine[1:], "/"))
         for number in mine[1:]:
             lanes[number] = None
+        while len(lanes) > lane + 1 and lanes[-1] is None:
+            lanes.pop()
+        head = " (head)" if item.is_head else ""
+        yield f"{_row(lanes, {lane: '*'})}  {item.revision}{head}  {item.message}"
         parents = list(item.down_revisions)
         lanes[lane] = parents[0] if parents else None
+        opened: dict[int, str] = {}
         for parent in parents[1:]:
-            lanes[_free(lanes)] = parent
-        if len(parents) > 1:
-            yield " ".join(
-                "|" if number == lane else "\\" if waiting in parents[1:] else "|" if waiting else " "
-                for number, waiting in enumerate(lanes)
-            )
-        while lanes and lanes[-1] is None:
-            lanes.pop()
+            number = _free(lanes)
+            lanes[number] = parent
+            opened[number] = "\\"
+        if opened:
+            yield _row(lanes, opened)
+
+
+def _row(lanes: Sequence[str | None], marks: Mapping[int, str]) -> str:
+    return " ".join(marks.get(number) or ("|" if waiting else " ") for number, waiting in enumerate(lanes))
 
 
 def _free(lanes: list[str | None]) -> int:

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 from sqlalchemy.sql import roles
 
 from svc_infra.db.sql.errors import InvalidQuery
-from svc_infra.db.sql.filters import Filter, FilterScope
+from svc_infra.db.sql.filter_scope import FilterScope
+from svc_infra.db.sql.filters import Filter
 from svc_infra.db.sql.ordering import Expression
 
 __all__ = ["Condition", "Conditions", "Where"]

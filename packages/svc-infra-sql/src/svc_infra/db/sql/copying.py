@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table
+from sqlalchemy import Column, Connection, String, Table, bindparam, func, select
 from sqlalchemy.sql.schema import CallableColumnDefault, ScalarElementColumnDefault
 from sqlalchemy.types import TypeEngine
 from sqlalchemy.util import await_only
 
-__all__ = ["copies", "copy_rows", "default_of", "is_copyable"]
+__all__ = ["copies", "copy_rows", "default_of", "is_confined", "is_copyable"]
 
 _DRIVERS = frozenset({"asyncpg", "psycopg"})
 _NO_DEFAULT = object()
@@ -19,6 +19,15 @@ _NO_DEFAULT = object()
 def copies(connection: Connection) -> bool:
     """Whether the driver has COPY."""
     return connection.dialect.name == "postgresql" and connection.dialect.driver in _DRIVERS
+
+
+def is_confined(connection: Connection, table: Table) -> bool:
+    """Whether row-level security confines the role on the table, which COPY refuses (PostgreSQL manual, COPY)."""
+    name = connection.dialect.identifier_preparer.format_table(table)
+    return bool(connection.execute(_CONFINED, {"name": name}).scalar())
+
+
+_CONFINED = select(func.row_security_active(bindparam("name", type_=String())))
 
 
 def is_copyable(columns: Iterable[Column[Any]]) -> bool:
@@ -51,23 +60,27 @@ def default_of(column: Column[Any]) -> Callable[[], object] | None:
 
 
 def copy_rows(
-    connection: Connection, table: Table, columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]]
+    connection: Connection, table: Table, columns: Sequence[Column[Any]], values: Sequence[Sequence[Any]]
 ) -> None:
     """Send rows by COPY, within the connection's transaction, of which a statement must have been sent.
 
     Args:
         connection: A connection for which `copies` holds.
         table: The table.
-        columns: The columns of each row, in order.
-        rows: The values in Python's types.
+        columns: The columns.
+        values: The values of each column in Python's types, all of one length.
     """
     dialect = connection.dialect
     processors = [column.type.dialect_impl(dialect).bind_processor(dialect) for column in columns]
-    if any(processors):
-        rows = [
-            tuple(value if process is None else process(value) for process, value in zip(processors, row, strict=True))
-            for row in rows
-        ]
+    rows = list(
+        zip(
+            *(
+                each if process is None else map(process, each)
+                for process, each in zip(processors, values, strict=True)
+            ),
+            strict=True,
+        )
+    )
     driver: Any = connection.connection.driver_connection
     names = [column.name for column in columns]
     if dialect.driver == "asyncpg":

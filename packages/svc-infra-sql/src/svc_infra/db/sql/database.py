@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from svc_infra.db.sql._engine import EMBEDDED, EngineFamily
 from svc_infra.db.sql._options import Wishes
 from svc_infra.db.sql._wait import bounded
-from svc_infra.db.sql.errors import Disconnected, SqlError, UnusableDatabase
+from svc_infra.db.sql.errors import Disconnected, PoolTimeout, SqlError, UnusableDatabase
 from svc_infra.db.sql.replicas import ReplicaSet
 from svc_infra.db.sql.retry import DEFAULT_RETRIES, RetryPolicy, is_retryable
 from svc_infra.db.sql.session import SessionScope
@@ -227,6 +227,10 @@ class Database:
             with translating():
                 await bounded(self._ping(), timeout)
         except TimeoutError:
+            if self._engines.is_exhausted:
+                raise PoolTimeout(
+                    f"all connections to {self.url!r} were in use for {timeout:g} s; the database itself was not asked"
+                ) from None
             raise Disconnected(f"no answer from {self.url!r} within {timeout:g} s") from None
         return loop.time() - start
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, CursorResult, Executable, Result
 from sqlalchemy.orm import Session
 
 from svc_infra.db.sql.capabilities import Capabilities, capabilities_of
-from svc_infra.db.sql.filters import FilterScope
+from svc_infra.db.sql.filter_scope import FilterScope
 from svc_infra.db.sql.plan import RepositoryPlan
 from svc_infra.db.sql.search import search_pattern
 from svc_infra.db.sql.statements import Selection, Statements

@@ -31,7 +31,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from svc_infra.db.sql.capabilities import Capabilities
 from svc_infra.db.sql.conditions import NO_CONDITIONS, Conditions
 from svc_infra.db.sql.fields import ModelFields
-from svc_infra.db.sql.filters import FilterScope
+from svc_infra.db.sql.filter_scope import FilterScope
 from svc_infra.db.sql.ordering import Ordering
 from svc_infra.db.sql.search import search_criterion
 from svc_infra.db.sql.visibility import Deleted, Visibility
@@ -285,7 +285,7 @@ class Statements(Generic[M]):
             given = func.unnest(*arrays).table_valued(*taken, with_ordinality="place").render_derived()
             rows = select(*(given.c[each.name] for each in taken)).order_by(given.c.place)
             found = insert(self._fields.table).from_select(keys, rows, include_defaults=False)
-            return found.returning(*self.output(returned))
+            return found.returning(*self.output(returned)) if returned else found
 
         return self.keep(("insert arrays", returned, keys), build)
 

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Index, Table, UniqueConstraint, and_, func, t
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
-from svc_infra.db.sql.bulk import BulkWriting, at_row
+from svc_infra.db.sql.bulk import BulkWriting
+from svc_infra.db.sql.creating import at_row
 from svc_infra.db.sql.errors import InvalidQuery, UniqueViolation
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.visibility import Visibility

@@ -31,6 +31,7 @@ from svc_infra.db.sql.core.errors import (
 from svc_infra.db.sql.core.limits import Limits
 from svc_infra.db.sql.core.lint import Finding, lint
 from svc_infra.db.sql.core.lint.findings import github_annotation
+from svc_infra.db.sql.core.model_file import scaffold_model
 from svc_infra.db.sql.core.project import Project, any_project, find_project
 from svc_infra.db.sql.core.reset import reset
 from svc_infra.db.sql.core.revisions import Revision, merge, revision
@@ -86,6 +87,7 @@ __all__ = [
     "reset",
     "restore",
     "revision",
+    "scaffold_model",
     "seed",
     "setup_and_migrate",
     "show",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from svc_infra.db.sql.core.connectivity import create_database
 from svc_infra.db.sql.core.errors import ProjectNotFound
+from svc_infra.db.sql.core.progress import Progress
 from svc_infra.db.sql.core.project import Project, find_project
 from svc_infra.db.sql.core.revisions import Revision, revision
 from svc_infra.db.sql.core.scaffolding import init_alembic
@@ -44,6 +45,7 @@ def setup_and_migrate(
     database_url: str | None = None,
     discover_packages: Sequence[str] | None = None,
     project: Project | None = None,
+    progress: Progress | None = None,
 ) -> SetupResult:
     """Create what is missing of database, environment and revision, and apply all revisions.
 
@@ -56,6 +58,7 @@ def setup_and_migrate(
         database_url: The database, by default as `resolve_target` finds it.
         discover_packages: Packages to look for models in, for a new environment.
         project: The project, by default found from the working directory upwards, or made there.
+        progress: Receives what happens when no project is given, the logger `svc_infra.migrate` by default.
 
     Raises:
         Refused: A revision that would lose data is needed; write it by `revision` and look at it.
@@ -63,10 +66,10 @@ def setup_and_migrate(
     made = False
     if project is None:
         try:
-            project = find_project()
+            project = find_project(progress=progress)
         except ProjectNotFound:
-            init_alembic(discover_packages=discover_packages)
-            project, made = find_project(), True
+            init_alembic(discover_packages=discover_packages, progress=progress)
+            project, made = find_project(progress=progress), True
     if overwrite_scaffold and not made:
         location = project.alembic_config().get_alembic_option("script_location") or "migrations"
         init_alembic(Path(str(location)), discover_packages=discover_packages, overwrite=True, directory=project.root)

@@ -39,6 +39,7 @@ class Mongo:
     def __init__(self, settings: MongoSettings | None = None) -> None:
         self.settings: MongoSettings = settings if settings is not None else MongoSettings()
         self._clients: dict[asyncio.AbstractEventLoop, MongoClient] = {}
+        self._closings: set[asyncio.Future[None]] = set()
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._closed = False
@@ -112,8 +113,10 @@ class Mongo:
             return
         done, late = await asyncio.wait(tasks, timeout=timeout)
         for task in late:
-            task.cancel()
-            _logger.warning("closing a MongoDB client took more than %g s and was given up", timeout)
+            # Not cancelled: a client whose closing is cut leaks its sockets, and this one may still end by itself.
+            self._closings.add(task)
+            task.add_done_callback(self._closed_late)
+            _logger.warning("closing a MongoDB client took more than %g s and is no longer waited for", timeout)
         for task in done:
             if (error := task.exception()) is not None:
                 _logger.warning("closing a MongoDB client failed: %s", _explain(error))
@@ -126,6 +129,11 @@ class Mongo:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    def _closed_late(self, task: asyncio.Future[None]) -> None:
+        self._closings.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _logger.warning("closing a MongoDB client failed: %s", _explain(error))
 
     def _forget_dead(self) -> None:
         if self._pid != os.getpid():

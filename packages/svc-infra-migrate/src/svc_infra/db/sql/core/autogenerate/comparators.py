@@ -15,6 +15,7 @@ from sqlalchemy import CheckConstraint, Column, Computed, Identity, PrimaryKeyCo
 from sqlalchemy.sql.elements import conv
 from sqlalchemy.types import NullType
 
+from svc_infra.db.sql.core.autogenerate.duckdb import compare_unnamed_constraints
 from svc_infra.db.sql.core.autogenerate.enums import compare_enums
 from svc_infra.db.sql.core.autogenerate.indexes import compare_indexes
 from svc_infra.db.sql.core.autogenerate.mysql import compare_foreign_key_indexes
@@ -46,6 +47,9 @@ def register() -> str:
         plugin.add_autogenerate_comparator(compare_indexes, "table", "indexes", priority=DispatchPriority.LAST)
         plugin.add_autogenerate_comparator(
             compare_foreign_key_indexes, "table", "foreignkeys", priority=DispatchPriority.LAST
+        )
+        plugin.add_autogenerate_comparator(
+            compare_unnamed_constraints, "table", "constraints", priority=DispatchPriority.LAST
         )
         plugin.add_autogenerate_comparator(compare_enums, "schema", "enums", priority=DispatchPriority.LAST)
         _registered.append(plugin)
@@ -98,10 +102,13 @@ def _compare_default(
     twin = _twin(context, conn_column.table, metadata_column.table)
     if twin is None or name not in twin.columns or isinstance(existing, Identity) or isinstance(wanted, Identity):
         return CONTINUE
-    if metadata_column is metadata_column.table.autoincrement_column and wanted is None:
-        operation.kw["autoincrement"] = True
-        return CONTINUE
     text = getattr(getattr(existing, "arg", None), "text", None)
+    if metadata_column is metadata_column.table.autoincrement_column and wanted is None:
+        if context.dialect.name in {"mysql", "mariadb"}:
+            operation.kw["autoincrement"] = True
+        if str(text).startswith("nextval("):
+            return STOP  # the database's own way to number rows
+        return CONTINUE
     if _without_parentheses(text) != _without_parentheses(twin.columns[name]["default"]):
         operation.modify_server_default = wanted
     if metadata_column.autoincrement is False:

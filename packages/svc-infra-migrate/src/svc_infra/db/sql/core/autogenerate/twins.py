@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SUPPORTED", "Twin", "Twins", "checks_of", "index_predicate"]
 
-SUPPORTED = frozenset({"postgresql", "mysql", "mariadb", "sqlite"})
+SUPPORTED = frozenset({"postgresql", "mysql", "mariadb", "sqlite", "duckdb"})
 """Dialects whose temporary tables can be read back; on the others Alembic's own comparison is used."""
 
 
@@ -79,6 +79,8 @@ class Twins:
 
     def _make(self, table: Table, existing: frozenset[str]) -> Twin:
         draft = _Draft(self._connection, table, f"svc_infra_twin_{len(self._twins)}", existing)
+        if self._connection.dialect.name == "duckdb":
+            return self._make_without_savepoint(draft)
         savepoint = self._connection.begin_nested()
         try:
             for statement in draft.statements():
@@ -90,6 +92,15 @@ class Twins:
                 self._connection.exec_driver_sql(f"DROP TEMPORARY TABLE IF EXISTS {draft.name}")
             if savepoint.is_active:
                 savepoint.rollback()
+
+    def _make_without_savepoint(self, draft: _Draft) -> Twin:
+        """Make a twin on DuckDB, which has no savepoints; nothing else is in the transaction of a comparison."""
+        try:
+            for statement in draft.statements():
+                self._connection.exec_driver_sql(statement)
+            return draft.read()
+        finally:
+            self._connection.rollback()
 
 
 class _Draft:
