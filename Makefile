@@ -41,7 +41,7 @@ demo-sync: $(UV)
 
 .PHONY: demo
 demo: demo-sync ## run the quick start on embedded SQLite (SQL_URL=... for another database, PORT=8000)
-	@$(DEMO) --port '$(PORT)'
+	@$(DEMO) --port '$(PORT)' $(if $(DATA),--data '$(DATA)')
 
 .PHONY: demo-reset
 demo-reset: demo-sync ## empty the quick start's database, so that `make demo` starts over
