@@ -6,7 +6,7 @@ import datetime as dt
 import uuid
 
 import pytest
-from sqlalchemy import DateTime, ForeignKey, String, Uuid, create_engine, text
+from sqlalchemy import DateTime, ForeignKey, String, Uuid, create_engine, literal_column, text, true
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -93,6 +93,28 @@ async def test_the_tenant_in_the_data_does_not_count(session: AsyncSession) -> N
     assert await ours.update_many(session, {"tenant_id": "b"}, where=[]) == 0
     assert await theirs.count(session) == 0
     assert await ours.count(session) == 4
+
+
+async def test_an_or_in_a_condition_does_not_reach_beyond_the_tenant(session: AsyncSession) -> None:
+    """Whether it is text, a literal, an expression or a filter, for reads and for writes of many."""
+    ours, theirs = projects.scoped({"tenant_id": "a"}), projects.scoped({"tenant_id": "b"})
+    await theirs.create(session, {"id": "x", "name": "x"})
+    for where in (
+        text("1 = 1 OR 1 = 1"),
+        [Project.name == "x", text("1 = 0 OR 1 = 1")],
+        literal_column("1 = 1 OR 1 = 1"),
+        (Project.name == "x") | (Project.id == "x"),
+        (Project.name == "x").op("OR")(true()),
+        field("name").eq("x") | field("id").eq("x"),
+    ):
+        assert await ours.list(session, limit=9, where=where) == []
+        assert await ours.count(session, where=where) == 0
+        assert not await ours.exists(session, where=where)
+        assert (await ours.page(session, limit=9, where=where)).items == []
+        assert await ours.update_many(session, {"name": "stolen"}, where=where) == 0
+        assert await ours.delete_many(session, where=where) == 0
+        assert await ours.purge_many(session, where=where, deleted="include") == 0
+    assert (await theirs.get_one(session, "x")).name == "x"
 
 
 async def test_an_upsert_can_t_take_over_a_row_of_another_tenant(database: Database) -> None:
