@@ -62,7 +62,7 @@ def test_what_is_safe_is_not_found(workspace: Workspace, name: str) -> None:
     assert core.lint(dialect="postgresql", squawk=False, project=workspace.project) == []
 
 
-@pytest.mark.parametrize("dialect", ["postgresql", "mysql", "sqlite", "mssql", "duckdb"])
+@pytest.mark.parametrize("dialect", ["postgresql", "mysql", "sqlite", "mssql"])
 def test_drops_are_found_in_batches_and_on_every_database(workspace: Workspace, dialect: str) -> None:
     """SQLite's batches hide their operations from nobody."""
     workspace.init()

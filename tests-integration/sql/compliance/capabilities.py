@@ -64,8 +64,8 @@ CAPABILITIES = MappingProxyType(
         "reflection": "Reflection of tables, keys and constraints",
         "migrations": "Migrations up and down",
         "uuid": "UUID",
-        "decimal": "Exact decimals",
-        "datetime": "Aware date and time",
+        "decimal": "Exact decimals (`ExactDecimal`)",
+        "datetime": "Aware date and time (`UtcDateTime`)",
         "date": "Date",
         "json": "JSON",
         "bytes": "Bytes",
@@ -83,15 +83,12 @@ MISSING = MappingProxyType(
         "mysql": {
             "returning": "MySQL has none; SQLAlchemy does not use MariaDB's for UPDATE",
             "transactional_ddl": "each schema change commits",
-            "datetime": "no time zones: stored as UTC, read without a zone",
             "arrays": "no such type; use JSON",
         },
         "mysql-aiomysql": {
             "bytes": "aiomysql 0.3.2 can't send bytes together with PyMySQL 1.2; use asyncmy",
         },
         "sqlite": {
-            "decimal": "numbers are floats, exact to 15 digits",
-            "datetime": "no time zones: stored as UTC, read without a zone",
             "row_locks": "a writer locks the database",
             "arrays": "no such type; use JSON",
         },

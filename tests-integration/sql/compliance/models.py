@@ -13,18 +13,18 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
-    DateTime,
     Double,
     Enum,
     ForeignKey,
     Integer,
     LargeBinary,
-    Numeric,
     String,
     UniqueConstraint,
     Uuid,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from svc_infra.db.sql.types import ExactDecimal, UtcDateTime
 
 __all__ = ["ArrayBase", "Base", "Colour", "Sample", "SampleArray", "Shelf", "Thing"]
 
@@ -76,8 +76,8 @@ class Sample(Base):
     __tablename__ = "samples"
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     uuid: Mapped[UUID | None] = mapped_column(Uuid)
-    decimal: Mapped[Decimal | None] = mapped_column(Numeric(18, 6))
-    datetime: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
+    decimal: Mapped[Decimal | None] = mapped_column(ExactDecimal(18, 6))
+    datetime: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
     date: Mapped[dt.date | None]
     json: Mapped[Any | None] = mapped_column(JSON)
     bytes: Mapped[Bytes | None] = mapped_column(LargeBinary)

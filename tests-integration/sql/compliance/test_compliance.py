@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import sys
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -297,20 +296,18 @@ async def test_reflection(database: Database) -> None:
 
 
 @capability("migrations")
-async def test_migrations(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_migrations(url: str, tmp_path: Path) -> None:
     """A model becomes a table by autogenerate and upgrade, and goes by downgrade."""
-    module = f"planets_{uuid.uuid4().hex[:8]}"
-    (tmp_path / f"{module}.py").write_text(
-        "from sqlalchemy import Column, Integer, String\n"
-        "from sqlalchemy.orm import DeclarativeBase\n"
-        "class Base(DeclarativeBase):\n    pass\n"
-        "class Planet(Base):\n"
-        "    __tablename__ = 'planets'\n"
-        "    id = Column(Integer, primary_key=True, autoincrement=False)\n"
-        "    name = Column(String(40), nullable=False)\n"
+    scripts = init_alembic(directory=tmp_path)
+    # The models are named, because this process also holds those of other tests.
+    (scripts / "env.py").write_text(
+        "from sqlalchemy import Column, Integer, MetaData, String, Table\n"
+        "from svc_infra.db.sql.core.environment import run_migrations\n"
+        "metadata = MetaData()\n"
+        "Table('planets', metadata, Column('id', Integer, primary_key=True, autoincrement=False),\n"
+        "      Column('name', String(40), nullable=False))\n"
+        "run_migrations(metadata=metadata)\n"
     )
-    monkeypatch.syspath_prepend(tmp_path)
-    init_alembic(directory=tmp_path, discover_packages=[module])
     project = find_project(tmp_path)
     made = await asyncio.to_thread(revision, "planets", autogenerate=True, database_url=url, project=project)
     assert made is not None
@@ -320,7 +317,6 @@ async def test_migrations(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     await asyncio.to_thread(downgrade, "base", database_url=url, project=project)
     async with Database(url) as database, database.engine.connect() as connection:
         assert not await connection.run_sync(lambda sync: inspect(sync).has_table("planets"))
-    sys.modules.pop(module, None)
 
 
 ZONE = dt.timezone(dt.timedelta(hours=-7))

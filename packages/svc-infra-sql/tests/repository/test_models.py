@@ -144,6 +144,11 @@ async def test_listeners_hear_of_every_write(memory: AsyncSession, heard: list[s
     await mixed.delete(memory, row.id)
     await mixed.purge(memory, row.id)
     assert [name for name in heard if name != "flush"] == ["insert", "update", "update", "delete"]
+    heard.clear()
+    first = await mixed.upsert(memory, {"id": row.id, "tenant_id": "a", "name": "new"})
+    second = await mixed.upsert(memory, {"id": row.id, "tenant_id": "a", "name": "newer"})
+    assert (second is first, second.name) == (True, "newer")
+    assert [name for name in heard if name != "flush"] == ["insert", "update"]
     assert "flush" in heard
 
 

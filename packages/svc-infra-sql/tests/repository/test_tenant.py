@@ -131,6 +131,7 @@ async def test_a_tenant_may_be_a_number_or_a_uuid(session: AsyncSession) -> None
     assert badge.owner == owner
     assert [b.id for b in await by_number.list(session, limit=9)] == [1]
     assert [b.id for b in await by_uuid.list(session, limit=9)] == [2]
+    assert (await by_uuid.page(session, limit=1)).items == [badge]
     assert await by_number.scoped({"owner": owner}).count(session) == 0
     with pytest.raises(InvalidValue):
         await badges.scoped({"org": "7 OR 1=1"}).list(session, limit=9)

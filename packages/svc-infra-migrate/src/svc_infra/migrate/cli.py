@@ -48,10 +48,18 @@ def _group(
     ] = None,
     name: Annotated[str, typer.Option("--name", "-n", help="Section of the configuration file.")] = "alembic",
     x: Annotated[list[str] | None, typer.Option("-x", metavar="KEY=VALUE", help="Argument for env.py.")] = None,
+    lock_wait: Annotated[
+        float | None, typer.Option(min=0, help="Seconds to wait for another process that migrates (300).")
+    ] = None,
+    lock_timeout: Annotated[
+        int | None, typer.Option(min=1, help="Milliseconds that a statement waits for a table in use (3000).")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show each statement on stderr.")] = False,
 ) -> None:
-    context.obj = Options(config, name, tuple(x or ()), StderrProgress(quiet=quiet, verbose=verbose))
+    given = {"MIGRATION_LOCK_WAIT_SECONDS": lock_wait, "MIGRATION_LOCK_TIMEOUT_MS": lock_timeout}
+    variables = {variable: str(value) for variable, value in given.items() if value is not None}
+    context.obj = Options(config, name, tuple(x or ()), StderrProgress(quiet=quiet, verbose=verbose), variables)
 
 
 def _checked(revision: str) -> str:

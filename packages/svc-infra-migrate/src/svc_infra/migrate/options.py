@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +25,7 @@ __all__ = [
     "Tag",
     "Yes",
     "options_of",
+    "project_from",
     "project_of",
 ]
 
@@ -43,18 +46,24 @@ Yes = Annotated[
 
 @dataclass(frozen=True)
 class Options:
-    """What stands between `sql` and the verb."""
+    """What stands between `sql` and the verb; `variables` go before those of the environment."""
 
     config: Path | None
     section: str
     x: tuple[str, ...]
     progress: StderrProgress
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The process environment with the options in front of it."""
+        return {**os.environ, **self.variables} if self.variables else os.environ
 
     def any_project(self) -> core.Project:
         """Return the project, or the working directory where there is none."""
         if self.config is not None:
-            return core.find_project(config=self.config, section=self.section, x=self.x, progress=self.progress)
-        return core.any_project(progress=self.progress)
+            return project_from(self)
+        return core.any_project(environ=self.environ, progress=self.progress)
 
 
 def options_of(context: typer.Context) -> Options:
@@ -69,5 +78,15 @@ def project_of(context: typer.Context) -> core.Project:
     Raises:
         ProjectNotFound: There is none.
     """
-    options = options_of(context)
-    return core.find_project(config=options.config, section=options.section, x=options.x, progress=options.progress)
+    return project_from(options_of(context))
+
+
+def project_from(options: Options) -> core.Project:
+    """Find the project of the options."""
+    return core.find_project(
+        config=options.config,
+        section=options.section,
+        x=options.x,
+        environ=options.environ,
+        progress=options.progress,
+    )

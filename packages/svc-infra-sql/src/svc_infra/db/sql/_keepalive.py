@@ -1,7 +1,7 @@
 """Notice a peer that has vanished: without its answer the kernel ends the connection, and the wait for it, in a minute.
 
-A host that lost power, or a firewall that forgot the connection, sends nothing. Linux would ask after two hours (tcp(7):
-tcp_keepalive_time) and resend unanswered data for a quarter of one (tcp_retries2).
+A host that lost power, or a firewall that forgot the connection, sends nothing. Linux would ask after two hours
+(tcp(7), tcp_keepalive_time) and resend unanswered data for a quarter of one (tcp_retries2).
 """
 
 from __future__ import annotations

@@ -37,13 +37,12 @@ class Execution(Generic[M]):
         plan: What is known about the model.
         session: The session; None on a bare connection.
         reads_directly: Whether rows are read past the ORM.
-        writes_directly: Whether rows are written past the unit of work.
         dialect_name: Name of the database's dialect.
         checker: The checks of values.
     """
 
     __slots__ = (
-        "_connection", "_scope", "checker", "dialect_name", "plan", "reads_directly", "session", "writes_directly",
+        "_connection", "_scope", "checker", "dialect_name", "plan", "reads_directly", "session",
     )  # fmt: skip
 
     def __init__(self, target: Session | Connection, plan: RepositoryPlan[M], scope: Mapping[str, object]) -> None:
@@ -55,16 +54,19 @@ class Execution(Generic[M]):
         if isinstance(target, Session):
             self.session, self._connection = target, None
             self.reads_directly = fields.reads_directly(target)
-            self.writes_directly = self.reads_directly and fields.writes_directly(target)
             if self.reads_directly and target.autoflush:
                 target.flush()
             self.dialect_name: str = target.get_bind(mapper=fields.mapper).dialect.name
         else:
             self.session, self._connection = None, target
             self.reads_directly = fields.reads_directly(None)
-            self.writes_directly = self.reads_directly and fields.writes_directly(None)
             self.dialect_name = target.dialect.name
         self.checker: ValueChecker = plan.checker(self.dialect_name)
+
+    @property
+    def writes_directly(self) -> bool:
+        """Whether rows are written past the unit of work."""
+        return self.plan.fields.writes_directly(self.session)
 
     @property
     def capabilities(self) -> Capabilities:

@@ -188,11 +188,12 @@ class ModelFields(Generic[M]):
         """Whether rows may be read past SQLAlchemy's ORM: nothing listens to loading, neither model nor session."""
         if session is None:
             return self.is_plain
-        return (
-            self.is_plain
-            and not self.mapper.class_manager.dispatch.load
-            and not self.mapper.class_manager.dispatch.refresh
-            and not any(getattr(session.dispatch, event) for event in ("do_orm_execute", "loaded_as_persistent"))
+        model_events, session_events = self.mapper.class_manager.dispatch, session.dispatch
+        return self.is_plain and not (
+            model_events.load
+            or model_events.refresh
+            or session_events.do_orm_execute
+            or session_events.loaded_as_persistent
         )
 
     def writes_directly(self, session: Session | None) -> bool:

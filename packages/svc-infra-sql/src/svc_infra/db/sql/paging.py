@@ -239,5 +239,5 @@ class Paging(Reading[M, T, E]):
         names = self._form.names if directly else self._form.orm_names
         statement = statements.select_many(names, ordering, selection, paged=False)
         if not directly:
-            statement = statement.options(*self._form.options(self._scope))
+            statement = statement.options(*self._form.options(execution.scope_values()))
         return statement, execution.by_selection(selection), directly

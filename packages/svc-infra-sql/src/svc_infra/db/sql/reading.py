@@ -70,7 +70,7 @@ class Reading(Generic[M, T, E]):
         if execution.reads_directly and not form.needs_orm:
             rows = execution.run(build(execution.statements, form.names), parameters).all()
             return form.from_rows(execution.session, rows, refresh=False)
-        statement = build(execution.orm_statements, form.orm_names).options(*form.options(self._scope))
+        statement = build(execution.orm_statements, form.orm_names).options(*form.options(execution.scope_values()))
         return form.from_orm(execution.run_orm(statement, parameters))
 
     async def get(

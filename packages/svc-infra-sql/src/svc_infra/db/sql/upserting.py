@@ -11,10 +11,12 @@ from sqlalchemy import Connection, Index, Table, UniqueConstraint, and_, func, t
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
+from svc_infra.db.sql import unit_of_work
 from svc_infra.db.sql.bulk import BulkWriting
 from svc_infra.db.sql.creating import at_row
 from svc_infra.db.sql.errors import InvalidQuery, UniqueViolation
 from svc_infra.db.sql.execution import Execution
+from svc_infra.db.sql.statements import Selection
 from svc_infra.db.sql.visibility import Visibility
 
 __all__ = ["Upserting"]
@@ -89,6 +91,14 @@ class Upserting(BulkWriting[M, T, E]):
             plan.fields.require(update, use="updated")
         if not checked:
             return []
+        if not execution.writes_directly:
+            with self._undone_on_error(execution):
+                return [
+                    self._upsert_entity(
+                        execution, row, key, self._settable(row, given if update is None else update, key)
+                    )
+                    for row, given in zip(checked, rows, strict=True)
+                ]
         groups: dict[tuple[str, ...], builtins.list[int]] = {}
         for index, row in enumerate(checked):
             groups.setdefault(tuple(sorted(row)), []).append(index)
@@ -99,10 +109,7 @@ class Upserting(BulkWriting[M, T, E]):
             else nullcontext(execution.connect(execution.statements.insert(()))) as connection
         ):
             for names, indexes in groups.items():
-                given = rows[indexes[0]]
-                settable = [name for name in names if name in (given if update is None else update)]
-                settable = [name for name in settable if name not in key and name not in plan.immutable_fields]
-                settable = [name for name in settable if name not in plan.managed_fields]
+                settable = self._settable(names, rows[indexes[0]] if update is None else update, key)
                 part = [checked[index] for index in indexes]
                 found = self._upsert_rows(execution, connection, part, key, settable)
                 for index in indexes:
@@ -111,6 +118,27 @@ class Upserting(BulkWriting[M, T, E]):
                         raise at_row(self._taken(key), index)
                     results[index] = written
         return self._written(execution, [results[index] for index in range(len(rows))])
+
+    def _settable(self, names: Iterable[str], update: Iterable[str], key: Sequence[str]) -> builtins.list[str]:
+        """The fields that are set in a row that is there."""
+        plan, wanted = self._plan, set(update)
+        left = {*key, *plan.immutable_fields, *plan.managed_fields}
+        return [name for name in names if name in wanted and name not in left]
+
+    def _upsert_entity(
+        self, execution: Execution[M], row: Mapping[str, Any], key: Sequence[str], settable: Sequence[str]
+    ) -> T:
+        """Upsert through the unit of work, for a model or session that listens: a SELECT and then a write."""
+        statements = execution.orm_statements
+        same = [statements.column(name) == row[name] for name in key]
+        statement = statements.selected(None).where(*statements.criteria(Selection()), *same)
+        entity: M | None = execution.run_orm(statement, execution.scope_parameters()).scalars().unique().one_or_none()
+        if entity is None:
+            return self._reload(execution, unit_of_work.add(execution, row))
+        for name in settable:
+            setattr(entity, name, row[name])
+        execution.orm_session.flush()
+        return self._reload(execution, entity)
 
     def _taken(self, key: Sequence[str]) -> UniqueViolation:
         columns = tuple(self._plan.fields.columns[name].name for name in key)

@@ -295,7 +295,7 @@ class Writing(Paging[M, T, E]):
 
     def _read_by_key(self, execution: Execution[M], key: list[Any]) -> T:
         statement = execution.orm_statements.select_by_key(self._form.orm_names).options(
-            *self._form.options(self._scope)
+            *self._form.options(execution.scope_values())
         )
         by_key = {id_parameter(name): part for name, part in zip(self._plan.fields.primary_key, key, strict=True)}
         return self._form.from_orm(execution.run_orm(statement, by_key))[0]

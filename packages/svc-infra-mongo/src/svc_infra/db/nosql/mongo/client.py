@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 
+from svc_infra.db.nosql.mongo._fastapi import let_fastapi_write_ids
 from svc_infra.db.nosql.mongo.connection import Mongo
 from svc_infra.db.nosql.mongo.errors import MongoAlreadyInitialised, MongoNotInitialised
 from svc_infra.db.nosql.mongo.settings import MongoSettings
@@ -98,6 +99,7 @@ def _open(settings: MongoSettings | None) -> Mongo:
                 )
             return _current
         _current = Mongo(settings)
+        let_fastapi_write_ids()
         return _current
 
 

@@ -128,7 +128,7 @@ def _attributes(engine: Any) -> dict[str, str | int]:
     url = engine.url
     backend = url.get_backend_name()
     attributes: dict[str, str | int] = {
-        "db.system.name": _SYSTEMS.get(backend, backend),
+        "db.system.name": str(_SYSTEMS.get(backend, backend)),
         "db.namespace": str(url.database or ""),
     }
     if url.host:
