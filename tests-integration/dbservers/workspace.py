@@ -101,10 +101,16 @@ class Workspace:
         """Return *programs*, an installation with ``bin``, or a copy of it when the servers' account can't read it."""
         if all(self.account.can_run(program) for program in (programs / "bin").iterdir()):
             return programs
-        copy = self.root / "programs" / programs.name
+        # A wheel's programs find their libraries in a folder beside their package, named PACKAGE.libs.
+        package = programs.parent
+        libraries = package.with_name(f"{package.name}.libs")
+        copy = self.root / "programs" / package.name / programs.name
         if not copy.exists():
             shutil.copytree(programs, copy, symlinks=True)
-            copy.parent.chmod(0o755)
+            if libraries.is_dir():
+                shutil.copytree(libraries, self.root / "programs" / libraries.name, symlinks=True)
+            for folder in (copy.parent, copy.parent.parent):
+                folder.chmod(0o755)
         return copy
 
     def watch(self, pid: int, discard_signal: int) -> None:
