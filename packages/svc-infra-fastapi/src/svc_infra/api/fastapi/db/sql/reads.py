@@ -10,9 +10,10 @@ A session is opened instead where a transaction has a meaning: for a statement t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Any, Final, Self, TypeAlias, TypeVar, cast
 
 from sqlalchemy import Connection, Select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
@@ -23,6 +24,8 @@ from svc_infra.db.sql.database import Database
 __all__ = ["Reader", "SingleStatements"]
 
 R = TypeVar("R")
+
+logger = logging.getLogger("svc_infra.api.fastapi")
 
 Reader: TypeAlias = AsyncConnection | AsyncSession
 """What the row form of a repository runs on."""
@@ -97,7 +100,9 @@ class _Compiled:
 
     def describe(self, oids: Sequence[int]) -> None:
         """Learn the types of the result's columns, which decide how SQLAlchemy reads their values."""
-        found = [kind.result_processor(self._dialect, oid) for kind, oid in zip(self._columns, oids, strict=True)]
+        found: list[Callable[[Any], Any] | None] = [
+            kind.result_processor(self._dialect, oid) for kind, oid in zip(self._columns, oids, strict=True)
+        ]
         self._results = found if any(found) else []
 
     def arguments(self, parameters: Mapping[str, Any]) -> list[Any]:
@@ -144,7 +149,7 @@ class _DriverReader:
         self._compiled: dict[Select[Any], _Compiled] = {}
         self.dialect = engine.dialect
 
-    async def __aenter__(self) -> _DriverReader:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -164,8 +169,8 @@ class _DriverReader:
         if compiled.sql is not None:
             try:
                 return _Rows(compiled.rows(self._fetch(compiled, compiled.arguments(parameters))))
-            except Exception:  # noqa: BLE001 (reading again is harmless, and SQLAlchemy tells what the matter is)
-                pass
+            except Exception as error:  # noqa: BLE001 (reading again is harmless; SQLAlchemy tells what the matter is)
+                logger.debug("reading again through SQLAlchemy after %s", type(error).__name__)
         with self._engine.sync_engine.connect() as connection:
             return self._as_usual(connection, statement, parameters)
 
