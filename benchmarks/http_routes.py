@@ -150,9 +150,7 @@ def main() -> int:
                 with served(module, url) as port:
                     for case, make in cases(name, settings.rows).items():
                         asyncio.run(load.run(port, make, seconds=0.5, clients=settings.clients))
-                        result = asyncio.run(
-                            load.run(port, make, seconds=settings.seconds, clients=settings.clients)
-                        )
+                        result = asyncio.run(load.run(port, make, seconds=settings.seconds, clients=settings.clients))
                         assert set(result.statuses) <= {200, 201}, (name, case, result.statuses)
                         found.setdefault((name, case), []).append(result)
     return report(present, found)

@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.errors import Disconnected, InvalidSetting, PoolTimeout, UnusableDatabase
+from svc_infra.dburl import MissingDriver
 
 
 async def test_closing_twice_is_fine_and_use_afterwards_is_an_error(sqlite_url: str) -> None:
@@ -146,6 +147,13 @@ def test_a_bad_setting_fails_at_start(environ: dict[str, str], message: str) -> 
     """A value that means nothing is refused by name before anything connects."""
     with pytest.raises(InvalidSetting, match=message):
         Database("sqlite://", environ=environ)
+
+
+def test_a_driver_that_is_not_installed_is_named_with_its_extra() -> None:
+    """Making a Database tells what to install, before anything connects."""
+    with pytest.raises(MissingDriver, match=r"pip install 'svc-infra-sql\[aioodbc\]'") as caught:
+        Database("mssql+aioodbc://u:hush@h/db")
+    assert "hush" not in str(caught.value)
 
 
 async def test_a_memory_database_keeps_sessions_apart() -> None:

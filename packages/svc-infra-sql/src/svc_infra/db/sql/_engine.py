@@ -33,6 +33,7 @@ MOST_VARIANTS = 64
 
 def create_engine(resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bool) -> AsyncEngine:
     """Make the engine; nothing connects yet."""
+    resolved.require_driver()
     url = resolved.url
     backend = url.get_backend_name()
     if backend in ("duckdb", "mssql"):
