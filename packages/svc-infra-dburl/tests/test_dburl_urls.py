@@ -531,3 +531,11 @@ def test_what_is_dropped_is_noted() -> None:
         "supa: dropped, means nothing to a Python driver",
         "keepalives: dropped, asyncpg has no such parameter",
     )
+
+
+@pytest.mark.parametrize("value", [None, b"postgresql://u:hunter2@h/db", 5])
+def test_what_is_no_text_is_refused(value: Any) -> None:
+    """The error names the type and not the value."""
+    with pytest.raises(InvalidUrl, match="not text") as caught:
+        resolve(value)
+    assert "hunter2" not in str(caught.value)

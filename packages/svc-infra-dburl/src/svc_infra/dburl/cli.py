@@ -21,7 +21,7 @@ from svc_infra.dburl.resolved import ResolvedUrl
 
 __all__ = ["app"]
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="url",
     help="Explain how the database URL is found, and try it out.",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -14,7 +14,7 @@ from svc_infra.dburl._drivers import is_installed
 from svc_infra.dburl._environment import Environment, load_environment
 from svc_infra.dburl._sources import direct, parts, pointers, secrets
 from svc_infra.dburl._sources.finding import DIRECT_VARIABLES, Finding, Look, parse_text
-from svc_infra.dburl.errors import NoDatabaseConfigured
+from svc_infra.dburl.errors import InvalidUrl, NoDatabaseConfigured
 from svc_infra.dburl.resolved import Origin, ResolvedUrl
 
 __all__ = ["resolve_database_url", "resolve_url"]
@@ -88,6 +88,8 @@ def resolve_url(
         from svc_infra.dburl._parsing_url import text_of
 
         url = text_of(url)
+    elif not isinstance(url, str):
+        raise InvalidUrl(source, f"is of the type {type(url).__name__}, not text", "Pass a text or an sqlalchemy.URL")
     environment = Environment(environ)
     finding = Finding(parse_text(url, source, environment), source)
     return _resolve(finding, environment, mode, [Look(source, "a URL")], installed)
