@@ -41,7 +41,7 @@ demo-sync: $(UV)
 
 .PHONY: demo
 demo: demo-sync ## run the quick start on embedded SQLite (SQL_URL=... for another database, PORT=8000)
-	@$(DEMO) --port '$(PORT)'
+	@$(DEMO) --port '$(PORT)' $(if $(DATA),--data '$(DATA)')
 
 .PHONY: demo-reset
 demo-reset: demo-sync ## empty the quick start's database, so that `make demo` starts over
@@ -77,12 +77,12 @@ lint: sync ## pins, formatting, lint rules, import directions, lock file
 
 .PHONY: types
 types: sync ## mypy and pyright
-	$(RUN) mypy packages/*/src
+	$(RUN) mypy packages/*/src tools examples/quickstart/quickstart
 	$(RUN) pyright
 
 .PHONY: bench
-bench: sync ## measure against hand-written code and the driver, in one run
-	$(RUN) python -m benchmarks
+bench: sync ## measure against hand-written code and the driver, in one run (NAME=weight for one)
+	$(RUN) python -m benchmarks $(NAME)
 
 .PHONY: docs
 docs: $(UV) ## build the documentation site into site/

@@ -1,7 +1,6 @@
 """What svc-infra adds to a service before its first request: import time, start of the command, distributions pulled.
 
-Every time is the median of runs in fresh interpreters, taken in turn with what it is compared to, in CPU seconds, which
-the machine's other work disturbs least.
+Times are CPU seconds of fresh interpreters, each paired with a run of what it is compared to.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from statistics import median
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROUNDS = 15
+PAIRS = 21
 
 REPOSITORY_IMPORT_LIMIT = 1.15
 COMMAND_LIMIT = 1.5
@@ -63,10 +62,12 @@ def command_seconds(*command: str | Path) -> float:
 
 
 def ratio(ours: Callable[[], float], theirs: Callable[[], float]) -> float:
-    """Return how many times *theirs* *ours* takes: medians of alternating runs, after one that fills the caches."""
-    ours(), theirs()
-    rounds = [(ours(), theirs()) for _ in range(ROUNDS)]
-    return median(first for first, _ in rounds) / median(second for _, second in rounds)
+    """Return how many times *theirs* *ours* takes: the median of the ratios of paired runs.
+
+    A pair shares whatever else the machine does at that moment. One pair before fills the caches.
+    """
+    pairs = [(ours(), theirs()) for _ in range(PAIRS + 1)][1:]
+    return median(first / second for first, second in pairs)
 
 
 def distributions(name: str, extras: frozenset[str] = frozenset()) -> set[str]:

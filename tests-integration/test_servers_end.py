@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from dbservers.server import Server
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -67,11 +69,11 @@ def test_waits(postgres_server, redis_server, server_workspace):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_is_ended_early_leaves_no_process_and_no_folder(
     tmp_path: Path, how: signal.Signals, postgres_url: str, redis_url: str
 ) -> None:
-    """Killed, terminated or interrupted: the servers end and their folder goes."""
+    """Killed or interrupted: the servers end and their folder goes."""
     run = start_run(tmp_path, SLOW)
     try:
         assert wait_until((tmp_path / "pids").exists), run.communicate(timeout=5)
@@ -115,15 +117,62 @@ def test_a_missing_server_fails_in_ci_when_it_could_be_installed(tmp_path: Path)
     assert "make test-services installs Debian's redis-server" in output
 
 
-def test_a_url_from_the_environment_takes_precedence(tmp_path: Path, redis_url: str, own_redis: object) -> None:
-    """A server that the environment names is used, and none is started."""
-    body = """
-def test_given(redis_url, redis_server):
-    assert redis_server.origin == "environment"
-    assert redis_server.process is None
-"""
-    output = finish(start_run(tmp_path, body, TEST_REDIS_URL=redis_url))
-    assert "1 passed" in output, output
+GIVEN = {
+    "TEST_POSTGRES_URL": """
+import psycopg, pytest
+@pytest.mark.parametrize("number", range(4))
+def test_given(postgres_url, postgres_server, number):
+    assert (postgres_server.origin, postgres_server.process) == ("environment", None)
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("CREATE TABLE things (id int)")
+        assert connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (False,)
+""",
+    "TEST_MYSQL_URL": """
+import pymysql, pytest
+from urllib.parse import urlsplit
+@pytest.mark.parametrize("number", range(4))
+def test_given(mysql_url, mysql_server, number):
+    assert (mysql_server.origin, mysql_server.process) == ("environment", None)
+    url = urlsplit(mysql_url)
+    database = url.path.lstrip("/")
+    connection = pymysql.connect(
+        host=url.hostname, port=url.port, user=url.username, password=url.password, database=database
+    )
+    with connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE things (id int)")
+""",
+    "TEST_MONGO_URL": """
+import pymongo, pytest
+@pytest.mark.parametrize("number", range(4))
+def test_given(mongo_url, mongo_db_name, mongo_server, number):
+    assert (mongo_server.origin, mongo_server.process) == ("environment", None)
+    with pymongo.MongoClient(mongo_url) as client:
+        assert client[mongo_db_name].things.count_documents({}) == 0
+        client[mongo_db_name].things.insert_one({})
+""",
+    "TEST_REDIS_URL": """
+import redis, pytest
+@pytest.mark.parametrize("number", range(4))
+def test_given(redis_url, redis_server, number):
+    assert (redis_server.origin, redis_server.process) == ("environment", None)
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.dbsize() == 0
+        client.set("thing", "1")
+""",
+}
+
+
+@pytest.mark.parametrize("variable", GIVEN)
+def test_a_url_from_the_environment_takes_precedence(
+    tmp_path: Path, variable: str, request: pytest.FixtureRequest
+) -> None:
+    """A server that the environment names is used, by several workers at once where they make users in it."""
+    kind = variable.split("_")[1].lower()
+    server: Server = request.getfixturevalue(f"own_{kind}")
+    parallel = ("-n", "2") if kind in {"postgres", "mysql"} else ()
+    output = finish(start_run(tmp_path, GIVEN[variable], *parallel, **{variable: server.url}))
+    assert "4 passed" in output, output
+    assert any(line.split()[-3:] == ["environment", "4", "tests"] for line in output.splitlines()), output
 
 
 def test_a_run_without_databases_says_nothing_of_them(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -90,8 +89,6 @@ def own_mongo(workspace: Workspace) -> Iterator[MongoServer]:
         command,
         lambda port: _version(f"mongodb://127.0.0.1:{port}"),
         as_account=as_account,
-        # Its data goes with the run, and SIGTERM takes it seconds.
-        stop_signal=signal.SIGKILL,
     )
     process.start()
     try:
@@ -99,7 +96,7 @@ def own_mongo(workspace: Workspace) -> Iterator[MongoServer]:
         version = f"{_version(address)} (SecantusDB)" if has_wheel else _version(address)
         yield MongoServer(address, version, "wheel" if has_wheel else "system", process)
     finally:
-        process.stop()
+        process.discard()
 
 
 def _client(url: str) -> pymongo.MongoClient[dict[str, object]]:

@@ -23,6 +23,8 @@ __all__ = ["MysqlServer", "MysqlTlsServer", "open_mysql", "own_mysql", "own_mysq
 IMAGE = "mariadb:11.8"
 ADMIN = "dbservers"
 APP = "svc_infra_test"
+# No part of the user name, so that tests can look for it in messages.
+APP_PASSWORD = "pw5f2c81d90b3e"
 
 # A commit reaches the kernel, not the disk: it survives SIGKILL, not a power failure.
 FAST: Mapping[str, str] = {
@@ -41,11 +43,11 @@ class MysqlServer(Server):
 
     Attributes:
         app_user: The owner of the databases.
-        app_password: Its password.
+        app_password: Its password, the same in every run, because workers and runs may share a server.
     """
 
     app_user: str = APP
-    app_password: str = field(default="", repr=False)
+    app_password: str = APP_PASSWORD
 
     def create_database(self) -> str:
         """Create an empty database in utf8mb4 and return the URL of its owner."""
@@ -92,16 +94,13 @@ ServerT = TypeVar("ServerT", bound=MysqlServer)
 def open_mysql(workspace: Workspace, environ: Mapping[str, str] = os.environ) -> Iterator[MysqlServer]:
     """Give a server from ``TEST_MYSQL_URL``, a container or the system's MariaDB, in this order."""
     if url := environ.get("TEST_MYSQL_URL"):
-        # Workers of one run share the server, and with it the user and its password.
-        yield _described(
-            MysqlServer(re.sub(r"^(mysql|mariadb)(\+\w+)?:", "mysql:", url), "", "environment", app_password=APP)
-        )
+        yield _described(MysqlServer(re.sub(r"^(mysql|mariadb)(\+\w+)?:", "mysql:", url), "", "environment"))
     elif engine_answers():
         password = secrets.token_hex(6)
         with Container(IMAGE, 3306, {"MARIADB_ROOT_PASSWORD": password, "MARIADB_ROOT_HOST": "%"}) as container:
             address = f"mysql://root:{password}@{container.host}:{container.port}/mysql"
             container.wait_until(lambda: _execute(address, "SELECT 1"))
-            yield _described(MysqlServer(address, "", "container", app_password=secrets.token_hex(6)))
+            yield _described(MysqlServer(address, "", "container"))
     else:
         with own_mysql(workspace) as server:
             yield server
@@ -117,7 +116,7 @@ def own_mysql(workspace: Workspace, settings: Mapping[str, str] = FAST) -> Itera
     """
     with _running(workspace, settings) as (process, password):
         address = f"mysql://{ADMIN}:{password}@127.0.0.1:{process.port}/mysql"
-        yield _described(MysqlServer(address, "", "system", process, app_password=secrets.token_hex(6)))
+        yield _described(MysqlServer(address, "", "system", process))
 
 
 @contextmanager
@@ -132,9 +131,7 @@ def own_mysql_tls(workspace: Workspace, settings: Mapping[str, str] = FAST) -> I
     }
     with _running(workspace, {**settings, **tls}) as (process, password):
         address = f"mysql://{ADMIN}:{password}@{certificates.host_name}:{process.port}/mysql"
-        yield _described(
-            MysqlTlsServer(address, "", "system", process, app_password=secrets.token_hex(6), certificates=certificates)
-        )
+        yield _described(MysqlTlsServer(address, "", "system", process, certificates=certificates))
 
 
 @contextmanager
@@ -189,7 +186,7 @@ def _running(workspace: Workspace, settings: Mapping[str, str]) -> Iterator[tupl
     try:
         yield process, password
     finally:
-        process.stop()
+        process.discard()
 
 
 def _execute(url: str, statement: str, *arguments: object) -> list[tuple[object, ...]]:

@@ -87,7 +87,7 @@ ignore_startup_parameters = extra_float_digits
     try:
         yield PgBouncer(url(process.port), _version(url(process.port)), "system", process, postgres=postgres)
     finally:
-        process.stop()
+        process.discard()
 
 
 def _version(url: str) -> str:

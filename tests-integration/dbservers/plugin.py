@@ -55,6 +55,7 @@ from dbservers.server import Server
 from dbservers.workspace import Workspace
 
 COVERAGE = pytest.StashKey[Coverage]()
+WANTED = pytest.StashKey[set[str]]()
 
 # Which kind of server a fixture stands for. A test counts for the kinds of all fixtures that it uses, directly or not.
 KINDS = {
@@ -79,7 +80,7 @@ DATABASE_URLS = {"postgres": "PostgreSQL", "mysql": "MySQL/MariaDB", "sqlite": "
 # There is no server of these to install: absent, they are a skip in CI too.
 NOT_INSTALLABLE = {"MSSQL", "Snowflake"}
 
-# Committed transactions are on disk before the client hears of it.
+# Committed transactions are flushed before the client hears of it, as in production.
 DURABLE = {"shared_buffers": "64MB"}
 
 ServerT = TypeVar("ServerT", bound=Server)
@@ -90,12 +91,24 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    names = getattr(item, "fixturenames", ())
+    names = set(getattr(item, "fixturenames", ()))
     kinds = {KINDS[name] for name in names if name in KINDS}
     if "database_url" in names and (spec := getattr(item, "callspec", None)):
         kinds.add(DATABASE_URLS[spec.params["database_url"]])
-    for kind in kinds:
+    _want(item, kinds)
+
+
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> None:
+    """Count what a test asks for by `getfixturevalue`, which its signature doesn't tell."""
+    if fixturedef.scope == "function":
+        _want(request.node, {KINDS[name] for name in (fixturedef.argname, *fixturedef.argnames) if name in KINDS})
+
+
+def _want(item: pytest.Item, kinds: set[str]) -> None:
+    counted = item.stash.setdefault(WANTED, set())
+    for kind in kinds - counted:
         item.config.stash[COVERAGE].want(kind)
+    counted |= kinds
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

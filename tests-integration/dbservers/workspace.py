@@ -14,7 +14,9 @@ from typing import IO
 
 from dbservers import guardian
 
-__all__ = ["Account", "Workspace"]
+__all__ = ["Account", "Workspace", "scratch_folder"]
+
+ROOM_BYTES = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,19 @@ class Account:
         return all(path.stat().st_mode & 0o001 for path in (real, *real.parents))
 
 
+def scratch_folder(*, memory: Path = Path("/dev/shm"), disk: Path = Path("/tmp")) -> Path | None:
+    """Return where servers keep their data: in memory where there is room, else on disk; None for the system's choice.
+
+    A new PostgreSQL is a thousand small files, and a durable one waits for the disk at every commit.
+    """
+    if memory.is_dir() and os.access(memory, os.W_OK):
+        room = os.statvfs(memory)
+        # Containers often have 64 MiB there; and programs that are copied must be allowed to run.
+        if room.f_bavail * room.f_frsize >= ROOM_BYTES and not room.f_flag & os.ST_NOEXEC:
+            return memory
+    return disk if disk.is_dir() else None
+
+
 class Workspace:
     """Temporary folders for servers, and the guardian that ends them when the test run is killed.
 
@@ -52,7 +67,7 @@ class Workspace:
 
     def __init__(self) -> None:
         self.account = Account.for_servers()
-        self.root = Path(tempfile.mkdtemp(prefix="dbs-", dir="/tmp" if Path("/tmp").is_dir() else None))
+        self.root = Path(tempfile.mkdtemp(prefix="dbs-", dir=scratch_folder()))
         self.give(self.root)
         self._guardian = subprocess.Popen(
             [sys.executable, "-I", "-S", guardian.__file__],
@@ -86,15 +101,21 @@ class Workspace:
         """Return *programs*, an installation with ``bin``, or a copy of it when the servers' account can't read it."""
         if all(self.account.can_run(program) for program in (programs / "bin").iterdir()):
             return programs
-        copy = self.root / "programs" / programs.name
+        # A wheel's programs find their libraries in a folder beside their package, named PACKAGE.libs.
+        package = programs.parent
+        libraries = package.with_name(f"{package.name}.libs")
+        copy = self.root / "programs" / package.name / programs.name
         if not copy.exists():
             shutil.copytree(programs, copy, symlinks=True)
-            copy.parent.chmod(0o755)
+            if libraries.is_dir():
+                shutil.copytree(libraries, self.root / "programs" / libraries.name, symlinks=True)
+            for folder in (copy.parent, copy.parent.parent):
+                folder.chmod(0o755)
         return copy
 
-    def watch(self, pid: int, stop_signal: int) -> None:
-        """Have the process group *pid* ended by *stop_signal* when this process ends without `forget`."""
-        self._tell(f"watch {pid} {int(stop_signal)}")
+    def watch(self, pid: int, discard_signal: int) -> None:
+        """Have the process group *pid* ended by *discard_signal* when this process ends without `forget`."""
+        self._tell(f"watch {pid} {int(discard_signal)}")
 
     def forget(self, pid: int) -> None:
         """The process group *pid* has ended."""

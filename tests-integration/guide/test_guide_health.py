@@ -85,8 +85,8 @@ async def test_waiting_ends_when_the_database_comes_up(own_postgres: PostgresSer
     registry.add("database", check_database(url), critical=True)
     registry.add("redis", check_redis(redis_url), critical=False)
     waiting = asyncio.create_task(registry.wait_until_healthy(timeout=60, interval=0.1))
-    await asyncio.sleep(0.5)
-    assert not waiting.done()
+    done, _ = await asyncio.wait({waiting}, timeout=0.5)
+    assert not done
     await asyncio.to_thread(own_postgres.start)
     await asyncio.wait_for(waiting, 30)
     await registry.aclose()

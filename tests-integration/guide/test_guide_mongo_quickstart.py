@@ -47,6 +47,19 @@ def test_a_route_lists_what_the_database_holds(
             assert http.get("/items").json() == [{"_id": "1", "name": "lamp"}, {"_id": "2", "name": "chair"}]
 
 
+def test_documents_with_ids_of_the_database_are_listed_too(
+    mongo_url: str, mongo_db_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MongoDB's own ids, which every document has that was inserted without one, are text in the answer."""
+    monkeypatch.setenv("MONGO_URL", mongo_url)
+    monkeypatch.setenv("MONGO_DB", mongo_db_name)
+    client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(mongo_url)
+    with client:
+        added = client[mongo_db_name].items.insert_one({"name": "lamp"})
+    with served(make_app()) as http:
+        assert http.get("/items").json() == [{"_id": str(added.inserted_id), "name": "lamp"}]
+
+
 async def test_an_application_without_its_database_name_does_not_start(
     mongo_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 
@@ -103,3 +104,12 @@ async def test_pool_settings_come_from_the_url_or_the_environment(
     async with Database(url) as database:
         assert (database.settings.pool_size, database.settings.max_overflow) == (20, 10)
         await database.ping(timeout=5)
+
+
+async def test_statements_are_logged_on_request(postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Slow Queries: the guide's two lines show every statement."""
+    # As logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO), for this test alone.
+    caplog.set_level(logging.INFO, logger="sqlalchemy.engine")
+    async with Database(postgres_url) as database, database.session() as session:
+        await session.execute(text("SELECT 1 AS seen"))
+    assert "SELECT 1 AS seen" in caplog.text

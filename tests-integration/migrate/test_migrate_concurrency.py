@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from migrate.workspace import RecordedProgress, Workspace
 
 import svc_infra.db.sql.core as core
+from migrate.workspace import RecordedProgress, Workspace
 from svc_infra.db.sql.core.connection import run_on_connection
 from svc_infra.db.sql.core.target import resolve_target
 
@@ -130,7 +130,7 @@ def test_the_lock_has_a_deadline_and_ends_with_a_killed_process(
     try:
         workspace.environ["MIGRATION_LOCK_WAIT_SECONDS"] = "0.3"
         with pytest.raises(
-            core.LockNotObtained, match="another process held the migration lock for .*process|connection"
+            core.LockNotObtained, match=r"another process held the migration lock for .*process|connection"
         ):
             core.upgrade(project=workspace.project)
     finally:

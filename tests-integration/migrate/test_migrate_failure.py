@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
-from migrate.workspace import Workspace
 
 import svc_infra.db.sql.core as core
+from migrate.workspace import Workspace
 from svc_infra.db.sql.core.connection import run_on_connection
+from svc_infra.db.sql.core.journal import JOURNAL_TABLE
 from svc_infra.db.sql.core.target import resolve_target
 
 Make = Callable[[str], Workspace]
@@ -61,6 +62,8 @@ def test_what_stayed_of_a_failed_revision_is_listed_where_ddl_can_not_be_rolled_
     assert "of this revision these statements stayed in MariaDB, because it can't roll back DDL" in text
     assert "CREATE TABLE second" in text
     assert "svc-infra sql stamp r2" in text
+    assert table_names(workspace) == {"alembic_version", "first", "second", JOURNAL_TABLE}
+    core.stamp("r2", project=workspace.project)
     assert table_names(workspace) == {"alembic_version", "first", "second"}
 
 
@@ -89,9 +92,7 @@ def test_an_invalid_index_is_named(postgres_url: str, make_workspace: Make) -> N
 def test_a_revision_waits_for_a_table_in_use_without_blocking_its_readers(
     kind: str, request: pytest.FixtureRequest, make_workspace: Make
 ) -> None:
-    """With the table held by a long transaction, readers get through within the lock timeout, and so does the revision
-    as soon as the table is free.
-    """
+    """While a long transaction holds it readers wait at most the lock timeout; once it is free the revision goes on."""
     workspace = make_workspace(request.getfixturevalue(f"{kind}_url"))
     workspace.init()
     workspace.revision("r1", CREATE.format(name="busy"))
@@ -147,7 +148,7 @@ def test_giving_up_on_a_table_in_use_is_said(postgres_url: str, make_workspace: 
 
     def hold(connection: sa.Connection) -> None:
         connection.exec_driver_sql("SELECT * FROM busy")
-        with pytest.raises(core.MigrationFailed, match="r2.*lock timeout"):
+        with pytest.raises(core.MigrationFailed, match=r"r2.*lock timeout"):
             core.upgrade(project=project)
 
     run_on_connection(resolve_target(project), hold)

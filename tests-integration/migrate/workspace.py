@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -9,10 +11,12 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from svc_infra.db.sql.core import Project, find_project, init_alembic
+from svc_infra.migrate.main import main
 
 # Variables of the developer's shell must not choose the database of a test.
 _FOREIGN = ("SQL_URL", "DB_", "DATABASE_URL", "PRIVATE_SQL_URL", "ALEMBIC_", "MIGRATION_", "TEST_")
@@ -41,6 +45,15 @@ class RecordedProgress:
 
     def statement(self, sql: str) -> None:
         self.statements.append(sql)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 @dataclass
@@ -83,8 +96,24 @@ class Workspace:
             f"branch_labels = None\ndepends_on = None\n\n\ndef upgrade():\n{indented}\n\n\ndef downgrade():\n{undo}\n",
         )
 
-    def run(self, *arguments: str, cwd: str = ".", timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run `svc-infra` in a folder of the project."""
+    def run(self, *arguments: str, cwd: str = ".") -> Finished:
+        """Run `svc-infra` in a folder of the project, in this process; several times faster than `spawn`."""
+        output, errors = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(self.root / cwd),
+            mock.patch.dict(os.environ, self.environ, clear=True),
+            mock.patch.object(sys, "argv", ["svc-infra", *arguments]),
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(errors),
+        ):
+            try:
+                main()
+            except SystemExit as ended:
+                code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        return Finished(code, output.getvalue(), errors.getvalue())
+
+    def spawn(self, *arguments: str, cwd: str = ".", timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run `svc-infra` in a folder of the project, in a process of its own."""
         return subprocess.run(
             [sys.executable, "-c", "from svc_infra.migrate.main import main; main()", *arguments],
             cwd=self.root / cwd,

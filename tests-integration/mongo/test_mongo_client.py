@@ -12,9 +12,10 @@ import time
 import uuid
 import warnings
 from collections.abc import AsyncIterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
+
 from dbservers.proxy import FaultyProxy
 from svc_infra.db.nosql.mongo.client import acquire_db, close_mongo, init_mongo, ping_mongo
 from svc_infra.db.nosql.mongo.connection import Mongo
@@ -114,7 +115,7 @@ async def test_another_database_of_the_deployment_is_had_by_name(settings: Mongo
 async def test_uuids_and_aware_datetimes_survive_the_round_trip(settings: MongoSettings) -> None:
     """The drivers' own defaults refuse the one and strip the zone of the other."""
     db = await init_mongo(settings)
-    document = {"_id": uuid.uuid4(), "at": datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)}
+    document = {"_id": uuid.uuid4(), "at": datetime(2026, 11, 22, 12, 0, tzinfo=UTC)}
     await db.things.insert_one(document)
     assert await db.things.find_one({}) == document
 
@@ -129,6 +130,14 @@ async def test_a_server_that_is_away_fails_the_start_in_time_without_the_passwor
     with pytest.raises(MongoUnreachable, match="argument") as caught:
         await init_mongo(away)
     assert time.monotonic() - began < 2
+    assert "s3cret" not in str(caught.value)
+
+
+async def test_wrong_credentials_fail_the_start_and_say_so(mongo_url: str, driver: DriverName) -> None:
+    """Not as a server that is away."""
+    url = mongo_url.replace("://", "://nobody:s3cret@")
+    with pytest.raises(MongoUnreachable, match="refused, check user") as caught:
+        await init_mongo(MongoSettings(url=url, db_name="app", driver=driver))
     assert "s3cret" not in str(caught.value)
 
 
@@ -181,8 +190,8 @@ async def test_ping_of_a_frozen_server_is_false_in_time_and_true_after_it(
             await asyncio.sleep(0.05)
         began = time.monotonic()
         proxy.freeze()
-        await close_mongo(timeout=1.0)
-        assert time.monotonic() - began < 3
+        await close_mongo(timeout=3.0)
+        assert time.monotonic() - began < 5
 
 
 async def test_a_pool_that_is_full_fails_in_time(mongo_url: str, mongo_db_name: str, driver: DriverName) -> None:
@@ -237,7 +246,7 @@ def test_threads_with_loops_of_their_own_can_share_one_object(settings: MongoSet
     async def work() -> None:
         await mongo.database().things.insert_one({})
         ready.wait(20)
-        while not done.is_set():
+        while not done.is_set():  # noqa: ASYNC110 - set in another thread
             await asyncio.sleep(0.01)
 
     def run() -> None:

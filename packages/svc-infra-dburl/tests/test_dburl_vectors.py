@@ -1,14 +1,15 @@
-"""The vectors of the contract: each row's environment gives the URL and connect arguments, or the error, that it names."""
+"""The vectors of the contract: each row's environment gives the URL and arguments, or the error, that it names."""
 
 from __future__ import annotations
 
 import json
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import URL
 
 from svc_infra.dburl import DatabaseUrlError, resolve_database_url
 from svc_infra.dburl.mongo import resolve_mongo_url
@@ -25,16 +26,15 @@ def everything(module: str) -> bool:
 
 
 def place_files(vector: dict[str, Any], folder: Path, certificates: Path) -> dict[str, str]:
-    """Write the vector's files below the folder, and return its environment with the paths of all files changed to it."""
+    """Write the vector's files below the folder, and return its environment with their paths changed to it."""
     for path, content in vector["files"].items():
         target = folder / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(content, encoding="utf-8")
     environ = dict(vector["env"])
     for name, value in environ.items():
-        if name.endswith("_FILE"):
-            value = f"{folder}{value}"
-        environ[name] = value.replace("/etc/ca.pem", f"{certificates}/ca.pem").replace("=/c/", f"={certificates}/")
+        path = f"{folder}{value}" if name.endswith("_FILE") else value
+        environ[name] = path.replace("/etc/ca.pem", f"{certificates}/ca.pem").replace("=/c/", f"={certificates}/")
     return environ
 
 
@@ -48,13 +48,16 @@ def expected_arguments(vector: dict[str, Any], certificates: Path) -> dict[str, 
                 key: None if wanted[key] is None else f"{certificates}/{Path(wanted[key]).name}"
                 for key in ("cafile", "certfile", "keyfile")
             }
-            value = TlsContext(wanted["verify"], **files)
-        found[name] = value
+            found[name] = TlsContext(wanted["verify"], **files)
+        else:
+            found[name] = value
     return found
 
 
 @pytest.mark.parametrize("vector", URL_VECTORS, ids=[vector["name"] for vector in URL_VECTORS])
-def test_resolves_as_the_vector_says(vector: dict[str, Any], tmp_path: Path, certificates: Path) -> None:
+def test_resolves_as_the_vector_says(
+    vector: dict[str, Any], tmp_path: Path, certificates: Path, expected_url: Callable[[str], URL]
+) -> None:
     """Each row of the contract: its URL as SQLAlchemy parses it and its connect arguments, or its error."""
     environ = place_files(vector, tmp_path, certificates)
 
@@ -70,7 +73,7 @@ def test_resolves_as_the_vector_says(vector: dict[str, Any], tmp_path: Path, cer
         assert vector["expect_error"] in str(caught.value)
     else:
         resolved = resolve()
-        assert resolved.url == make_url(vector["expect_url"])
+        assert resolved.url == expected_url(vector["expect_url"])
         assert resolved.connect_args == expected_arguments(vector, certificates)
 
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from svc_infra.health.cli import app
 from typer.testing import CliRunner
+
+from svc_infra.health.cli import app
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def web() -> Iterator[str]:
             self.send_response(204 if self.path == "/ok" else 503)
             self.end_headers()
 
-        def log_message(self, *arguments: object) -> None:
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+
 from svc_infra.health import CheckFailed, HealthRegistry, HealthReport, Outcome
 from svc_infra.health.formats import to_health_json, to_probe, to_prometheus
 

@@ -14,10 +14,11 @@ import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
 from svc_infra.data.lifecycle import verify_backups
 from svc_infra.health import HealthRegistry, check_backups
 
@@ -27,7 +28,7 @@ END = b"--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc\n\n"
 
 def age(path: Path, hours: float) -> None:
     """Set the file's time of change."""
-    then = (datetime.now(timezone.utc) - timedelta(hours=hours)).timestamp()
+    then = (datetime.now(UTC) - timedelta(hours=hours)).timestamp()
     os.utime(path, (then, then))
 
 
@@ -41,7 +42,9 @@ def sqlite_file(path: Path, rows: int = 500) -> Path:
 
 
 def bson(**fields: int) -> bytes:
-    body = b"".join(b"\x10" + name.encode() + b"\0" + struct.pack("<i", value) for name, value in fields.items()) + b"\0"
+    body = (
+        b"".join(b"\x10" + name.encode() + b"\0" + struct.pack("<i", value) for name, value in fields.items()) + b"\0"
+    )
     return struct.pack("<i", len(body) + 4) + body
 
 
@@ -202,7 +205,7 @@ async def test_a_plain_dump_is_whole_only_with_its_last_line(
 
 
 async def test_a_flipped_bit_in_a_compressed_dump_is_found(tmp_path: Path) -> None:
-    """gzip's checksum is read, which only reading to the end does."""
+    """Gzip's checksum is read, which only reading to the end does."""
     data = bytearray(gzip.compress(PLAIN + os.urandom(50_000).hex().encode() + END))
     data[len(data) // 2] ^= 1
     (tmp_path / "app.sql.gz").write_bytes(data)
@@ -218,7 +221,7 @@ async def test_a_sqlite_backup_is_checked_by_sqlite(tmp_path: Path, ending: str)
     path.write_bytes(COMPRESSORS[ending](data))
     report = await verify_backups(24, tmp_path)
     assert report.healthy, str(report)
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert os.listdir(tmp_path) == [path.name]  # noqa: PTH208
     broken = bytearray(data)
     broken[8192:12288] = os.urandom(4096)
     path.write_bytes(COMPRESSORS[ending](bytes(broken)))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -35,20 +38,20 @@ def test_the_commands_of_the_guide_create_apply_and_undo_a_migration(workspace: 
     workspace.write("myapp/users.py", USER)
     workspace.write("myapp/api/readme.txt", "")
 
-    init = workspace.run("sql", "init")
+    init = workspace.spawn("sql", "init")
     assert init.returncode == 0, init.stderr
     assert (workspace.root / "alembic.ini").is_file()
     assert (workspace.root / "migrations" / "env.py").is_file()
     assert (workspace.root / "migrations" / "versions").is_dir()
 
-    made = workspace.run("sql", "revision", "--autogenerate", "-m", "add users table", cwd="myapp/api")
+    made = workspace.spawn("sql", "revision", "--autogenerate", "-m", "add users table", cwd="myapp/api")
     assert made.returncode == 0, made.stderr
     assert "Models: 1 table in myapp.users" in made.stderr
     text = Path(made.stdout.strip()).read_text()
     assert text.count("op.create_table(") == 1
     assert '"uq_users_email"' in text.replace("'", '"')
 
-    up = workspace.run("sql", "upgrade", "head", cwd="myapp/api")
+    up = workspace.spawn("sql", "upgrade", "head", cwd="myapp/api")
     assert (up.returncode, up.stdout) == (0, ""), up.stderr
     assert "add users table" in up.stderr
     assert "users" in tables(tmp_path / "app.db")
@@ -159,3 +162,182 @@ def test_another_configuration_file_points_to_another_database(workspace: Worksp
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "app.db").exists()
     assert "t" in tables(tmp_path / "100%.db")
+
+
+OFFLINE = """
+import io, sys
+import svc_infra.db.sql.core as core
+project = core.find_project(sys.argv[1])
+for url in sys.argv[2:]:
+    output = io.StringIO()
+    core.upgrade(sql=True, database_url=url, project=project, output=output)
+    assert "CREATE TABLE t" in output.getvalue(), (url, output.getvalue())
+    assert "alembic_version" in output.getvalue(), url
+drivers = {"asyncpg", "psycopg", "asyncmy", "aiomysql", "pymysql", "aiosqlite", "mssql_python"}
+print(sorted(drivers & set(sys.modules)))
+"""
+
+
+def test_sql_is_written_for_every_dialect_without_a_driver(workspace: Workspace) -> None:
+    """Neither database nor driver is touched; only Snowflake's and DuckDB's dialects are part of their drivers."""
+    workspace.init()
+    workspace.revision("one", 'op.create_table("t", sa.Column("id", sa.Integer, primary_key=True))')
+    urls = ["postgresql://h/d", "mysql://u@h/d", "mariadb://u@h/d", "sqlite:///x.db", "mssql://u@h/d"]
+    urls += ["duckdb:///x.duckdb"] if find_spec("duckdb_sqlalchemy") else []
+    urls += ["snowflake://u@account/d"] if find_spec("snowflake") else []
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE, str(workspace.root), *urls],
+        env=workspace.environ,
+        cwd=workspace.root,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
+def test_a_downgrade_offline_needs_a_range(workspace: Workspace) -> None:
+    """It does not ask the database where it is."""
+    workspace.init()
+    workspace.revision("one", 'op.create_table("t", sa.Column("id", sa.Integer))', 'op.drop_table("t")')
+    assert "needs a range" in workspace.run("sql", "downgrade", "--sql").stderr
+    assert "DROP TABLE t" in workspace.run("sql", "downgrade", "one:base", "--sql").stdout
+
+
+def test_help_imports_neither_alembic_nor_sqlalchemy_nor_pydantic(workspace: Workspace) -> None:
+    """`svc-infra --help` lists the groups of all packages without importing them."""
+    code = (
+        "import sys; from svc_infra.migrate.main import main\n"
+        "try: main()\n"
+        "except SystemExit: print(sorted({'alembic', 'sqlalchemy', 'pydantic'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"],
+        env=workspace.environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.endswith("[]\n"), done.stdout
+    assert "sql" in done.stdout
+
+
+def test_the_environment_works_with_alembic_itself(workspace: Workspace, tmp_path: Path) -> None:
+    """`alembic upgrade head` runs the same env.py, with its lock and its URL."""
+    workspace.init()
+    workspace.revision("one", 'op.create_table("t", sa.Column("id", sa.Integer, primary_key=True))')
+    done = subprocess.run(
+        [sys.executable, "-m", "alembic", "upgrade", "head"],
+        env=workspace.environ,
+        cwd=workspace.root,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "t" in tables(tmp_path / "app.db")
+
+
+def test_status_tells_database_revision_and_what_is_pending(workspace: Workspace) -> None:
+    """One screen, exit code 3 while something is missing."""
+    workspace.init()
+    workspace.revision("one", "pass")
+    behind = workspace.run("sql", "status")
+    assert behind.returncode == 3
+    assert "(from SQL_URL)" in behind.stdout
+    assert "one step" in behind.stdout
+    assert workspace.run("sql", "upgrade").returncode == 0
+    done = workspace.run("sql", "status", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["current"][0]["revision"] == "one"
+
+
+def test_seed_calls_sync_and_async_functions(workspace: Workspace, tmp_path: Path) -> None:
+    """With a session when they take one, which is committed."""
+    workspace.init()
+    workspace.revision("one", 'op.create_table("t", sa.Column("id", sa.Integer, primary_key=True))')
+    workspace.run("sql", "upgrade")
+    workspace.write(
+        f"seeds_{tmp_path.name}.py",
+        """
+        from sqlalchemy import text
+
+        async def asynchronous(session):
+            await session.execute(text("INSERT INTO t VALUES (1)"))
+
+        def synchronous(session):
+            session.execute(text("INSERT INTO t VALUES (2)"))
+        """,
+    )
+    module = f"seeds_{tmp_path.name}"
+    assert workspace.run("sql", "seed", f"{module}:asynchronous").returncode == 0
+    assert workspace.run("sql", "seed", f"{module}:synchronous").returncode == 0
+    with sqlite3.connect(tmp_path / "app.db") as connection:
+        assert connection.execute("SELECT id FROM t ORDER BY id").fetchall() == [(1,), (2,)]
+    assert "has no function" in workspace.run("sql", "seed", f"{module}:other").stderr
+
+
+def test_the_graph_shows_branches_and_merges(workspace: Workspace) -> None:
+    """A merge point opens a second lane, the branch point closes it."""
+    workspace.init()
+    workspace.revision("base1", "pass")
+    workspace.revision("left1", "pass", after="base1")
+    workspace.revision("right1", "pass", after="base1")
+    assert workspace.run("sql", "merge", "heads", "--rev-id", "joined").returncode == 0
+    drawn = workspace.run("sql", "graph").stdout
+    assert drawn.splitlines()[0].startswith("*  joined (head)")
+    assert drawn.splitlines()[1] == "| \\"
+    assert drawn.splitlines()[-1].startswith("*  base1")
+
+
+def test_a_scaffolded_model_is_found_and_migrated(workspace: Workspace) -> None:
+    """Every type that the verb knows becomes a column."""
+    kinds = ["str", "text?", "int", "bigint", "float", "decimal", "bool", "date", "datetime", "uuid", "json", "bytes"]
+    fields = [f"f{number}:{kind}" for number, kind in enumerate(kinds)]
+    assert workspace.run("sql", "scaffold", "OrderLine", *fields, "-o", "shop/orders.py").returncode == 0
+    assert workspace.run("sql", "scaffold", "OrderLine", "-o", "shop/orders.py").returncode == 1
+    assert "unknown type" in workspace.run("sql", "scaffold", "Other", "x:thing", "-o", "shop/x.py").stderr
+    done = workspace.spawn("sql", "setup-and-migrate", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["revision"]["message"] == "initial schema"
+    assert "order_lines" in workspace.run("sql", "diagram").stdout
+
+
+def test_sections_and_arguments_for_env_py_are_those_of_alembic(workspace: Workspace, tmp_path: Path) -> None:
+    """`-n` chooses the section and `-x` reaches env.py, before the verb as with Alembic."""
+    workspace.init("from alembic import context\n\nprint(context.get_x_argument())\nmetadata = None")
+    workspace.revision("one", 'op.create_table("t", sa.Column("id", sa.Integer, primary_key=True))')
+    ini = workspace.root / "alembic.ini"
+    text = (
+        ini.read_text()
+        .replace("[alembic]", "[orders]")
+        .replace("# sqlalchemy.url =", f"sqlalchemy.url = sqlite:///{tmp_path}/orders.db")
+    )
+    ini.write_text(f"{ini.read_text()}\n{text}")
+    done = workspace.run("sql", "-n", "orders", "-x", "shard=7", "--lock-wait", "5", "upgrade", "heads")
+    assert done.returncode == 0, done.stderr
+    assert "['shard=7']" in done.stderr
+    assert "t" in tables(tmp_path / "orders.db")
+    assert "has no section [nothing]" in workspace.run("sql", "-n", "nothing", "upgrade").stderr
+
+
+def test_relative_targets_and_branches_are_those_of_alembic(workspace: Workspace) -> None:
+    """+N, -N, base and branch@head."""
+    workspace.init()
+    workspace.revision("one", "pass")
+    workspace.revision("two", "pass", after="one")
+    workspace.revision("three", "pass", after="two")
+    here = lambda: [item.revision for item in core.current(project=workspace.project)]  # noqa: E731
+    for target, verb, expected in (("+2", "upgrade", "two"), ("-1", "downgrade", "one"), ("head", "upgrade", "three")):
+        assert workspace.run("sql", verb, target).returncode == 0
+        assert here() == [expected]
+    assert workspace.run("sql", "downgrade", "base").returncode == 0
+    assert here() == []
+    assert workspace.run("sql", "stamp", "two").returncode == 0
+    assert here() == ["two"]
+    assert [
+        item["revision"] for item in json.loads(workspace.run("sql", "history", "-r", "current:", "--json").stdout)
+    ] == ["three", "two"]

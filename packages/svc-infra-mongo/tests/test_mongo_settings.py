@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from svc_infra.db.nosql.mongo.errors import MongoSettingsError
 from svc_infra.db.nosql.mongo.settings import MongoSettings
 from svc_infra.dburl import DatabaseUrlError

@@ -90,6 +90,15 @@ async def test_an_exhausted_pool_is_a_pool_timeout(sqlite_url: str) -> None:
                 await session.execute(text("SELECT 1"))
 
 
+async def test_a_ping_tells_an_exhausted_pool_from_a_dead_database(sqlite_url: str) -> None:
+    """When all connections are in use, `ping` says so and does not call the database dead."""
+    database = Database(sqlite_url, pool_size=1, max_overflow=0)
+    async with database, database.session() as holder:
+        await holder.execute(text("SELECT 1"))
+        with pytest.raises(PoolTimeout, match="in use"):
+            await database.ping(0.1)
+
+
 async def test_a_refused_connection_is_disconnected() -> None:
     """A server that is not there is a `Disconnected` that names the place and no password."""
     async with Database("postgresql://app:hunter2@127.0.0.1:1/shop?sslmode=disable") as database:

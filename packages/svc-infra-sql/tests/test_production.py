@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 
-from svc_infra.db.sql import _connecting
+from svc_infra.db.sql import _connecting, _keepalive
 from svc_infra.db.sql.database import Database
+
+CLIENT = Path(__file__).with_name("pooler_client.py")
 
 
 async def execute(url: str, *statements: str) -> None:
@@ -52,42 +55,21 @@ async def test_a_rotated_password_is_used_without_a_restart(
 
 
 async def test_a_pooler_in_transaction_mode_causes_no_errors(pgbouncer_url: str, postgres_url: str) -> None:
-    """Three processes of six tasks each through PgBouncer, whose prepared statements would collide."""
+    """Two processes of six tasks each through PgBouncer, whose prepared statements would collide."""
     await execute(postgres_url, "CREATE TABLE counters (id integer, value integer)")
-    script = (
-        "import asyncio, json, sys\n"
-        "from sqlalchemy import text\n"
-        "from svc_infra.db.sql.database import Database\n"
-        "async def main():\n"
-        "    errors = []\n"
-        "    async with Database(sys.argv[1], statement_timeout_ms=10_000) as database:\n"
-        "        async def work(task):\n"
-        "            for turn in range(15):\n"
-        "                try:\n"
-        "                    async with database.session() as session:\n"
-        "                        await session.execute(text('INSERT INTO counters VALUES (:t, :v)'), {'t': task, 'v': turn})\n"
-        "                        limit = (await session.execute(text('SHOW statement_timeout'))).scalar_one()\n"
-        "                        value = (await session.execute(text(f'SELECT {turn} + {task} AS a_{task % 3}'))).scalar_one()\n"
-        "                        assert (limit, value) == ('10s', turn + task), (limit, value)\n"
-        "                except Exception as error:\n"
-        "                    errors.append(repr(error))\n"
-        "        await asyncio.gather(*(work(task) for task in range(6)))\n"
-        "    print(json.dumps(errors))\n"
-        "asyncio.run(main())\n"
-    )
     url = f"{pgbouncer_url}{'&' if '?' in pgbouncer_url else '?'}pgbouncer=true"
     processes = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-c", script, url, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            sys.executable, CLIENT, url, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        for _ in range(3)
+        for _ in range(2)
     ]
     for process in processes:
         output, complaint = await asyncio.wait_for(process.communicate(), 60)
         assert complaint == b""
         assert json.loads(output) == []
     async with Database(postgres_url) as database, database.session() as session:
-        assert (await session.execute(text("SELECT count(*) FROM counters"))).scalar_one() == 3 * 6 * 15
+        assert (await session.execute(text("SELECT count(*) FROM counters"))).scalar_one() == 2 * 6 * 10
 
 
 async def test_a_connection_that_died_at_rest_is_replaced(
@@ -137,3 +119,18 @@ async def test_nothing_shows_the_password(postgres_url: str) -> None:
                 await session.execute(text("SELECT * FROM nowhere WHERE secret = :secret"), {"secret": "hunter2"})
     assert password not in shown
     assert "hunter2" not in f"{caught.value} {caught.value!r}"
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="no such option on this system")
+@pytest.mark.parametrize("driver", ["postgresql+asyncpg", "postgresql+psycopg", "mysql+asyncmy", "mysql+aiomysql"])
+async def test_a_vanished_peer_is_noticed_in_a_minute(request: pytest.FixtureRequest, driver: str) -> None:
+    """Each connection's socket asks after silence and gives up unacknowledged data."""
+    url: str = request.getfixturevalue("postgres_url" if driver.startswith("postgres") else "mysql_url")
+    async with Database(driver + url[url.index("://") :]) as database, database.session() as session:
+        raw = await (await session.connection()).get_raw_connection()
+        number = _keepalive._file_number(raw.driver_connection)
+        assert number is not None
+        with socket.socket(fileno=socket.dup(number)) as duplicate:
+            assert duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert duplicate.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+            assert duplicate.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000

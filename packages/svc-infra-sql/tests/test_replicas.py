@@ -12,7 +12,7 @@ from sqlalchemy import text
 from dbservers.postgres import PostgresReplica
 from dbservers.proxy import FaultyProxy
 from svc_infra.db.sql.database import Database
-from svc_infra.db.sql.errors import Disconnected, ReadOnlyViolation
+from svc_infra.db.sql.errors import Disconnected, InvalidSetting, ReadOnlyViolation
 from svc_infra.db.sql.replicas import new_scope
 from svc_infra.db.sql.settings import read_urls
 
@@ -193,7 +193,16 @@ def test_read_urls_come_from_the_environment() -> None:
     assert read_urls({}) == ()
 
 
-async def test_a_read_url_that_is_the_primary_is_ignored(sqlite_url: str) -> None:
-    """The guide's READ_DB_URL defaults to the primary's URL: then there is no replica."""
-    async with Database(sqlite_url, environ={"READ_DB_URL": sqlite_url}) as database:
+async def test_replicas_of_the_environment_belong_to_its_database(sqlite_url: str) -> None:
+    """READ_DB_URL is for the database of the environment, is nothing when it is that one, and must be of its kind."""
+    other = sqlite_url.replace("db.sqlite", "copy.sqlite")
+    async with Database(environ={"SQL_URL": sqlite_url, "READ_DB_URL": other}) as database:
+        assert database.replicas is not None
+        assert len(database.all_engines) == 2
+    for environ in ({"SQL_URL": sqlite_url, "READ_DB_URL": sqlite_url}, {"SQL_URL": sqlite_url}):
+        async with Database(environ=environ) as database:
+            assert database.replicas is None
+    async with Database(sqlite_url, environ={"READ_DB_URL": other}) as database:
         assert database.replicas is None
+    with pytest.raises(InvalidSetting, match="same kind"):
+        Database(environ={"SQL_URL": sqlite_url, "READ_DB_URL": "postgresql://h/d"})

@@ -119,7 +119,7 @@ async def test_errors_keep_their_type_and_traceback(engine: AsyncEngine) -> None
     cause = caught.value.orig
     assert isinstance(cause, duckdb.BinderException)
     frames = [frame.name for frame in traceback.extract_tb(cause.__traceback__)]
-    assert "_work" in frames
+    assert "_do" in frames
     assert "do_execute" in frames
 
 

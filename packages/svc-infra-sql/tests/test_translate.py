@@ -88,6 +88,14 @@ async def test_a_unique_violation_tells_its_constraint_and_columns(database: Dat
     assert str(error) == "children.tenant, email: another row has the same value"
 
 
+async def test_a_session_tells_the_columns_as_well(database: Database) -> None:
+    """A statement of SQLAlchemy in a session needs no help to tell the columns."""
+    with pytest.raises(UniqueViolation) as caught:
+        async with database.session() as session:
+            await session.execute(insert(children).values(id=2, email="a", tenant=1))
+    assert (caught.value.columns, caught.value.table) == (("tenant", "email"), "children")
+
+
 async def test_a_primary_key_violation_tells_its_column(database: Database) -> None:
     """A duplicate key names the key's column."""
     error = await violation(database, "INSERT INTO children VALUES (1, 'b', 1, 1)")
@@ -238,6 +246,7 @@ def test_errors_of_mssql_python_are_told_by_their_state() -> None:
     for state, message, kind, constraint, columns in cases:
         driver_error = exceptions.sqlstate_to_exception(state, f"[Microsoft][ODBC Driver][SQL Server]{message}")
         error = translate(driver_error)
+        assert error is not None
         assert type(error) is kind, (state, message)
         assert error.__cause__ is driver_error
         if isinstance(error, IntegrityViolation):

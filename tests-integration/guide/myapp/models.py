@@ -6,8 +6,12 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from sqlalchemy import Column, DateTime, Integer, String
+from sqlalchemy.dialects import mysql
 
 from svc_infra.db.sql.base import ModelBase
+
+# MySQL's DATETIME keeps whole seconds unless it is told otherwise, and users made within one would have no order.
+Moment = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 
 class User(ModelBase):
@@ -18,8 +22,8 @@ class User(ModelBase):
     name = Column(String(200))
     password_hash = Column(String(200))
     tenant_id = Column(String(64), index=True)
-    created_at = Column(DateTime(timezone=True), default=lambda: datetime.now(UTC))
-    deleted_at = Column(DateTime(timezone=True))
+    created_at = Column(Moment, default=lambda: datetime.now(UTC))
+    deleted_at = Column(Moment)
 
 
 class Account(ModelBase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,13 +10,19 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
+from dbservers.plugin import COVERAGE, DATABASE_URLS
 from svc_infra.db.sql.base import ModelBase
 from svc_infra.db.sql.database import Database
 
-KINDS = ("postgres", "mysql", "sqlite", "duckdb")
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Count the test for the database that it runs on, as the plugin does for its own fixtures."""
+    kind = getattr(getattr(item, "callspec", None), "params", {}).get("kept_url")
+    if kind is not None:
+        item.config.stash[COVERAGE].want(DATABASE_URLS[kind])
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=list(DATABASE_URLS))
 def kept_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An empty database of each kind in turn, for all tests of a module."""
     if request.param in {"postgres", "mysql"}:
@@ -24,6 +31,9 @@ def kept_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         yield url
         server.drop_database(url)
     else:
+        library = pytest.importorskip("sqlite3" if request.param == "sqlite" else "duckdb", exc_type=ImportError)
+        found = sqlite3.sqlite_version if request.param == "sqlite" else library.__version__
+        request.config.stash[COVERAGE].have(DATABASE_URLS[request.param], found, "library")
         folder: Path = tmp_path_factory.mktemp(request.param)
         yield f"{request.param}:///{folder / 'db'}"
 

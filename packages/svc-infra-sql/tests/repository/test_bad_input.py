@@ -8,8 +8,21 @@ import uuid
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import JSON, BigInteger, Date, DateTime, Enum, Float, Interval, LargeBinary, Numeric, SmallInteger, String
-from sqlalchemy import Time, Uuid
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Date,
+    DateTime,
+    Enum,
+    Float,
+    Interval,
+    LargeBinary,
+    Numeric,
+    SmallInteger,
+    String,
+    Time,
+    Uuid,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -46,7 +59,7 @@ class Thing(ModelBase):
 
 TABLES = [Thing.__table__]
 things = SqlRepository(Thing)
-NAIVE, AWARE = dt.datetime(2026, 1, 2, 3, 4, 5), dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.timezone.utc)  # noqa: DTZ001
+NAIVE, AWARE = dt.datetime(2026, 1, 2, 3, 4, 5), dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)  # noqa: DTZ001
 
 BAD: list[tuple[str, object]] = [
     ("text", 1), ("text", b"x"), ("text", "too long"), ("text", "\ud800"), ("text", ["a"]), ("text", {}),
@@ -56,7 +69,7 @@ BAD: list[tuple[str, object]] = [
     ("money", Decimal(10) ** 8), ("money", float("inf")), ("money", Decimal("1e999999")),
     ("flag", 1), ("flag", "true"), ("day", "2026-01-02"), ("day", NAIVE), ("naive", AWARE), ("naive", "2026-01-02"),
     ("naive", dt.date(2026, 1, 2)), ("aware", dt.date(2026, 1, 2)), ("clock", "03:04"),
-    ("clock", dt.time(1, tzinfo=dt.timezone.utc)), ("span", 5), ("blob", "text"), ("blob", b"12345"),
+    ("clock", dt.time(1, tzinfo=dt.UTC)), ("span", 5), ("blob", "text"), ("blob", b"12345"),
     ("colour", "green"), ("colour", "red "), ("colour", 1), ("id", "not-a-uuid"), ("id", 5), ("id", b"1"),
     ("data", {"a": float("nan")}), ("data", {"a": object()}), ("data", {1, 2}),
 ]  # fmt: skip
@@ -95,7 +108,7 @@ async def test_a_value_at_the_edge_of_its_column_survives_the_round_trip(session
     for name, value in GOOD.items():
         got = getattr(found, name)
         if name == "aware" and got.tzinfo is None:
-            got = got.replace(tzinfo=dt.timezone.utc)
+            got = got.replace(tzinfo=dt.UTC)
         assert got == value, name
 
 
@@ -106,7 +119,7 @@ async def test_an_instant_is_stored_as_utc_where_the_database_keeps_no_zone(sess
     session.expunge_all()
     got = (await things.get_one(session, row.id)).aware
     assert got is not None
-    assert (got if got.tzinfo else got.replace(tzinfo=dt.timezone.utc)) == eastern
+    assert (got if got.tzinfo else got.replace(tzinfo=dt.UTC)) == eastern
     assert await things.count(session, where=field("aware").eq(eastern)) == 1
 
 

@@ -28,7 +28,7 @@ class Writer(ModelBase):
     age: Mapped[int | None]
     tenant: Mapped[int]
     boss_id: Mapped[int | None] = mapped_column(ForeignKey("filters_writers.id"))
-    boss: Mapped[Writer | None] = relationship(remote_side=[id], back_populates="team")
+    boss: Mapped[Writer | None] = relationship(remote_side=[id], back_populates="team")  # noqa: A003
     team: Mapped[list[Writer]] = relationship(back_populates="boss")
     posts: Mapped[list[Post]] = relationship(back_populates="writer")
     deleted_at: Mapped[dt.datetime | None] = mapped_column(DateTime)

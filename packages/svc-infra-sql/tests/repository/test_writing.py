@@ -122,7 +122,7 @@ async def test_none_is_told_from_absent(session: AsyncSession) -> None:
 
 
 async def test_immutable_and_managed_fields_are_not_set_by_data(session: AsyncSession) -> None:
-    """id and created_at survive an update; deleted_at and version can't be set at all."""
+    """Id and created_at survive an update; deleted_at and version can't be set at all."""
     then = dt.datetime(2000, 1, 1)  # noqa: DTZ001
     member = await members.create(session, {"handle": "a", "deleted_at": then, "version": 9})
     assert (member.deleted_at, member.version) == (None, 1)

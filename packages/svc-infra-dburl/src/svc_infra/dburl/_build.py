@@ -9,7 +9,7 @@ from sqlalchemy.util import immutabledict
 
 from svc_infra.dburl._database_url import Dialect, Mode, ParsedUrl
 from svc_infra.dburl._dialects import duckdb, mssql, mysql, postgresql, snowflake, sqlite
-from svc_infra.dburl._dialects.reading import POOL_OPTIONS, Query, Rules, pool_settings
+from svc_infra.dburl._dialects.reading import PARTS_IN_QUERY, POOL_OPTIONS, Query, Rules, pool_settings
 from svc_infra.dburl._drivers import Driver, choose_driver, drivers_of
 from svc_infra.dburl._environment import Environment
 from svc_infra.dburl._parsing import parse_hosts, parse_port
@@ -18,6 +18,7 @@ from svc_infra.dburl.secret_url import SecretURL
 
 __all__ = ["Wish", "build_url", "complete_url", "wish_of", "wished_driver"]
 
+_NO_QUERY: immutabledict[str, str | tuple[str, ...]] = immutabledict()
 _RULES: dict[Dialect, Rules] = {
     "postgresql": postgresql.RULES,
     "mysql": mysql.RULES,
@@ -35,27 +36,26 @@ def complete_url(parsed: ParsedUrl, environment: Environment, place: str, notes:
     if parsed.options:
         if parsed.dialect not in {"sqlite", "duckdb"}:
             _take_parts_from_query(parsed, place)
-        parsed.options = rules.normalise(parsed.options, place, notes)
+        options = rules.normalise(parsed.options, place, notes)
+        parsed.options = (
+            {name: value for name, value in options.items() if value} if "" in options.values() else options
+        )
         if not POOL_OPTIONS.isdisjoint(parsed.options):
             pool_settings(parsed.options, place)
     rules.complete(parsed, environment, place)
 
 
-# Parts of the URL as JDBC and libpq allow them in the query.
-_IN_QUERY = {
-    "user": "username", "username": "username", "uid": "username", "password": "password", "pwd": "password",
-    "host": "host", "server": "host", "port": "port", "unix_socket": "host", "unixsocket": "host", "socket": "host",
-    "dbname": "database", "database": "database", "databasename": "database",
-}  # fmt: skip
-
-
 def _take_parts_from_query(parsed: ParsedUrl, place: str) -> None:
     found: dict[str, str] = {}
-    for name in list(parsed.options):
-        part = _IN_QUERY.get(name.lower())
-        if part is None or (parsed.dialect == "snowflake" and part not in {"username", "password"}):
+    for name in parsed.options:
+        part = PARTS_IN_QUERY.get(name.lower())
+        if (
+            part is None
+            or not parsed.options[name]
+            or (parsed.dialect == "snowflake" and part not in {"username", "password"})
+        ):
             continue
-        value = parsed.options.pop(name)
+        value = parsed.options[name]
         if found.setdefault(part, value) != value:
             raise ConflictingOptions(place, f"gives the {part} twice in its query", "Keep one of them")
     for part in ("username", "password", "database"):
@@ -109,7 +109,7 @@ class Wish(NamedTuple):
     place: str
 
 
-def wish_of(parsed: ParsedUrl, environment: Environment, place: str, *, composed: bool) -> Wish:
+def wish_of(parsed: ParsedUrl, environment: Environment, place: str, *, is_composed: bool) -> Wish:
     """The driver asked for: by DB_FORCE_DRIVER, else by the URL, else by DB_DRIVER.
 
     Beside a whole URL of another database, DB_DRIVER is a left-over of parts that are not used, and does not count.
@@ -121,7 +121,7 @@ def wish_of(parsed: ParsedUrl, environment: Environment, place: str, *, composed
         preferred = environment.get("DB_DRIVER")
         if preferred is not None:
             name = _driver_name(preferred)
-            if composed or name in drivers_of(parsed.dialect):
+            if is_composed or name in drivers_of(parsed.dialect):
                 return Wish(name, environment.place("DB_DRIVER"))
     return Wish(parsed.driver, place)
 
@@ -150,7 +150,15 @@ def build_url(parsed: ParsedUrl, driver: Driver, place: str, notes: list[str]) -
     if parsed.socket is not None:
         _set_socket(parsed, query, place)
     name = f"{parsed.dialect}+{driver.name}" if driver.name else parsed.dialect
-    url = SecretURL(name, parsed.username, parsed.password, host, port, parsed.database, immutabledict(query))
+    url = SecretURL(
+        name,
+        parsed.username,
+        parsed.password,
+        host,
+        port,
+        parsed.database,
+        immutabledict(query) if query else _NO_QUERY,
+    )
     return url, arguments
 
 

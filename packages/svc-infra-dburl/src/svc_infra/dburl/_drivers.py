@@ -120,10 +120,11 @@ def choose_driver(
     if wanted is not None:
         driver = _BY_NAME[dialect].get(wanted)
         if driver is None:
+            names = ", ".join(name or dialect for name in _BY_NAME[dialect])
             raise UnknownDriver(
                 place,
                 f"names a driver that {dialect} does not have",
-                f"Its drivers are {', '.join(name or dialect for name in _BY_NAME[dialect])}; without one, the best that is installed is taken",
+                f"Its drivers are {names}; without one, the best that is installed is taken",
             )
         if mode not in driver.modes and driver.counterpart is not None:
             driver = _BY_NAME[dialect][driver.counterpart]

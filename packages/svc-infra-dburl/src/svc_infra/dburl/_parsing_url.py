@@ -9,7 +9,7 @@ from sqlalchemy import URL
 __all__ = ["text_of"]
 
 
-def text_of(url: URL, place: str) -> str:
+def text_of(url: URL) -> str:
     """The URL as text, percent-encoded throughout whichever SQLAlchemy made it.
 
     SQLAlchemy 2.0 does not encode the database when rendering, and neither version encodes the host.

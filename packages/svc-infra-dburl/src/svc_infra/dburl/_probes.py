@@ -16,7 +16,9 @@ __all__ = ["ProbeFailed", "open_socket", "open_tls", "resolve_hosts"]
 
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 1433, "snowflake": 443}
 _CLIENT_SSL = 0x0800
-_NO_TLS = "The server has no TLS. For a local server without it add ?sslmode=disable (MySQL: ?ssl-mode=DISABLED); else turn TLS on in the server"
+_NO_TLS = (
+    "For a local server without TLS add ?sslmode=disable (MySQL: ?ssl-mode=DISABLED); else turn TLS on in the server"
+)
 
 
 class ProbeFailed(Exception):
@@ -60,7 +62,8 @@ def resolve_hosts(resolved: ResolvedUrl) -> str | None:
     if failed and not found:
         raise ProbeFailed(
             "; ".join(failed),
-            "Check the host's spelling. Inside Docker Compose it is the service's name, in Kubernetes service.namespace; is the VPN up?",
+            "Check the host's spelling: in Docker Compose it is the service's name, in Kubernetes service.namespace. "
+            "Is the VPN up?",
         )
     return "; ".join([*found, *failed]) or None
 
@@ -114,11 +117,8 @@ def open_tls(resolved: ResolvedUrl, timeout: float) -> str | None:
         return None
     wants = mode not in {"prefer", "preferred"}
     postgresql = resolved.dialect == "postgresql"
-    context: ssl.SSLContext | None
-    if wants:
-        context = postgresql_context(options) if postgresql else mysql_context(options)
-    else:
-        context = TlsContext("none")
+    make_context = postgresql_context if postgresql else mysql_context
+    context = make_context(options) if wants else TlsContext("none")
     host = targets(resolved)[0][0]
     with _connect(resolved, timeout) as connection:
         if not (_offers_postgresql(connection, options) if postgresql else _offers_mysql(connection)):

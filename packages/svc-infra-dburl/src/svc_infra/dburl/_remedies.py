@@ -13,12 +13,12 @@ __all__ = ["remedy_for"]
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _SQLSTATES = {
     "28P01": "User or password is wrong. Check both, and that special characters of the password are percent-encoded",
-    "28000": "The server does not let this user in: does the role exist, and has pg_hba.conf an entry for this host, database and TLS?",
+    "28000": "The server does not let this user in: does the role exist, and has pg_hba.conf a line for it and TLS?",
     "3D000": "The database does not exist. Create it, or correct the name",
     "42501": "The user may not connect to this database: GRANT CONNECT ON DATABASE",
-    "53300": "All connections of the server are in use: lower pool_size times the number of processes, or put a pooler in between",
+    "53300": "All connections of the server are in use: lower pool_size times processes, or put a pooler in between",
     "57P03": "The server is starting, stopping or recovering: wait and try again",
-    "08P01": "A pooler refuses a parameter of the session: add it to ignore_startup_parameters, or remove it from the URL",
+    "08P01": "A pooler refuses a parameter of the session: add it to ignore_startup_parameters or remove it here",
 }
 # https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
 _MYSQL_ERRORS = {
@@ -45,6 +45,9 @@ def remedy_for(step: str, error: BaseException, resolved: ResolvedUrl) -> str:
             return found
     if isinstance(error, TimeoutError):
         return _timeout(step)
+    if step == "login" and resolved.dialect not in {"sqlite", "duckdb"}:
+        # libpq gives no code for an error before the session begins.
+        return "The server refused the login: check user and password, pg_hba.conf, and whether the database exists"
     return "See the driver's message above; the server's log often tells more"
 
 
@@ -63,18 +66,16 @@ def _known(error: BaseException, resolved: ResolvedUrl) -> str | None:
         )
     if isinstance(error, FileNotFoundError):
         return "There is no such socket: is the server running, and the folder the right one?"
+    if resolved.dialect in {"mysql", "mariadb"}:
+        number = error.args[0] if error.args else None
+        return _MYSQL_ERRORS.get(number) if isinstance(number, int) else None
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    if isinstance(state, str) and state in _SQLSTATES:
-        return _SQLSTATES[state]
-    number = error.args[0] if error.args else None
-    if isinstance(number, int) and resolved.dialect in {"mysql", "mariadb"}:
-        return _MYSQL_ERRORS.get(number)
-    return None
+    return _SQLSTATES.get(state) if isinstance(state, str) else None
 
 
 def _certificate(error: ssl.SSLCertVerificationError) -> str:
     # X509_V_ERR_* of OpenSSL, https://docs.openssl.org/master/man3/X509_STORE_CTX_get_error/
-    if error.verify_code == 62:
+    if error.verify_code in {62, 64}:
         return (
             "The certificate is for another host name: use a name that it has, or sslmode=verify-ca (MySQL: VERIFY_CA)"
         )

@@ -30,8 +30,10 @@ def render(parsed: ParsedUrl, driver: Driver, *, hide_secrets: bool) -> str:
             pairs.append(f"port={parsed.socket_port}")
     for name, value in parsed.options.items():
         if hide_secrets:
-            value = MASK if is_secret_name(name) else redact_odbc(value) if name == "odbc_connect" else value
-        pairs.append(f"{quote_plus(name)}={quote_plus(value, safe='/*')}")
+            shown = MASK if is_secret_name(name) else redact_odbc(value) if name == "odbc_connect" else value
+        else:
+            shown = value
+        pairs.append(f"{quote_plus(name)}={quote_plus(shown, safe='/*')}")
     return f"{text}?{'&'.join(pairs)}" if pairs else text
 
 

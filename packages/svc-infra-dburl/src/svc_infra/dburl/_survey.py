@@ -15,9 +15,7 @@ __all__ = ["survey"]
 
 def survey(environment: Environment, secrets_dir: str | os.PathLike[str] | None) -> list[tuple[str, str]]:
     """Each place in order, and what is there: what counts, what is hidden behind it, what is blank."""
-    rows: list[tuple[str, str, bool]] = []
-    for name in DIRECT_VARIABLES:
-        rows.append((environment.place(name), *_variable(environment, name, "a URL")))
+    rows = [(environment.place(name), *_variable(environment, name, "a URL")) for name in DIRECT_VARIABLES]
     for name in DIRECT_VARIABLES:
         pointer = f"{name}_FILE"
         path = environment.get(pointer)

@@ -17,10 +17,10 @@ from sqlalchemy.pool import NullPool
 
 from svc_infra.dburl._probes import ProbeFailed, open_socket, open_tls, resolve_hosts
 from svc_infra.dburl._remedies import remedy_for
+from svc_infra.dburl.engine import prepare_engine
 from svc_infra.dburl.errors import DatabaseUrlError
 from svc_infra.dburl.redaction import MASK, redact
 from svc_infra.dburl.resolved import ResolvedUrl
-from svc_infra.dburl.rotation import use_password
 from svc_infra.dburl.tls import TlsContext
 
 __all__ = ["Step", "check_url"]
@@ -224,7 +224,7 @@ def _statement(resolved: ResolvedUrl) -> str:
 
 def _connect(resolved: ResolvedUrl) -> str:
     engine = create_engine(resolved.url, connect_args=resolved.connect_args, poolclass=NullPool)
-    use_password(engine, resolved.password)
+    prepare_engine(engine, resolved)
     try:
         with engine.connect() as connection:
             return str(connection.exec_driver_sql(_statement(resolved)).scalar())
@@ -237,7 +237,7 @@ def _connect_async(resolved: ResolvedUrl) -> str:
 
     async def connect() -> str:
         engine = create_async_engine(resolved.url, connect_args=resolved.connect_args, poolclass=NullPool)
-        use_password(engine, resolved.password)
+        prepare_engine(engine, resolved)
         try:
             async with engine.connect() as connection:
                 return str((await connection.exec_driver_sql(_statement(resolved))).scalar())

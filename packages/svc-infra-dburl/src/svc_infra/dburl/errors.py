@@ -9,7 +9,8 @@
     ├── InvalidOption           a parameter or DB_* variable is unknown, or has a value that it can't have
     │   └── ConflictingOptions  two of them contradict each other
     ├── UnknownDriver           the driver named is none of the database's
-    └── MissingDriver           the driver is not installed
+    ├── MissingDriver           the driver is not installed
+    └── EncryptionRefused       the URL wants TLS and the server offers none, found when connecting
 
 Each says which place was looked at, what is wrong with what was found there, and what to do about it. None repeats a
 value that could be, or contain, a secret.
@@ -20,6 +21,7 @@ from __future__ import annotations
 __all__ = [
     "ConflictingOptions",
     "DatabaseUrlError",
+    "EncryptionRefused",
     "IncompleteParts",
     "InvalidOption",
     "InvalidUrl",
@@ -84,3 +86,7 @@ class UnknownDriver(DatabaseUrlError):
 
 class MissingDriver(DatabaseUrlError):
     """The driver that is needed is not installed; the message names the extra that installs it."""
+
+
+class EncryptionRefused(DatabaseUrlError):
+    """The URL wants TLS, and the server that answered offers none."""

@@ -7,17 +7,19 @@ through the reader of SQL URLs, and come out as they went in.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote
 
-from svc_infra.dburl._dialects.reading import integer
+from svc_infra.dburl._dialects.reading import integer, refuse_tail
 from svc_infra.dburl._environment import Environment, load_environment
 from svc_infra.dburl._parsing import clean, parse_port
 from svc_infra.dburl._sources.files import read_secret, shown_path
 from svc_infra.dburl._sources.finding import Look
+from svc_infra.dburl._words import words
 from svc_infra.dburl.errors import ConflictingOptions, IncompleteParts, InvalidOption, InvalidUrl, UnknownScheme
 from svc_infra.dburl.redaction import redact
 
@@ -26,7 +28,21 @@ __all__ = ["ResolvedMongoUrl", "resolve_mongo_url"]
 DEFAULT_URL = "mongodb://localhost:27017"
 _SCHEMES = ("mongodb://", "mongodb+srv://")
 _MAX_APPNAME_BYTES = 128
+# https://www.mongodb.com/docs/manual/reference/connection-string-options/ and PyMongo's own; another name behind a
+# secret is the tail of one with an unescaped &.
+_OPTIONS = words(
+    "appname authmechanism authmechanismproperties authsource compressors connect connecttimeoutms directconnection "
+    "document_class enableoverloadretargeting fsync gssapiservicename heartbeatfrequencyms j journal loadbalanced "
+    "localthresholdms maxconnecting maxidletimems maxpoolsize maxstalenessseconds minpoolsize proxyhost "
+    "proxypassword proxyport proxyusername readconcernlevel readpreference readpreferencetags replicaset retryreads "
+    "retrywrites servermonitoringmode serverselectiontimeoutms serverselectiontryonce sockettimeoutms srvmaxhosts "
+    "srvservicename ssl timeoutms tls tlsallowinvalidcertificates tlsallowinvalidhostnames tlscafile "
+    "tlscertificatekeyfile tlscertificatekeyfilepassword tlscrlfile tlsdisableocspendpointcheck tlsinsecure "
+    "tz_aware unicode_decode_error_handler uuidrepresentation w waitqueuetimeoutms wtimeoutms wtimeout "
+    "zlibcompressionlevel"
+)
 _FORBIDDEN_IN_NAME = frozenset('/\\. "$*<>:|?')
+_ADDRESS = re.compile(r"\[[0-9A-Fa-f:.]+\]")
 _ESCAPE = "Percent-encode user and password: @ is %40, : is %3A, / is %2F, ? is %3F, # is %23, % is %25"
 
 
@@ -70,8 +86,9 @@ def resolve_mongo_url(
     env_file: str | os.PathLike[str] | None = ".env",
     secrets_dir: str | os.PathLike[str] | None = "/run/secrets",
 ) -> ResolvedMongoUrl:
-    """Find the MongoDB URL: MONGO_URL, else the file of MONGO_URL_FILE, else ``mongo_url`` in `secrets_dir`, else localhost.
+    """Find the MongoDB URL of this service.
 
+    It is that of MONGO_URL, else of the file of MONGO_URL_FILE, else of ``mongo_url`` in `secrets_dir`, else localhost.
     MONGO_DB names the database, else the URL's path does. MONGO_APPNAME (svc-infra), MONGO_MIN_POOL (0) and
     MONGO_MAX_POOL (100 connections) count where the URL does not say it.
 
@@ -165,21 +182,22 @@ def _check(url: str, place: str) -> tuple[str, dict[str, str]]:
         name, equals, value = item.partition("=")
         if item and not equals:
             _invalid(place, "has an option without a value, or a ? in the password that is not escaped", _ESCAPE)
-        if value:
-            options[name.lower()] = unquote(value)
-    return unquote(path), options
+        options[name.lower()] = unquote(value)
+    refuse_tail(options, _OPTIONS, place)
+    return unquote(path), {name: value for name, value in options.items() if value}
 
 
 def _check_host(host: str, place: str, *, srv: bool) -> None:
     if host[:3].lower() == "%2f":
         return
-    name, colon, port = host.rpartition("]")[2].partition(":") if "]" in host else host.partition(":")
+    address = _ADDRESS.match(host)
+    name, colon, port = host[address.end() :].partition(":") if address is not None else host.partition(":")
     if colon and not port:
         _invalid(place, "has a colon and no port behind it", f"Write host:27017. {_ESCAPE}")
     if srv and port:
         _invalid(place, "names a port, and mongodb+srv:// finds it by DNS", "Remove the port")
     parse_port(port, place)
-    if ("]" not in host and not name) or any(character in ' #$<>{}"`\\' for character in host):
+    if bool(name) is (address is not None) or any(character in ' #$<>{}[]"`\\' for character in name):
         _invalid(
             place, "the host is empty or has a character that no host name has", f"Fill in placeholders. {_ESCAPE}"
         )

@@ -16,7 +16,7 @@ class HostedPooler(NamedTuple):
         platform: Whose it is.
         suffix: How its host names end.
         port: The port on which it answers, or None if the host name alone tells.
-        label: How the first label of its host names starts or ends, or empty.
+        label: How the first label of its host names ends, or empty.
         keeps_statements: Whether it follows prepared statements from one server connection to the next, so that the
             driver's caches may stay on.
     """
@@ -53,7 +53,7 @@ def pooler_of(hosts: tuple[Host, ...]) -> HostedPooler | None:
     if "." not in host:
         return None
     for pooler in HOSTED_POOLERS:
-        if (pooler.port is None or pooler.port == port) and host.lower().endswith(pooler.suffix):
-            if not pooler.label or host.partition(".")[0].lower().endswith(pooler.label):
-                return pooler
+        is_host = host.lower().endswith(pooler.suffix) and host.partition(".")[0].lower().endswith(pooler.label)
+        if is_host and (pooler.port is None or pooler.port == port):
+            return pooler
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote_plus, unquote_plus
+from urllib.parse import quote_plus
 
 from sqlalchemy import URL
 
@@ -12,23 +12,25 @@ __all__ = ["MASK", "is_secret_name", "redact", "redact_url"]
 MASK = "***"
 """What stands in the place of a secret."""
 
-_SECRET_WORDS = (
+_NAMES = (
     r"[\w.-]*(?:password|passwd|passphrase|passcode|secret|token|credential|api[_-]?key|access[_-]?key|private[_-]?key)[\w.-]*"
     r"|pwd|pass|pw|authmechanismproperties|proxypassword|tlscertificatekeyfilepassword"
 )
-_SECRET_NAME = re.compile(_SECRET_WORDS, re.IGNORECASE)
+_SECRET_NAME = re.compile(_NAMES, re.IGNORECASE)
 _SCHEME = re.compile(r"(?:(?<=[\s\"'(,;=<>])|^)(?=(?:jdbc:)?[a-z][a-z0-9+]*://)", re.IGNORECASE | re.MULTILINE)
-_USERINFO = re.compile(r"(://[^:/@\s?#]*:).*@", re.DOTALL)
-# A value runs over an unescaped & when what follows is not another name=.
-_QUERY = re.compile(rf"([?&;](?:{_SECRET_WORDS})=)[^&\n]*(?:&(?![\w.-]+=)[^&\n]*)*", re.IGNORECASE)
-_ODBC = re.compile(r"([?&]odbc_connect=)([^&\n]*)", re.IGNORECASE)
-_KEY_VALUE = re.compile(
-    rf"(?<![\w?&.-])((?:{_SECRET_WORDS})\s*=\s*)('(?:[^'\\]|\\.)*'|\{{(?:[^}}]|}}}})*}}?[^;\s]*|[^\s;&]+)",
-    re.IGNORECASE,
+# Each has the secret as its first group. A value runs over an unescaped & when what follows is not another name=.
+_SECRETS = (
+    re.compile(r"://[^:/@\s?#]*:(.*)@"),
+    re.compile(rf"[?&;](?:{_NAMES})=([^&\n]*(?:&(?![\w.-]+=)[^&\n]*)*)", re.IGNORECASE),
+    re.compile(r"[?&]odbc_connect=([^&\n]*)", re.IGNORECASE),
+    re.compile(rf"\"(?:{_NAMES})\"\s*:\s*\"((?:[^\"\\]|\\.)*)(?:\"|$)", re.IGNORECASE),
+    re.compile(
+        rf"(?<![\w?&.-])(?:{_NAMES})\s*=\s*('(?:[^'\\]|\\.)*'|\{{(?:[^}}]|}}}})*}}?[^;\s]*|[^\s;&]+)", re.IGNORECASE
+    ),
 )
-_JSON = re.compile(rf"(\"(?:{_SECRET_WORDS})\"\s*:\s*)\"(?:[^\"\\]|\\.)*(?:\"|$)", re.IGNORECASE)
 _ODBC_SECRET = re.compile(
-    r"((?:^|;)\s*(?:pwd|password|[\w ]*token|[\w ]*secret|[\w ]*password)\s*=\s*)(?:\{(?:[^}]|\}\})*(?:\}|$)[^;]*|[^;]*)(?:;[^=;]*(?=;|$))*",
+    r"((?:^|;)\s*(?:pwd|password|[\w ]*token|[\w ]*secret|[\w ]*password)\s*=\s*)"
+    r"(?:\{(?:[^}]|\}\})*(?:\}|$)[^;]*|[^;]*)(?:;[^=;]*(?=;|$))*",
     re.IGNORECASE,
 )
 
@@ -88,12 +90,12 @@ def redact(text: str | URL) -> str:
 
 
 def _redact_segment(text: str) -> str:
-    text = _USERINFO.sub(rf"\g<1>{MASK}@", text)
-    text = _QUERY.sub(rf"\g<1>{MASK}", text)
-    text = _ODBC.sub(_redact_odbc_parameter, text)
-    text = _JSON.sub(rf'\g<1>"{MASK}"', text)
-    return _KEY_VALUE.sub(rf"\g<1>{MASK}", text)
-
-
-def _redact_odbc_parameter(match: re.Match[str]) -> str:
-    return match[1] + quote_plus(redact_odbc(unquote_plus(match[2])), safe="*{};=,")
+    spans = sorted(match.span(1) for pattern in _SECRETS for match in pattern.finditer(text))
+    shown: list[str] = []
+    position = 0
+    for start, end in spans:
+        # What two patterns claim is hidden as a whole: each may have found the other's secret only in part.
+        if start > position or not shown:
+            shown += [text[position:start], MASK]
+        position = max(position, end)
+    return "".join([*shown, text[position:]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Literal, NoReturn
 
 from sqlalchemy import URL
@@ -59,7 +60,7 @@ def resolve_database_url(
         or parts.find(environment, looks)
     )
     if finding is None:
-        _nothing_found(environment, secrets_dir, env_file)
+        _nothing_found(environment, secrets_dir)
     return _resolve(finding, environment, mode, looks, installed)
 
 
@@ -86,7 +87,7 @@ def resolve_url(
     if isinstance(url, URL):
         from svc_infra.dburl._parsing_url import text_of
 
-        url = text_of(url, source)
+        url = text_of(url)
     environment = Environment(environ)
     finding = Finding(parse_text(url, source, environment), source)
     return _resolve(finding, environment, mode, [Look(source, "a URL")], installed)
@@ -101,8 +102,9 @@ def _resolve(
 ) -> ResolvedUrl:
     parsed, place, read_password = finding
     notes: list[str] = []
-    complete_url(parsed, environment, place, notes)
-    wish = wish_of(parsed, environment, place, composed=place == parts.PLACE)
+    is_composed = place == parts.PLACE
+    complete_url(parsed, environment, environment.place("DB_PARAMS") if is_composed else place, notes)
+    wish = wish_of(parsed, environment, place, is_composed=is_composed)
     driver = wished_driver(parsed, wish, mode, installed)
     url, connect_args = build_url(parsed, driver, place, notes)
     return ResolvedUrl(
@@ -110,14 +112,12 @@ def _resolve(
     )
 
 
-def _nothing_found(
-    environment: Environment, secrets_dir: str | os.PathLike[str] | None, env_file: str | os.PathLike[str] | None
-) -> NoReturn:
+def _nothing_found(environment: Environment, secrets_dir: str | os.PathLike[str] | None) -> NoReturn:
     files = ", ".join(f"{name}_FILE" for name in DIRECT_VARIABLES)
     where = f"the environment and {environment.file_path}" if environment.file_path else "the environment"
     places = f"looked in {where} for {', '.join(DIRECT_VARIABLES)}, {files}"
     if secrets_dir is not None:
-        places += f", then for the file {os.path.join(secrets_dir, 'database_url')}"
+        places += f", then for the file {Path(secrets_dir, 'database_url')}"
     raise NoDatabaseConfigured(
         "no database configured",
         f"{places}, then for DB_HOST, DB_NAME and the other DB_* variables, and found none",

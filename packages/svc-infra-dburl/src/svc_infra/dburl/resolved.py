@@ -40,7 +40,7 @@ class ResolvedUrl:
         source: The variable, file or parts that it came from.
         mode: Whether it is for an async or a sync engine.
         password: Reads the password; None unless it stands in a file or a provider was given. Call it for each new
-            connection, so that a rotated password is used without a restart: `svc_infra.dburl.rotation` does.
+            connection, so that a rotated password is used without a restart: `engine.prepare_engine` does.
 
     Example:
         >>> from svc_infra.dburl import resolve_url

@@ -11,12 +11,12 @@ class SecretURL(URL):
     """An `sqlalchemy.URL` whose ``str`` and ``repr`` hide the secrets of the query too.
 
     SQLAlchemy hides the password between user and host only; ``?sslpassword=``, ``?motherduck_token=`` or
-    ``odbc_connect=...PWD=...`` it prints, also as ``repr(engine)``. This one hides them all, is equal to the plain URL of
-    the same parts, and goes everywhere that a URL goes.
+    ``odbc_connect=...PWD=...`` it prints, also as ``repr(engine)``. This one hides them all, is equal to the plain URL
+    of the same parts, and goes everywhere that a URL goes.
 
     Example:
-        >>> SecretURL.create("duckdb", database="md:sales", query={"motherduck_token": "abc"})
-        duckdb:///md:sales?motherduck_token=***
+        >>> SecretURL.create("duckdb", database="sales", query={"motherduck_token": "abc"})
+        duckdb:///sales?motherduck_token=***
     """
 
     __slots__ = ()

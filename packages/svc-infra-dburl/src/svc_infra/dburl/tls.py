@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import ssl
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
 from svc_infra.dburl.errors import UnreadableSource
 
@@ -54,7 +54,8 @@ class TlsContext(ssl.SSLContext):
         keyfile: str | None = None,
         key_password: str | None = None,
         crlfile: str | None = None,
-    ) -> TlsContext:
+    ) -> Self:
+        """Make the context and read the files that are there."""
         self = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
         self.check_hostname = verify == "full"
         self.verify_mode = ssl.CERT_NONE if verify == "none" else ssl.CERT_REQUIRED
@@ -107,7 +108,7 @@ class TlsContext(ssl.SSLContext):
 
     def _has_changed(self, path: str, missing_ok: bool) -> bool:
         try:
-            found = os.stat(path)
+            found = Path(path).stat()
         except OSError as error:
             if missing_ok:
                 return False

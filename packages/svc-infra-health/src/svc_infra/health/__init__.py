@@ -1,8 +1,8 @@
 """Health checks that stay bounded when the dependency hangs, and backup verification.
 
-    registry = HealthRegistry()
-    registry.add("database", check_database(os.getenv("SQL_URL")), critical=True)
-    report = await registry.run()
+registry = HealthRegistry()
+registry.add("database", check_database(os.getenv("SQL_URL")), critical=True)
+report = await registry.run()
 """
 
 from __future__ import annotations

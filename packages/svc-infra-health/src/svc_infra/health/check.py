@@ -57,7 +57,9 @@ class Worker:
             CheckFailed: The thread of an earlier call still hangs.
         """
         if self._ended is not None and not self._ended.is_set():
-            raise CheckFailed("timeout", "an earlier run of this check still hangs in its thread, so no other is started")
+            raise CheckFailed(
+                "timeout", "an earlier run of this check still hangs in its thread, so no other is started"
+            )
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         context = contextvars.copy_context()
@@ -95,8 +97,8 @@ _deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("health
 def seconds_left(most: float) -> float:
     """Return how long a check may still take, up to `most`: a little less than until it is given up.
 
-    With it a check can give its driver a deadline, so that the driver says what is wrong ("refused") before the check is
-    reported as timed out.
+    With it a check can give its driver a deadline, so that the driver says what is wrong ("refused") before the check
+    is reported as timed out.
     """
     deadline = _deadline.get()
     if deadline is None:

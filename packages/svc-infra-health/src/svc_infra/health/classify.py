@@ -47,7 +47,14 @@ _BY_MYSQL_CODE: dict[int, Reason] = {
 }
 
 # https://www.mongodb.com/docs/manual/reference/error-codes/
-_BY_MONGO_CODE: dict[int, Reason] = {13: "permission", 18: "auth", 50: "timeout", 8000: "auth", 11600: "starting", 13435: "starting"}
+_BY_MONGO_CODE: dict[int, Reason] = {
+    13: "permission",
+    18: "auth",
+    50: "timeout",
+    8000: "auth",
+    11600: "starting",
+    13435: "starting",
+}
 
 _BY_CLASS: dict[tuple[str, str], Reason] = {
     ("sqlalchemy", "TimeoutError"): "pool",

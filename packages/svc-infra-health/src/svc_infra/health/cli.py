@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -25,7 +25,7 @@ from svc_infra.health.report import HealthReport
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Check what a service depends on.", no_args_is_help=True, add_completion=False)
+app: typer.Typer = typer.Typer(help="Check what a service depends on.", no_args_is_help=True, add_completion=False)
 
 
 @app.callback()
@@ -164,8 +164,8 @@ def _registry(
             made.add("redis", check_redis(None, environ=environ), timeout=check_timeout)
         if not made.names:
             _fail(
-                "nothing to check: no option was given, and neither a database URL (SQL_URL, DATABASE_URL, DB_HOST ...) "
-                "nor MONGO_URL nor REDIS_URL is set"
+                "nothing to check: no option was given, and neither a database URL (SQL_URL, DATABASE_URL, DB_HOST ...)"
+                " nor MONGO_URL nor REDIS_URL is set"
             )
         return made
     if database_url:
@@ -223,6 +223,6 @@ def _show(report: HealthReport, *, as_json: bool) -> None:
     typer.echo(report.status)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     typer.echo(f"error: {message}", err=True)
     raise typer.Exit(1)

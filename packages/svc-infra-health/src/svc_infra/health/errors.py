@@ -1,10 +1,10 @@
 """The errors of svc-infra-health.
 
-    HealthError
-    ├── CheckFailed                       a check says what is wrong, in one fixed word
-    ├── DuplicateCheck (ValueError)       a name was registered twice
-    ├── UnknownCheck (LookupError)        a name was never registered
-    └── NotHealthy (TimeoutError)         the wait for dependencies ended without success
+HealthError
+├── CheckFailed                       a check says what is wrong, in one fixed word
+├── DuplicateCheck (ValueError)       a name was registered twice
+├── UnknownCheck (LookupError)        a name was never registered
+└── NotHealthy (TimeoutError)         the wait for dependencies ended without success
 """
 
 from __future__ import annotations

@@ -95,13 +95,20 @@ class BoundedCheck:
         return self._timed_out(flight, cut_short=deadline < flight.started + self.timeout)
 
     def latest(self, *, max_age: float) -> CheckResult:
-        """Return the last result without running anything; `unknown` when there is none or it is older than `max_age` seconds."""
+        """Return the last result without running anything; `unknown` when it is older than `max_age` seconds."""
         age = self._clock() - self._last_at
         if self._last is not None and age <= max_age:
             return replace(self._last, age_seconds=age)
         detail = "the check has not run yet" if self._last is None else f"the last result is {age:.1f} s old"
         return CheckResult(
-            self.name, "unknown", self.critical, "stale", detail, 0.0, self._now(), age if self._last is not None else 0.0
+            self.name,
+            "unknown",
+            self.critical,
+            "stale",
+            detail,
+            0.0,
+            self._now(),
+            age if self._last is not None else 0.0,
         )
 
     async def aclose(self) -> None:

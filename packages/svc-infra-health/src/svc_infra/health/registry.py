@@ -6,8 +6,9 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Collection, Iterable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from types import TracebackType
+from typing import Self
 
 from svc_infra.health.check import Check
 from svc_infra.health.errors import DuplicateCheck, NotHealthy, UnknownCheck
@@ -21,7 +22,7 @@ _SHORTEST_ATTEMPT_SECONDS = 0.05
 
 
 def _utc_now() -> datetime:
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 class HealthRegistry:
@@ -39,9 +40,7 @@ class HealthRegistry:
         now: Wall clock for the times in reports.
     """
 
-    def __init__(
-        self, *, clock: Callable[[], float] = time.monotonic, now: Callable[[], datetime] = _utc_now
-    ) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, now: Callable[[], datetime] = _utc_now) -> None:
         self._clock = clock
         self._now = now
         self._checks: dict[str, BoundedCheck] = {}
@@ -89,7 +88,8 @@ class HealthRegistry:
             raise ValueError(f"cache_seconds of health check {name!r} is {cache_seconds!r}; it can't be negative")
         if not callable(check):
             raise TypeError(
-                f"health check {name!r} is {type(check).__name__}, not a function; pass check_database(url), not its result"
+                f"health check {name!r} is {type(check).__name__}, not a function; "
+                "pass check_database(url), not its result"
             )
         self._checks[name] = BoundedCheck(
             name,
@@ -118,9 +118,7 @@ class HealthRegistry:
         results = await self._run(self._chosen(group, names), fresh=fresh)
         return self._report(results, group)
 
-    def latest(
-        self, *, max_age: float, group: str | None = None, names: Collection[str] | None = None
-    ) -> HealthReport:
+    def latest(self, *, max_age: float, group: str | None = None, names: Collection[str] | None = None) -> HealthReport:
         """Report the last results without running anything; one older than `max_age` seconds counts as unknown.
 
         For probes beside a background refresh (`refresh`): a refresh that died can't leave an old success behind.
@@ -151,8 +149,8 @@ class HealthRegistry:
             timeout: Seconds to wait at most.
             interval: Seconds between attempts at most.
             names: Wait for these checks only.
-            give_up_on: Reasons of a critical check that waiting does not mend, so that the wait ends at once. Add "auth"
-                where credentials exist before the service starts; pass () to wait whatever happens.
+            give_up_on: Reasons of a critical check that waiting does not mend, so that the wait ends at once. Add
+                "auth" where credentials exist before the service starts; pass () to wait whatever happens.
             on_attempt: Called with the report of each attempt, for progress messages.
 
         Returns:
@@ -196,7 +194,7 @@ class HealthRegistry:
         """Close what the checks hold open, such as their own connections. Bounded and idempotent."""
         await asyncio.gather(*(check.aclose() for check in self._checks.values()))
 
-    async def __aenter__(self) -> HealthRegistry:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -208,7 +206,9 @@ class HealthRegistry:
         if names is not None:
             unknown = [name for name in names if name not in self._checks]
             if unknown:
-                raise UnknownCheck(f"no health check named {unknown[0]!r}; names are {', '.join(self._checks) or 'none'}")
+                raise UnknownCheck(
+                    f"no health check named {unknown[0]!r}; names are {', '.join(self._checks) or 'none'}"
+                )
         return [
             check
             for check in self._checks.values()

@@ -117,8 +117,8 @@ class HealthReport:
     """The state of all checks that were asked for.
 
     Attributes:
-        status: `unhealthy` when a critical check is down or unknown, else `degraded` when anything is not fully healthy.
-            No checks at all are healthy: the process answers.
+        status: `unhealthy` when a critical check is down or unknown, else `degraded` when anything is not fully
+            healthy. No checks at all are healthy: the process answers.
         checks: The results by name, in the order in which the checks were added.
         draining: Whether the process is shutting down; it is then not ready whatever the checks say.
     """

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import svc_infra.db.sql.core as core
-from svc_infra.migrate.terminal import StderrProgress, print_json, print_table
+from svc_infra.migrate.cli_database import add_database_verbs
+from svc_infra.migrate.cli_inspect import add_inspect_verbs
+from svc_infra.migrate.options import (
+    AsJson,
+    BranchLabel,
+    DatabaseUrl,
+    Message,
+    Options,
+    RevisionId,
+    Splice,
+    Sql,
+    Tag,
+    options_of,
+    project_of,
+)
+from svc_infra.migrate.terminal import StderrProgress, print_json, print_revisions
 
 __all__ = ["app"]
 
@@ -20,29 +35,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-DatabaseUrl = Annotated[
-    str | None, typer.Option("--database-url", metavar="URL", help="Database to use instead of the configured one.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON on stdout.")]
-Sql = Annotated[bool, typer.Option("--sql", help="Write the SQL to stdout instead of running it.")]
-Tag = Annotated[str | None, typer.Option("--tag", help="Handed to the project's env.py.")]
-Message = Annotated[str | None, typer.Option("--message", "-m", help="What the revision does.")]
-RevisionId = Annotated[str | None, typer.Option("--rev-id", help="Identifier to use, at most 32 characters.")]
-BranchLabel = Annotated[str | None, typer.Option("--branch-label", help="Name of the new branch.")]
-Splice = Annotated[bool, typer.Option("--splice", help="Build upon a revision that is no head.")]
-
 # `downgrade -1`: an option parser takes -1 for an option unless told otherwise; see _checked.
 _TAKES_RELATIVE = {"ignore_unknown_options": True}
-
-
-@dataclass(frozen=True)
-class _Options:
-    """What stands between `sql` and the verb."""
-
-    config: Path | None
-    section: str
-    x: tuple[str, ...]
-    progress: StderrProgress
 
 
 @app.callback()
@@ -54,20 +48,18 @@ def _group(
     ] = None,
     name: Annotated[str, typer.Option("--name", "-n", help="Section of the configuration file.")] = "alembic",
     x: Annotated[list[str] | None, typer.Option("-x", metavar="KEY=VALUE", help="Argument for env.py.")] = None,
+    lock_wait: Annotated[
+        float | None, typer.Option(min=0, help="Seconds to wait for another process that migrates (300).")
+    ] = None,
+    lock_timeout: Annotated[
+        int | None, typer.Option(min=1, help="Milliseconds that a statement waits for a table in use (3000).")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show each statement on stderr.")] = False,
 ) -> None:
-    context.obj = _Options(config, name, tuple(x or ()), StderrProgress(quiet=quiet, verbose=verbose))
-
-
-def _options(context: typer.Context) -> _Options:
-    options = context.obj
-    return options if isinstance(options, _Options) else _Options(None, "alembic", (), StderrProgress())
-
-
-def _project(context: typer.Context) -> core.Project:
-    options = _options(context)
-    return core.find_project(config=options.config, section=options.section, x=options.x, progress=options.progress)
+    given = {"MIGRATION_LOCK_WAIT_SECONDS": lock_wait, "MIGRATION_LOCK_TIMEOUT_MS": lock_timeout}
+    variables = {variable: str(value) for variable, value in given.items() if value is not None}
+    context.obj = Options(config, name, tuple(x or ()), StderrProgress(quiet=quiet, verbose=verbose), variables)
 
 
 def _checked(revision: str) -> str:
@@ -75,6 +67,17 @@ def _checked(revision: str) -> str:
     if revision.startswith("-") and not revision[1:].isdigit():
         raise typer.BadParameter(f"no such option, and no revision: {revision}")
     return revision
+
+
+def _pair(text: str) -> tuple[str, str]:
+    old, colon, new = text.partition(":")
+    if not (old and colon and new):
+        raise typer.BadParameter(f"a rename is OLD:NEW, as users.name:full_name, got {text!r}")
+    return old, new
+
+
+def _ask(question: str) -> bool:
+    return typer.confirm(question, err=True)
 
 
 @app.command()
@@ -92,7 +95,7 @@ def init(
         script_location,
         discover_packages=packages or None,
         overwrite=overwrite,
-        progress=_options(context).progress,
+        progress=options_of(context).progress,
     )
 
 
@@ -112,6 +115,11 @@ def revision(
     ensure_head: Annotated[
         bool, typer.Option("--ensure-head/--no-ensure-head", help="Apply pending revisions before comparing.")
     ] = True,
+    allow_drops: Annotated[bool, typer.Option("--allow-drops", help="Write operations that lose data.")] = False,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option("--rename", metavar="OLD:NEW", help="What has another name now: users.name:full_name."),
+    ] = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
@@ -126,13 +134,16 @@ def revision(
         version_path=version_path,
         rev_id=rev_id,
         depends_on=depends_on,
+        allow_drops=allow_drops,
+        renames=dict(_pair(text) for text in rename or ()),
+        ask=_ask if sys.stdin.isatty() and sys.stderr.isatty() else None,
         database_url=database_url,
-        project=_project(context),
+        project=project_of(context),
     )
     if as_json:
         print_json(created)
     elif created is None:
-        _options(context).progress.note("No changes: the database is what the models say, no file was written.")
+        options_of(context).progress.note("No changes: the database is what the models say, no file was written.")
     else:
         typer.echo(created.path)
 
@@ -148,7 +159,7 @@ def upgrade(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Apply revisions."""
-    core.upgrade(_checked(target), sql=sql, tag=tag, database_url=database_url, project=_project(context))
+    core.upgrade(_checked(target), sql=sql, tag=tag, database_url=database_url, project=project_of(context))
 
 
 @app.command(context_settings=_TAKES_RELATIVE)
@@ -160,7 +171,7 @@ def downgrade(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Undo revisions."""
-    core.downgrade(_checked(target), sql=sql, tag=tag, database_url=database_url, project=_project(context))
+    core.downgrade(_checked(target), sql=sql, tag=tag, database_url=database_url, project=project_of(context))
 
 
 @app.command()
@@ -175,19 +186,19 @@ def stamp(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Record a revision without running anything."""
-    core.stamp(targets, sql=sql, tag=tag, purge=purge, database_url=database_url, project=_project(context))
+    core.stamp(targets, sql=sql, tag=tag, purge=purge, database_url=database_url, project=project_of(context))
 
 
 @app.command()
 def current(context: typer.Context, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """Show the revision that the database is at."""
-    _show(core.current(database_url=database_url, project=_project(context)), as_json=as_json)
+    print_revisions(core.current(database_url=database_url, project=project_of(context)), as_json=as_json)
 
 
 @app.command()
 def heads(context: typer.Context, as_json: AsJson = False) -> None:
     """Show the newest revisions."""
-    _show(core.heads(project=_project(context)), as_json=as_json)
+    print_revisions(core.heads(project=project_of(context)), as_json=as_json)
 
 
 @app.command()
@@ -198,7 +209,7 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """List the revisions, newest first."""
-    _show(core.history(rev_range, database_url=database_url, project=_project(context)), as_json=as_json)
+    print_revisions(core.history(rev_range, database_url=database_url, project=project_of(context)), as_json=as_json)
 
 
 @app.command()
@@ -213,7 +224,7 @@ def merge(
 ) -> None:
     """Join several heads into one revision."""
     created = core.merge(
-        revisions, message=message, branch_label=branch_label, rev_id=rev_id, splice=splice, project=_project(context)
+        revisions, message=message, branch_label=branch_label, rev_id=rev_id, splice=splice, project=project_of(context)
     )
     if as_json:
         print_json(created)
@@ -236,22 +247,15 @@ def check(
         drift=drift or both,
         raise_on_difference=not as_json,
         database_url=database_url,
-        project=_project(context),
+        project=project_of(context),
     )
     if as_json:
         print_json(result)
         if not result.ok:
             raise typer.Exit(3)
     else:
-        _options(context).progress.note("Nothing pending, no differences.")
+        options_of(context).progress.note("Nothing pending, no differences.")
 
 
-def _show(revisions: list[core.Revision], *, as_json: bool) -> None:
-    if as_json:
-        print_json(revisions)
-        return
-    rows = [
-        (item.revision, ", ".join(item.down_revisions) or "-", "head" if item.is_head else "", item.message)
-        for item in revisions
-    ]
-    print_table(("revision", "after", "", "message"), rows)
+add_inspect_verbs(app)
+add_database_verbs(app)

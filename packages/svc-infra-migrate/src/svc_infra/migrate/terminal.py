@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["StderrProgress", "Style", "print_json", "print_table"]
+    from svc_infra.db.sql.core import Revision
+
+__all__ = ["StderrProgress", "Style", "print_json", "print_revisions", "print_table"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,18 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], stream: 
     print(style.bold(line(headings)), file=output)
     for row in rows:
         print(line(row), file=output)
+
+
+def print_revisions(revisions: Sequence[Revision], *, as_json: bool) -> None:
+    """Write revisions as a table, or as JSON."""
+    if as_json:
+        print_json(list(revisions))
+        return
+    rows = [
+        (item.revision, ", ".join(item.down_revisions) or "-", "head" if item.is_head else "", item.message)
+        for item in revisions
+    ]
+    print_table(("revision", "after", "", "message"), rows)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from svc_infra.dburl._database_url import ParsedUrl
 from svc_infra.dburl._dialects.postgresql_options import SSL_MODES
 from svc_infra.dburl._dialects.reading import (
+    PARTS_IN_QUERY,
     POOL_OPTIONS,
     Arguments,
     Query,
@@ -15,9 +16,9 @@ from svc_infra.dburl._dialects.reading import (
     put,
     seconds,
     unknown_option,
-    words,
 )
 from svc_infra.dburl._environment import Environment
+from svc_infra.dburl._words import words
 from svc_infra.dburl.errors import InvalidOption
 
 __all__ = ["RULES"]
@@ -28,26 +29,26 @@ ODBC_DRIVER = "ODBC Driver 18 for SQL Server"
 # https://learn.microsoft.com/sql/connect/odbc/dsn-connection-string-attribute, with FreeTDS's own behind.
 _KEYWORDS = {
     name.lower().replace("_", ""): name
-    for name in (
-        "Addr Address AnsiNPW APP ApplicationIntent AttachDBFileName AutoTranslate ClientCertificate ClientKey ColumnEncryption ConnectRetryCount "
-        "ConnectRetryInterval Encrypt Failover_Partner HostNameInCertificate IpAddressPreference KeepAlive KeepAliveInterval "
-        "KeystoreAuthentication KeystoreLocation KeystorePrincipalId KeystoreSecret Language LongAsMax MARS_Connection MultiSubnetFailover "
-        "Network PacketSize QuotedId Regional Replication ServerCertificate ServerSPN TransparentNetworkIPResolution Trusted_Connection "
+    for name in words(
+        "Addr Address AnsiNPW APP ApplicationIntent AttachDBFileName AutoTranslate ClientCertificate ClientKey "
+        "ColumnEncryption ConnectRetryCount ConnectRetryInterval Encrypt Failover_Partner HostNameInCertificate "
+        "IpAddressPreference KeepAlive KeepAliveInterval KeystoreAuthentication KeystoreLocation KeystorePrincipalId "
+        "KeystoreSecret Language LongAsMax MARS_Connection MultiSubnetFailover Network PacketSize QuotedId Regional "
+        "Replication ServerCertificate ServerSPN TransparentNetworkIPResolution Trusted_Connection "
         "TrustServerCertificate UseFMTONLY WSID TDS_Version ClientCharset"
-    ).split()
+    )
 }
 # Read by SQLAlchemy's ODBC connector itself, in small letters.
 _CONNECTOR = frozenset(
     {"driver", "odbc_connect", "dsn", "authentication", "ansi", "unicode_results", "autocommit", "odbc_autotranslate"}
 )
 # https://pymssql.readthedocs.io/en/stable/ref/pymssql.html#pymssql.connect
-_PYMSSQL = frozenset(
-    {"charset", "tds_version", "appname", "encryption", "read_only", "use_datetime2", "conn_properties"}
-)
+_PYMSSQL = words("charset appname encryption read_only use_datetime2 conn_properties")
 # https://github.com/microsoft/mssql-python: any other keyword is refused by the driver, and driver and app are its own.
 _MSSQLPYTHON = words(
-    "addr address applicationintent authentication connectretrycount connectretryinterval encrypt hostnameincertificate ipaddresspreference "
-    "keepalive keepaliveinterval multisubnetfailover packetsize servercertificate serverspn trustedconnection trustservercertificate"
+    "addr address applicationintent authentication connectretrycount connectretryinterval encrypt "
+    "hostnameincertificate ipaddresspreference keepalive keepaliveinterval multisubnetfailover packetsize "
+    "servercertificate serverspn trustedconnection trustservercertificate"
 )
 _ALIASES = {
     "applicationname": "APP",
@@ -62,14 +63,15 @@ _ALIASES = {
     "workstationid": "WSID",
 }
 _NOISE = words(
-    "connectionlimit pooltimeout schema sockettimeout querytimeout selectmethod sendstringparametersasunicode socketfactoryclass "
-    "disablestatementpooling lastupdatecount locktimeout loglevel log responsebuffering statementpoolingcachesize xopenstates "
-    "gssencmode packetsizebytes connmaxage hostnameincertificatevalidation dialtimeout failoverpartnerport encryptpassword"
+    "connectionlimit pooltimeout schema sockettimeout querytimeout selectmethod sendstringparametersasunicode "
+    "socketfactoryclass disablestatementpooling lastupdatecount locktimeout loglevel log responsebuffering "
+    "statementpoolingcachesize xopenstates gssencmode packetsizebytes connmaxage hostnameincertificatevalidation "
+    "dialtimeout failoverpartnerport encryptpassword"
 )
 _YES_NO = frozenset({"TrustServerCertificate", "Trusted_Connection", "MARS_Connection", "MultiSubnetFailover"})
 
 
-def normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str, str]:
+def _normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str, str]:
     """Bring the parameters under the keywords of ODBC.
 
     Raises:
@@ -91,7 +93,7 @@ def normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str, 
             put(options, "pool_size", str(integer(name, value, place, at_least=1)), place)
         elif plain in _NOISE:
             notes.append(f"{name}: dropped, means nothing to a Python driver")
-        else:
+        elif key not in PARTS_IN_QUERY:
             unknown_option(name, given, {*_KEYWORDS, *_CONNECTOR, *_PYMSSQL, *_ALIASES}, place)
     return options
 
@@ -115,15 +117,14 @@ def _put_ssl(options: dict[str, str], name: str, value: str, place: str) -> None
         put(options, "TrustServerCertificate", "no", place)
 
 
-def complete(parsed: ParsedUrl, environment: Environment, place: str) -> None:
+def _complete(parsed: ParsedUrl, environment: Environment, _place: str) -> None:
     """Fill in the connect timeout: DB_CONNECT_TIMEOUT, else 10 seconds where the driver has one to set.
 
     Raises:
         InvalidOption: DB_CONNECT_TIMEOUT is no number of seconds.
     """
-    if "connect_timeout" not in parsed.options:
-        if environment.get("DB_CONNECT_TIMEOUT") is not None:
-            parsed.options["connect_timeout"] = connect_timeout(environment)
+    if "connect_timeout" not in parsed.options and environment.get("DB_CONNECT_TIMEOUT") is not None:
+        parsed.options["connect_timeout"] = connect_timeout(environment)
 
 
 def _timeout(parsed: ParsedUrl) -> int:
@@ -164,8 +165,10 @@ def _to_mssqlpython(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Argumen
 def _to_pymssql(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
     query: Query = {}
     for name, value in parsed.options.items():
-        if name in _PYMSSQL or name == "tds_version":
+        if name in _PYMSSQL:
             query[name] = value
+        elif name == "TDS_Version":
+            query["tds_version"] = value
         elif name == "APP":
             query["appname"] = value
         elif name == "Encrypt":
@@ -178,8 +181,8 @@ def _to_pymssql(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
 
 
 RULES = Rules(
-    normalise,
-    complete,
+    _normalise,
+    _complete,
     {
         "aioodbc": _to_odbc,
         "pyodbc": _to_odbc,

@@ -8,23 +8,25 @@ from svc_infra.dburl._database_url import ParsedUrl
 from svc_infra.dburl._dialects.mysql_options import QUERY, TLS, normalise
 from svc_infra.dburl._dialects.reading import POOL_OPTIONS, Arguments, Query, Rules, connect_timeout
 from svc_infra.dburl._environment import Environment
+from svc_infra.dburl._words import words
 from svc_infra.dburl.tls import TlsContext, Verification
 
 __all__ = ["RULES", "tls_context"]
 
 # Passed as text, these would be errors or always true.
 _TAKES: dict[str, frozenset[str]] = {
-    "asyncmy": QUERY - {"write_timeout", "compress", "collation", "bind_address"} | {"max_allowed_packet", "autocommit"},
-    "aiomysql": QUERY - {"read_timeout", "write_timeout", "compress", "collation", "bind_address"} | {"autocommit"},
-    "pymysql": QUERY | {"max_allowed_packet", "autocommit"},
-    "mysqldb": QUERY - {"collation", "bind_address", "program_name"} | {"autocommit"},
-    "mysqlconnector": frozenset({"charset", "collation", "use_unicode", "client_flag", "compress", "init_command", "sql_mode", "autocommit"}),
-    "mariadbconnector": frozenset({"init_command", "compress", "local_infile", "read_default_file", "read_default_group", "read_timeout",
-                                   "write_timeout", "autocommit"}),
-}  # fmt: skip
+    "asyncmy": QUERY - words("write_timeout compress collation bind_address") | words("max_allowed_packet autocommit"),
+    "aiomysql": QUERY - words("read_timeout write_timeout compress collation bind_address") | words("autocommit"),
+    "pymysql": QUERY | words("max_allowed_packet autocommit"),
+    "mysqldb": QUERY - words("collation bind_address program_name") | words("autocommit"),
+    "mysqlconnector": words("charset collation use_unicode client_flag compress init_command sql_mode autocommit"),
+    "mariadbconnector": words(
+        "init_command compress local_infile read_default_file read_default_group read_timeout write_timeout autocommit"
+    ),
+}
 
 
-def complete(parsed: ParsedUrl, environment: Environment, place: str) -> None:
+def _complete(parsed: ParsedUrl, environment: Environment, _place: str) -> None:
     """Fill in the connect timeout: DB_CONNECT_TIMEOUT, else 10 seconds. TLS is left to the URL and the driver.
 
     Raises:
@@ -127,7 +129,7 @@ def _to_connector(driver: str, parsed: ParsedUrl, notes: list[str]) -> tuple[Que
 
 RULES = Rules(
     normalise,
-    complete,
+    _complete,
     {
         "asyncmy": partial(_to_async, "asyncmy"),
         "aiomysql": partial(_to_async, "aiomysql"),

@@ -26,7 +26,7 @@ __all__ = ["RULES", "tls_context"]
 _WEAK_MODES = frozenset({"disable", "allow", "prefer"})
 
 
-def complete(parsed: ParsedUrl, environment: Environment, place: str) -> None:
+def _complete(parsed: ParsedUrl, environment: Environment, place: str) -> None:
     """Fill in the defaults that depend on the environment: TLS mode, connect timeout, pooler.
 
     ``sslmode``: DB_SSLMODE_DEFAULT, else libpq's own PGSSLMODE, else require; nothing over a Unix socket, where libpq
@@ -135,9 +135,9 @@ def _to_asyncpg(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
 
 def _asyncpg_ssl(options: dict[str, str]) -> str | TlsContext:
     mode = options["sslmode"]
-    if len(options) > 2 and (options.keys() & _CONTEXT_OPTIONS) and mode not in _WEAK_MODES:
-        return tls_context(options)
-    return mode
+    if mode in _WEAK_MODES or (mode == "require" and (len(options) <= 2 or not options.keys() & _CONTEXT_OPTIONS)):
+        return mode
+    return tls_context(options)
 
 
 _CONTEXT_OPTIONS = TLS - {"sslmode", "sslnegotiation"}
@@ -218,7 +218,7 @@ def _to_pg8000(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
 
 RULES = Rules(
     normalise,
-    complete,
+    _complete,
     {
         "asyncpg": _to_asyncpg,
         "psycopg": _to_psycopg,

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
-from svc_infra.dburl._dialects.reading import POOL_OPTIONS, flag, integer, one_of, put, seconds, unknown_option, words
+from svc_infra.dburl._dialects.reading import (
+    PARTS_IN_QUERY,
+    POOL_OPTIONS,
+    flag,
+    integer,
+    is_behind_secret,
+    one_of,
+    put,
+    seconds,
+    unknown_option,
+)
+from svc_infra.dburl._words import words
 from svc_infra.dburl.errors import ConflictingOptions
 
 __all__ = ["ASYNCPG_INTEGER", "ASYNCPG_QUERY", "LIBPQ", "SERVER_SETTINGS", "SSL_MODES", "TLS", "normalise", "ssl_mode"]
@@ -14,27 +26,29 @@ SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"
 
 # Taken by libpq, so psycopg and psycopg2 get them as they are.
 LIBPQ = words(
-    "application_name channel_binding client_encoding fallback_application_name gssdelegation gssencmode gsslib hostaddr "
-    "keepalives keepalives_count keepalives_idle keepalives_interval krbsrvname krbspn load_balance_hosts "
-    "max_protocol_version min_protocol_version options passfile replication require_auth requirepeer requiressl scram_client_key scram_server_key "
-    "service servicefile ssl_max_protocol_version ssl_min_protocol_version sslcert sslcertmode sslcompression sslcrl sslcrldir sslkey "
-    "sslkeylogfile sslmode sslnegotiation sslpassword sslrootcert sslsni target_session_attrs tcp_user_timeout"
+    "application_name channel_binding client_encoding fallback_application_name gssdelegation gssencmode gsslib "
+    "hostaddr keepalives keepalives_count keepalives_idle keepalives_interval krbsrvname krbspn load_balance_hosts "
+    "max_protocol_version min_protocol_version options passfile replication require_auth requirepeer requiressl "
+    "scram_client_key scram_server_key service servicefile ssl_max_protocol_version ssl_min_protocol_version sslcert "
+    "sslcertmode sslcompression sslcrl sslcrldir sslkey sslkeylogfile sslmode sslnegotiation sslpassword sslrootcert "
+    "sslsni target_session_attrs tcp_user_timeout"
 )
 TLS = words(
-    "sslmode sslrootcert sslcert sslkey sslpassword sslcrl sslnegotiation ssl_min_protocol_version ssl_max_protocol_version"
+    "sslmode sslrootcert sslcert sslkey sslpassword sslcrl sslnegotiation ssl_min_protocol_version "
+    "ssl_max_protocol_version"
 )
 # Arguments of asyncpg.connect() and of SQLAlchemy's asyncpg dialect.
-ASYNCPG_QUERY = frozenset(
-    {"target_session_attrs", "passfile", "krbsrvname", "gsslib", "command_timeout", "prepared_statement_cache_size"}
-)
+ASYNCPG_QUERY = words("target_session_attrs passfile krbsrvname gsslib command_timeout prepared_statement_cache_size")
 ASYNCPG_INTEGER = frozenset({"statement_cache_size", "max_cached_statement_lifetime", "max_cacheable_statement_size"})
 _PSYCOPG_OWN = frozenset({"prepare_threshold", "autocommit"})
 # Settings of the server that a client may send at the start of a session, as server_settings or options=-c.
 SERVER_SETTINGS = words(
     "bytea_output datestyle default_transaction_isolation default_transaction_read_only extra_float_digits "
-    "idle_in_transaction_session_timeout idle_session_timeout intervalstyle jit lock_timeout role search_path statement_timeout "
-    "synchronous_commit timezone transaction_timeout work_mem"
+    "idle_in_transaction_session_timeout idle_session_timeout intervalstyle jit lock_timeout role search_path "
+    "statement_timeout synchronous_commit timezone transaction_timeout work_mem"
 )
+# https://www.postgresql.org/docs/current/runtime-config-custom.html
+_CUSTOM_SETTING = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+", re.ASCII)
 _ALIASES = {
     "applicationname": "application_name",
     "app_name": "application_name",
@@ -64,13 +78,15 @@ _ALIASES = {
 }
 # What other languages' clients and platforms put into their URLs and no Python driver needs.
 _NOISE = words(
-    "supa uselibpqcompat workaround prepared_statements statement_limit advisory_locks reaping_frequency checkout_timeout "
-    "idle_timeout variables min_messages conn_max_age conn_health_checks atomic_requests socket_timeout sockettimeout "
-    "binary_parameters binarytransfer preparethreshold preparedstatementcachequeries preparedstatementcachesizemib defaultrowfetchsize tcpkeepalive "
-    "rewritebatchedinserts stringtype loggerlevel loglevel sslfactory sslhostnameverifier readonly allowencodingchanges "
-    "autosave prefer_simple_protocol default_query_exec_mode statement_cache_capacity pool_max_conns pool_min_conns "
-    "pool_max_conn_lifetime pool_max_conn_idle_time pool_health_check_period sslidentity connection_limit_idle "
-    "unknownlength hidenonprivilegedtables loadbalancehosts hostrecheckseconds cancelsignaltimeout async_fallback sslresponsetimeout"
+    "supa uselibpqcompat workaround prepared_statements statement_limit advisory_locks reaping_frequency "
+    "checkout_timeout idle_timeout variables min_messages conn_max_age conn_health_checks atomic_requests "
+    "socket_timeout sockettimeout binary_parameters binarytransfer preparethreshold preparedstatementcachequeries "
+    "preparedstatementcachesizemib defaultrowfetchsize tcpkeepalive rewritebatchedinserts stringtype loggerlevel "
+    "loglevel sslfactory sslhostnameverifier readonly allowencodingchanges autosave prefer_simple_protocol "
+    "default_query_exec_mode statement_cache_capacity pool_max_conns pool_min_conns pool_max_conn_lifetime "
+    "pool_max_conn_idle_time pool_health_check_period sslidentity connection_limit_idle unknownlength "
+    "hidenonprivilegedtables loadbalancehosts hostrecheckseconds cancelsignaltimeout async_fallback "
+    "sslresponsetimeout"
 )
 _POOLER_FLAGS = frozenset({"pgbouncer"})
 _KNOWN = (
@@ -111,11 +127,11 @@ def normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str, 
             put(options, "sslmode", "verify-full" if value.lower() == "strict" else "require", place)
         elif key in {"connection_limit", "pool"}:
             put(options, "pool_size", str(integer(name, value, place, at_least=1)), place)
-        elif "." in key:
+        elif _CUSTOM_SETTING.fullmatch(name) and not is_behind_secret(name, given):
             options[name] = value
         elif key in _NOISE:
             notes.append(f"{name}: dropped, means nothing to a Python driver")
-        else:
+        elif key not in PARTS_IN_QUERY:
             unknown_option(name, given, _KNOWN | _ALIASES.keys(), place)
     if ssl is not None:
         _apply_ssl(options, ssl, place)
@@ -158,5 +174,5 @@ _CONVERT: dict[str, Callable[[str, str, str], str]] = {
     "prepare_threshold": lambda name, value, place: (
         "none" if value.strip().lower() == "none" else str(integer(name, value, place))
     ),
-    "target_session_attrs": lambda name, value, place: _TARGET_SERVER_TYPES.get(value.lower(), value),
+    "target_session_attrs": lambda _name, value, _place: _TARGET_SERVER_TYPES.get(value.lower(), value),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, NoReturn, TypeAlias
@@ -13,6 +12,7 @@ from svc_infra.dburl.errors import ConflictingOptions, InvalidOption
 from svc_infra.dburl.redaction import is_secret_name
 
 __all__ = [
+    "PARTS_IN_QUERY",
     "POOL_OPTIONS",
     "Arguments",
     "Query",
@@ -20,12 +20,13 @@ __all__ = [
     "connect_timeout",
     "flag",
     "integer",
+    "is_behind_secret",
     "one_of",
     "pool_settings",
     "put",
+    "refuse_tail",
     "seconds",
     "unknown_option",
-    "words",
 ]
 
 Query: TypeAlias = "dict[str, str | tuple[str, ...]]"
@@ -53,13 +54,15 @@ _TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
 _FALSE = frozenset({"0", "false", "f", "no", "n", "off"})
 _PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z_.-]{1,39}")
 
+PARTS_IN_QUERY = {
+    "user": "username", "username": "username", "uid": "username", "password": "password", "pwd": "password",
+    "host": "host", "server": "host", "port": "port", "unix_socket": "host", "unixsocket": "host", "socket": "host",
+    "dbname": "database", "database": "database", "databasename": "database",
+}  # fmt: skip
+"""Parts of the URL as JDBC and libpq allow them among the parameters; read before the parameters are."""
+
 POOL_OPTIONS = frozenset({"pool_size", "max_overflow", "pool_timeout", "pool_recycle", "pool_pre_ping"})
 """Parameters that are for the engine's pool and not for the driver, on every database."""
-
-
-def words(text: str) -> frozenset[str]:
-    """The words of a text, for the tables of names."""
-    return frozenset(text.split())
 
 
 def put(options: dict[str, str], name: str, value: str, place: str) -> None:
@@ -136,8 +139,11 @@ def unknown_option(name: str, options: Mapping[str, str], known: Iterable[str], 
     The name is repeated only where it can't be the tail of a password with an unescaped ``&`` or ``?``.
     """
     position = list(options).index(name) + 1
-    tail = any(is_secret_name(other) for other in list(options)[: position - 1]) or "@" in "".join(options.values())
+    tail = is_behind_secret(name, options) or "@" in "".join(options.values())
     shown = f"the parameter {name}" if _PLAIN_NAME.fullmatch(name) and not tail else f"parameter number {position}"
+    # It takes longer to import than the rest of this package.
+    import difflib
+
     near = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.75) if len(name) <= 40 else []
     hint = f"Did you mean {near[0]}? " if near else ""
     raise InvalidOption(
@@ -145,6 +151,27 @@ def unknown_option(name: str, options: Mapping[str, str], known: Iterable[str], 
         f"{shown} is none that the database or its drivers have",
         f"{hint}Correct or remove it; & in a value is written %26",
     )
+
+
+def is_behind_secret(name: str, options: Mapping[str, str]) -> bool:
+    """Whether a parameter follows a secret, so that its name may be the tail of one with an unescaped ``&``."""
+    names = list(options)
+    return any(map(is_secret_name, names[: names.index(name)]))
+
+
+def refuse_tail(options: Mapping[str, str], known: frozenset[str], place: str) -> None:
+    """Raise for an unknown parameter behind a secret: it is the secret's tail, cut off by an ``&`` in it.
+
+    For the databases whose parameters are not all known; elsewhere each unknown parameter is refused.
+
+    Raises:
+        InvalidOption: There is one.
+    """
+    for position, name in enumerate(options, 1):
+        if name.lower() not in known and is_behind_secret(name, options):
+            raise InvalidOption(
+                place, f"parameter number {position} stands behind a secret and is unknown", "Write & in a value as %26"
+            )
 
 
 def pool_settings(options: Mapping[str, str], place: str) -> dict[str, int | float | bool]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from svc_infra.dburl._database_url import ParsedUrl
-from svc_infra.dburl._dialects.reading import POOL_OPTIONS, Arguments, Query, Rules, flag, put, unknown_option, words
+from svc_infra.dburl._dialects.reading import POOL_OPTIONS, Arguments, Query, Rules, flag, put, unknown_option
 from svc_infra.dburl._environment import Environment
+from svc_infra.dburl._words import words
+from svc_infra.dburl.errors import InvalidOption
 
 __all__ = ["RULES"]
 
@@ -16,7 +18,7 @@ _NOISE = words("pool connection_limit conn_max_age socket_timeout encoding conn_
 _KNOWN = _DRIVER | _URI | POOL_OPTIONS
 
 
-def normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str, str]:
+def _normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str, str]:
     """Keep SQLite's own parameters.
 
     Raises:
@@ -30,18 +32,22 @@ def normalise(given: dict[str, str], place: str, notes: list[str]) -> dict[str, 
         elif name.lower() in _NOISE:
             notes.append(f"{name}: dropped, means nothing to SQLite")
         elif name in _URI:
-            unknown_option(name, given, (*_KNOWN, "uri=true"), place)
+            raise InvalidOption(
+                place,
+                f"the parameter {name} counts in a file URI only",
+                f"Write sqlite:///file:path?{name}=...&uri=true",
+            )
         else:
             unknown_option(name, given, _KNOWN, place)
     return options
 
 
-def complete(parsed: ParsedUrl, environment: Environment, place: str) -> None:
+def _complete(_parsed: ParsedUrl, _environment: Environment, _place: str) -> None:
     """Nothing: a file needs neither TLS nor a connect timeout; SQLite's ``timeout`` is that of a locked file."""
 
 
-def _to_sqlite(parsed: ParsedUrl, notes: list[str]) -> tuple[Query, Arguments]:
+def _to_sqlite(parsed: ParsedUrl, _notes: list[str]) -> tuple[Query, Arguments]:
     return {name: value for name, value in parsed.options.items() if name not in POOL_OPTIONS}, {}
 
 
-RULES = Rules(normalise, complete, {"aiosqlite": _to_sqlite, "": _to_sqlite, "pysqlite": _to_sqlite})
+RULES = Rules(_normalise, _complete, {"aiosqlite": _to_sqlite, "": _to_sqlite, "pysqlite": _to_sqlite})

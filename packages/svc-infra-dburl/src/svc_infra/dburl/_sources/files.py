@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NoReturn
 
 from svc_infra.dburl._parsing import MAX_CHARACTERS
 from svc_infra.dburl.errors import UnreadableSource
@@ -34,10 +33,10 @@ def read_secret(path: str, variable: str | None, *, line_ends_only: bool = False
     """
     place = variable or path
     if "://" in path:
-        _unreadable(
+        raise UnreadableSource(
             place,
             "holds a URL, and should hold the path of a file with one",
-            f"Set {(variable or '').removesuffix('_FILE')} to the URL",
+            f"Set {place.partition(' ')[0].removesuffix('_FILE')} to the URL",
         )
     shown = shown_path(path)
     problem, text = "", ""
@@ -62,12 +61,6 @@ def read_secret(path: str, variable: str | None, *, line_ends_only: bool = False
     remedy = (
         "Write the secret into it" if problem == "is blank" else "Correct the path, mount the file or make it readable"
     )
-    _unreadable(
-        place,
-        f"{named} {problem}",
-        f"{remedy}, or unset {variable}" if variable is not None else f"{remedy}, or remove it",
+    raise UnreadableSource(
+        place, f"{named} {problem}", f"{remedy}, or {'unset ' + variable if variable else 'remove it'}"
     )
-
-
-def _unreadable(place: str, problem: str, remedy: str) -> NoReturn:
-    raise UnreadableSource(place, problem, remedy)

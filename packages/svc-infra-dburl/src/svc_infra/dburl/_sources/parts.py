@@ -45,7 +45,7 @@ def find(environment: Environment, looks: list[Look]) -> Finding | None:
     if missing:
         raise IncompleteParts(
             f"{', '.join(given)}",
-            f"set, but {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not, so that there is no URL to compose",
+            f"set, but not {' and '.join(missing)}, so that there is no URL to compose",
             f"Set {' and '.join(missing)}, or SQL_URL to the whole URL",
         )
     parsed = ParsedUrl(dialect, database=name)

@@ -1,8 +1,8 @@
 """Backup verification: whether a backup is there, recent, unchanged and readable, and whether it can be restored.
 
-    report = await verify_backups(expected_max_age_hours=24, backup_path="/backups")
-    if not report.healthy:
-        alert_ops_team(report)
+report = await verify_backups(expected_max_age_hours=24, backup_path="/backups")
+if not report.healthy:
+    alert_ops_team(report)
 """
 
 from __future__ import annotations

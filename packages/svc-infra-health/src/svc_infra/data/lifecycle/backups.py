@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 from svc_infra.data.lifecycle import checksum as checksums
 from svc_infra.data.lifecycle import contents as dumps
 from svc_infra.data.lifecycle.errors import BrokenBackup
-from svc_infra.data.lifecycle.report import BackupFile, BackupProblem, BackupReport
+from svc_infra.data.lifecycle.report import BackupFile, BackupProblem, BackupReport, ProblemKind
 from svc_infra.health.check import Worker
 
 __all__ = ["ChecksumMode", "verify_backups"]
@@ -27,7 +27,7 @@ _FUTURE_TOLERANCE = timedelta(minutes=5)
 
 
 def _utc_now() -> datetime:
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 async def verify_backups(
@@ -51,14 +51,14 @@ async def verify_backups(
             alert_ops_team(report)
 
     Read to their end are: pg_dump's custom, tar, directory and plain formats, pg_dumpall, pg_basebackup, mysqldump and
-    mariadb-dump, mongodump (archive and folder), SQLite and DuckDB files, each also compressed with gzip, bzip2 or xz, and
-    with zstd or lz4 where their programs are installed. What goes wrong is in the report, never raised.
+    mariadb-dump, mongodump (archive and folder), SQLite and DuckDB files, each also compressed with gzip, bzip2 or xz,
+    and with zstd or lz4 where their programs are installed. What goes wrong is in the report, never raised.
 
     Args:
         expected_max_age_hours: The newest backup may be this many hours old, by the time of its last change.
         backup_path: A folder, searched with its subfolders, or one file.
-        pattern: Only files and dump folders whose name matches this glob. One call per series of backups: a fresh backup
-            of one database says nothing about another.
+        pattern: Only files and dump folders whose name matches this glob. One call per series of backups: a fresh
+            backup of one database says nothing about another.
         min_size_bytes: A smaller backup is a problem.
         max_shrink_percent: How much smaller than the one before it a backup may be; None does not compare.
         checksum: "if-present" compares with a file beside the backup (`NAME.sha256` and so on, or SHA256SUMS);
@@ -122,7 +122,7 @@ def _examine(
     try:
         found = sorted(_find(root, pattern), key=lambda backup: backup.modified_at, reverse=True)
     except OSError as error:
-        kind = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
+        kind: ProblemKind = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
         message = f"{root} can't be looked at: {error.strerror or error}"
         return BackupReport(root, now, problems=(BackupProblem(kind, root, message),))
     if not found:
@@ -160,10 +160,14 @@ def _plausibility(
     name, age = newest.path.name, now - newest.modified_at
     if age > max_age:
         hours, limit = age.total_seconds() / 3600, max_age.total_seconds() / 3600
-        yield BackupProblem("age", newest.path, f"the newest backup, {name}, is {hours:.1f} h old; {limit:g} h are allowed")
+        yield BackupProblem(
+            "age", newest.path, f"the newest backup, {name}, is {hours:.1f} h old; {limit:g} h are allowed"
+        )
     if age < -_FUTURE_TOLERANCE:
         hours = -age.total_seconds() / 3600
-        yield BackupProblem("future", newest.path, f"{name} is dated {hours:.1f} h in the future, so its age is not known")
+        yield BackupProblem(
+            "future", newest.path, f"{name} is dated {hours:.1f} h in the future, so its age is not known"
+        )
     if newest.size_bytes < min_size:
         yield BackupProblem("size", newest.path, f"{name} has {newest.size_bytes} bytes; {min_size} are expected")
     if max_shrink is not None and older and newest.size_bytes < older[0].size_bytes * (1 - max_shrink / 100):
@@ -173,7 +177,9 @@ def _plausibility(
 
 
 def _checked(backup: BackupFile, mode: ChecksumMode, deadline: float, clock: Callable[[], float]) -> BackupFile:
-    files = [backup.path] if backup.path.is_file() else sorted(file for file in backup.path.rglob("*") if file.is_file())
+    files = (
+        [backup.path] if backup.path.is_file() else sorted(file for file in backup.path.rglob("*") if file.is_file())
+    )
     compared = False
     for file in files:
         expected = checksums.find_expected(file)
@@ -226,4 +232,4 @@ def _backup(path: Path) -> BackupFile:
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     stats = [file.stat() for file in files]
     modified = max((stat.st_mtime for stat in stats), default=path.stat().st_mtime)
-    return BackupFile(path, sum(stat.st_size for stat in stats), datetime.fromtimestamp(modified, timezone.utc))
+    return BackupFile(path, sum(stat.st_size for stat in stats), datetime.fromtimestamp(modified, UTC))

@@ -137,9 +137,13 @@ def _read_duckdb(path: Path, compression: str | None) -> Finding:
     try:
         import duckdb
     except ImportError:
-        return Finding("duckdb", complete=False, note=f"{path.name} was only recognised: the duckdb package is not installed")
+        return Finding(
+            "duckdb", complete=False, note=f"{path.name} was only recognised: the duckdb package is not installed"
+        )
     if compression is not None:
-        return Finding("duckdb", complete=False, note=f"{path.name} was only recognised: compressed DuckDB files are not unpacked")
+        return Finding(
+            "duckdb", complete=False, note=f"{path.name} was only recognised: compressed DuckDB files are not unpacked"
+        )
     try:
         with duckdb.connect(str(path), read_only=True) as connection:
             tables = connection.execute("SELECT schema_name, table_name FROM duckdb_tables()").fetchall()
@@ -211,7 +215,9 @@ def _read_tar(stream: DumpStream) -> Finding:
         return Finding("tar")
     missing = [name for name in archive.data_files if name not in names]
     if missing:
-        raise BrokenBackup("truncated", f"{len(missing)} files of its table of contents are missing, such as {missing[0]}")
+        raise BrokenBackup(
+            "truncated", f"{len(missing)} files of its table of contents are missing, such as {missing[0]}"
+        )
     return Finding("postgresql-tar")
 
 
@@ -280,7 +286,9 @@ def _read_base_backup(path: Path, deadline: float, clock: Callable[[], float]) -
             unproven = True  # CRC32C, PostgreSQL's default, is not in Python
         if clock() > deadline:
             raise BrokenBackup("timeout", "reading it took longer than allowed; raise timeout_seconds")
-    note = "sizes were compared, not the manifest's CRC32C checksums: run pg_verifybackup for those" if unproven else None
+    note = (
+        "sizes were compared, not the manifest's CRC32C checksums: run pg_verifybackup for those" if unproven else None
+    )
     return Finding("postgresql-base", complete=not unproven, note=note)
 
 

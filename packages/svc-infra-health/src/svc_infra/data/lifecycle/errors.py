@@ -1,7 +1,7 @@
 """The errors of the data lifecycle.
 
-    LifecycleError
-    └── BrokenBackup        a backup can't be trusted, and why
+LifecycleError
+└── BrokenBackup        a backup can't be trusted, and why
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 `pg_restore --list` reads the table of contents, which stands at the beginning: it finds nothing wrong with a file whose
 second half is missing. This walks the data blocks to the end and compares them with the table of contents.
 
-The layout is that of src/bin/pg_dump/pg_backup_archiver.c and pg_backup_custom.c, archive versions 1.12 (PostgreSQL 9.0)
-to 1.16 (PostgreSQL 17 and 18).
+The layout is that of src/bin/pg_dump/pg_backup_archiver.c and pg_backup_custom.c, archive versions 1.12 (PostgreSQL
+9.0) to 1.16 (PostgreSQL 17 and 18).
 """
 
 from __future__ import annotations
@@ -161,7 +161,8 @@ def read_custom(stream: DumpStream) -> ArchiveHead:
     missing = head.data_ids - found
     if missing:
         raise BrokenBackup(
-            "truncated", f"the data of {len(missing)} of {len(head.data_ids)} entries of its table of contents are missing"
+            "truncated",
+            f"the data of {len(missing)} of {len(head.data_ids)} entries of its table of contents are missing",
         )
     return head
 

@@ -10,7 +10,17 @@ from typing import Literal, TypeAlias
 __all__ = ["BackupFile", "BackupProblem", "BackupReport", "ProblemKind", "RestoreProof"]
 
 ProblemKind: TypeAlias = Literal[
-    "missing", "age", "future", "size", "checksum", "unreadable", "truncated", "corrupt", "unknown-format", "restore", "timeout"
+    "missing",
+    "age",
+    "future",
+    "size",
+    "checksum",
+    "unreadable",
+    "truncated",
+    "corrupt",
+    "unknown-format",
+    "restore",
+    "timeout",
 ]
 """What is wrong, in one fixed word."""
 
@@ -146,7 +156,8 @@ class BackupReport:
             "count": self.count,
             "newest": newest,
             "problems": [
-                {"kind": problem.kind, "path": str(problem.path), "message": problem.message} for problem in self.problems
+                {"kind": problem.kind, "path": str(problem.path), "message": problem.message}
+                for problem in self.problems
             ],
             "notes": list(self.notes),
         }

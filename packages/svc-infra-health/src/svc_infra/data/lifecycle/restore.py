@@ -61,7 +61,9 @@ async def restore(backup: BackupFile, server: str, *, timeout_seconds: float) ->
             elif kind == "mysql-plain":
                 tables, rows = await _into_mysql(backup.path, _server(server, "mysql", "mariadb"))
             else:
-                raise BrokenBackup("restore", f"a backup of the kind {kind or 'that is not known'} can't be restored here")
+                raise BrokenBackup(
+                    "restore", f"a backup of the kind {kind or 'that is not known'} can't be restored here"
+                )
     except TimeoutError as error:
         raise BrokenBackup("timeout", f"restoring it took longer than {timeout_seconds:g} s") from error
     if not tables:
@@ -120,7 +122,15 @@ async def _into_postgres(path: Path, kind: str, server: URL) -> tuple[int, int]:
                 await _run([psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", scratch, "-f", text], environ)
         else:
             async with _unpacked(path) as archive:
-                command = [_program("pg_restore"), "--no-owner", "--no-privileges", "--exit-on-error", "-d", scratch, archive]
+                command = [
+                    _program("pg_restore"),
+                    "--no-owner",
+                    "--no-privileges",
+                    "--exit-on-error",
+                    "-d",
+                    scratch,
+                    archive,
+                ]
                 await _run(command, environ)
         counts = [int(line) for line in (await sql(scratch, _COUNT_POSTGRES)).split()]
     finally:

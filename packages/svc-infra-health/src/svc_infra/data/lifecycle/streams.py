@@ -54,8 +54,8 @@ class DumpStream:
         self._source = source
         self._deadline = deadline
         self._clock = clock
-        self.tail = b""
-        self.position = 0
+        self.tail: bytes = b""
+        self.position: int = 0
         self._pushed_back = b""
 
     @property
@@ -202,5 +202,7 @@ class _CheckedOutput(io.RawIOBase):
         view[: len(data)] = data
         if not data and self._process.wait(timeout=10) != 0:
             text = b"" if self._process.stderr is None else self._process.stderr.read(200)
-            raise BrokenBackup("corrupt", f"the {self._name} data are damaged or end early: {text.decode(errors='replace').strip()}")
+            raise BrokenBackup(
+                "corrupt", f"the {self._name} data are damaged or end early: {text.decode(errors='replace').strip()}"
+            )
         return len(data)

@@ -23,8 +23,8 @@ def check_backups(
         backup_path: The folder that backups are written to, or one file.
         expected_max_age_hours: The newest backup may be this old.
         pattern: Only files whose name matches this glob.
-        contents: Also read the backup to its end. That takes as long as reading the file does: raise the check's timeout
-            and `cache_seconds`, or leave it to a scheduled job that calls `verify_backups`.
+        contents: Also read the backup to its end. That takes as long as reading the file does: raise the check's
+            timeout and `cache_seconds`, or leave it to a scheduled job that calls `verify_backups`.
     """
 
     async def check() -> Outcome:

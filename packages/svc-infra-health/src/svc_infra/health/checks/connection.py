@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from svc_infra.dburl import ResolvedUrl, resolve_database_url, resolve_url
+from svc_infra.dburl.engine import prepare_engine
 from svc_infra.health.check import Worker, import_early
 from svc_infra.health.checks import files
 from svc_infra.health.checks.reach import why_unreachable
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 __all__ = ["DatabaseConnection", "DatabaseSource", "HasEngine"]
+
+T = TypeVar("T")
 
 
 class HasEngine(Protocol):
@@ -50,6 +53,13 @@ _CONNECT_LIMITS: Mapping[str, tuple[str, ...]] = {
     "pyodbc": ("timeout",),
 }
 
+# A pooler in transaction mode may be in between without its address telling, and a check has no use for prepared
+# statements.
+_UNPREPARED: Mapping[str, Mapping[str, object]] = {
+    "asyncpg": {"statement_cache_size": 0, "prepared_statement_cache_size": 0},
+    "psycopg": {"prepare_threshold": None},
+}
+
 
 class DatabaseConnection:
     """Runs one small statement on a database, within the drivers' own limits.
@@ -63,7 +73,7 @@ class DatabaseConnection:
     def __init__(
         self, source: DatabaseSource | None, *, connect_timeout: float, environ: Mapping[str, str] = os.environ
     ) -> None:
-        self.worker = Worker()
+        self.worker: Worker = Worker()
         self._source = source
         self._connect_timeout = connect_timeout
         self._environ = environ
@@ -105,9 +115,15 @@ class DatabaseConnection:
             return [str(value) for value in connection.execute(sqlalchemy.select(source.c[column])).scalars()]
 
         if self._given_engine() is None:
-            path = files.path_of(self._resolved().url)
+            url = self._resolved().url
+            path = files.path_of(url)
             if path is not None:
                 await self.worker.run(lambda: files.require(path))
+                if url.get_backend_name() == "duckdb":
+                    raise CheckFailed(
+                        "configuration",
+                        "a DuckDB file can be open in one process only: pass the application's engine, not a URL",
+                    )
         return await self._run(read)
 
     async def aclose(self) -> None:
@@ -146,7 +162,7 @@ class DatabaseConnection:
                 self._url = resolve_url(source, environ=self._environ)  # type: ignore[arg-type] # no engine reaches here
         return self._url
 
-    async def _run(self, function: Callable[[Connection], Any]) -> Any:  # noqa: ANN401 - passes through what it gets
+    async def _run(self, function: Callable[[Connection], T]) -> T:
         engine = self._given_engine() or self._own_async_engine()
         if engine is not None:
             try:
@@ -158,7 +174,7 @@ class DatabaseConnection:
                 raise
         sync_engine = self._own_sync_engine()
 
-        def work() -> object:
+        def work() -> T:
             with sync_engine.connect() as connection:
                 return function(connection)
 
@@ -180,11 +196,12 @@ class DatabaseConnection:
         except ImportError as error:
             raise _no_sqlalchemy() from error
         resolved = self._resolved()
+        resolved.require_driver()
         try:
             engine = create_async_engine(resolved.url, **self._engine_options(resolved))
         except InvalidRequestError:
             return None  # the driver is a blocking one; it gets a thread
-        _read_password_at_each_connect(engine.sync_engine, resolved)
+        prepare_engine(engine, resolved)
         self._async_engine, self._loop = engine, loop
         return engine
 
@@ -194,15 +211,19 @@ class DatabaseConnection:
 
             resolved = self._resolved()
             self._sync_engine = create_engine(resolved.url, **self._engine_options(resolved))
-            _read_password_at_each_connect(self._sync_engine, resolved)
+            prepare_engine(self._sync_engine, resolved)
         return self._sync_engine
 
     def _engine_options(self, resolved: ResolvedUrl) -> dict[str, Any]:
-        connect_args = dict(resolved.connect_args)
-        for limit in _CONNECT_LIMITS.get(resolved.url.get_driver_name(), ()):
-            seconds = min(self._connect_timeout, float(connect_args.get(limit) or self._connect_timeout))
+        driver = resolved.url.get_driver_name()
+        connect_args = {**resolved.connect_args, **_UNPREPARED.get(driver, {})}
+        for limit in _CONNECT_LIMITS.get(driver, ()):
+            given = connect_args.get(limit)
+            seconds = (
+                min(self._connect_timeout, given) if isinstance(given, int | float) and given else self._connect_timeout
+            )
             # libpq and the MySQL drivers take whole seconds; libpq reads 1 as 2.
-            connect_args[limit] = seconds if "asyncpg" in resolved.url.drivername else max(1, round(seconds))
+            connect_args[limit] = seconds if driver == "asyncpg" else max(1, round(seconds))
         return {
             "connect_args": connect_args,
             "pool_size": 1,
@@ -216,18 +237,6 @@ class DatabaseConnection:
         }
 
 
-def _read_password_at_each_connect(engine: Engine, resolved: ResolvedUrl) -> None:
-    password = resolved.password
-    if password is None:
-        return
-    from sqlalchemy import event
-
-    def replace(_dialect: object, _record: object, _arguments: object, parameters: dict[str, object]) -> None:
-        parameters["password"] = password()
-
-    event.listen(engine, "do_connect", replace)
-
-
 async def _told(url: URL, error: Exception) -> Exception:
     """Return why psycopg could not connect."""
     if url.host is None or "host" in url.query:
@@ -239,5 +248,3 @@ async def _told(url: URL, error: Exception) -> Exception:
 
 def _no_sqlalchemy() -> CheckFailed:
     return CheckFailed("driver", "check_database needs SQLAlchemy's asyncio part: install svc-infra-health[sql]")
-
-

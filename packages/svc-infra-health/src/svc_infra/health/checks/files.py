@@ -1,5 +1,8 @@
-"""Databases that are files. Opening one through its driver proves nothing: SQLite creates a file that is missing and
-answers `SELECT 1` on one that is garbage, and DuckDB locks the file against the application that owns it."""
+"""Databases that are files.
+
+Opening one through its driver proves nothing: SQLite creates a file that is missing and answers `SELECT 1` on one that
+is garbage, and DuckDB locks the file against the application that owns it.
+"""
 
 from __future__ import annotations
 

@@ -38,7 +38,9 @@ def check_http(
 
     def ask() -> Outcome:
         if not url:
-            raise CheckFailed("configuration", "check_http was given no address; set the variable that you read it from")
+            raise CheckFailed(
+                "configuration", "check_http was given no address; set the variable that you read it from"
+            )
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise CheckFailed("configuration", f"check_http needs http://host or https://host, not {parts.scheme!r}")

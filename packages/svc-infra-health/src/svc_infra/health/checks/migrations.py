@@ -62,7 +62,9 @@ class _MigrationsCheck:
         found = frozenset(await self._connection.column(self._version_table, "version_num", self._schema))
         if found == self._expected:
             return Outcome(detail=f"at {_names(found)}")
-        return Outcome("unhealthy", "pending", f"the database is at {_names(found)}, the code needs {_names(self._expected)}")
+        return Outcome(
+            "unhealthy", "pending", f"the database is at {_names(found)}, the code needs {_names(self._expected)}"
+        )
 
     async def aclose(self) -> None:
         await self._connection.aclose()
@@ -73,7 +75,8 @@ class _MigrationsCheck:
             from alembic.util.exc import CommandError
         except ImportError as error:
             raise CheckFailed(
-                "driver", "check_migrations reads the scripts with Alembic: install svc-infra-migrate, or pass expected="
+                "driver",
+                "check_migrations reads the scripts with Alembic: install svc-infra-migrate, or pass expected=",
             ) from error
         try:
             return frozenset(ScriptDirectory(str(self._script_location)).get_heads())

@@ -39,9 +39,7 @@ def check_mongo(
 
 
 class _MongoCheck:
-    def __init__(
-        self, url: str | None, connect_timeout: float, writable: bool, environ: Mapping[str, str]
-    ) -> None:
+    def __init__(self, url: str | None, connect_timeout: float, writable: bool, environ: Mapping[str, str]) -> None:
         self._url = url
         self._connect_timeout = connect_timeout
         self._writable = writable
@@ -72,7 +70,8 @@ class _MongoCheck:
         from pymongo.read_preferences import Primary, PrimaryPreferred
 
         preference = Primary() if self._writable else PrimaryPreferred()
-        # Finding out why there is no server needs some of the time, too. A deadline inside the driver keeps the connection usable; cancelling from outside costs it.
+        # Finding out why there is no server needs some of the time, too. A deadline inside the driver keeps the
+        # connection usable; cancelling from outside costs it.
         with pymongo.timeout(seconds_left(self._connect_timeout) * 0.8):
             await client.admin.command("ping", read_preference=preference)
 

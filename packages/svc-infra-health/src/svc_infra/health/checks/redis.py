@@ -41,7 +41,7 @@ class _RedisCheck:
 
     async def __call__(self) -> Outcome:
         client = self._connected()
-        await client.ping()  # type: ignore[misc] # annotated as sync or async
+        await client.ping()
         return Outcome()
 
     async def aclose(self) -> None:

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.pool import PoolResetState
+from sqlalchemy.pool import PoolProxiedConnection, PoolResetState
+from sqlalchemy.util import await_only
 
 from svc_infra.db.sql._options import READONLY, STATEMENT_TIMEOUT_MS, WILL_WRITE, is_autocommit
+
+_SQLITE_BEGIN = "svc_infra_begin"
 
 _Begin = Callable[[Connection, bool, "int | None"], None]
 
@@ -62,11 +65,9 @@ def _sqlite(connection: Connection, readonly: bool, _limit_ms: int | None) -> No
     if connection.info.get(READONLY, False) is not readonly:
         connection.exec_driver_sql(f"PRAGMA query_only = {'ON' if readonly else 'OFF'}")
         connection.info[READONLY] = readonly
-    if not is_autocommit(connection):
-        # The driver itself begins before a write only, so reads would not be repeatable, SAVEPOINT would stand alone
-        # and DDL would commit: "Serializable isolation / Savepoints / Transactional DDL" in SQLAlchemy's SQLite manual.
-        will_write = connection.get_execution_options().get(WILL_WRITE)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if will_write else "BEGIN")
+    will_write = connection.get_execution_options().get(WILL_WRITE)
+    statement = "BEGIN IMMEDIATE" if will_write else "BEGIN"
+    connection.info[_SQLITE_BEGIN] = None if is_autocommit(connection) else statement
 
 
 def _duckdb(connection: Connection, readonly: bool, _limit_ms: int | None) -> None:
@@ -103,7 +104,12 @@ _TELL: dict[str, _Begin] = {
 
 
 def prepare_sqlite_connections(engine: Engine, *, memory: bool) -> None:
-    """Give every new SQLite connection a busy timeout, foreign keys and, in a file, write-ahead logging."""
+    """Give every new SQLite connection a busy timeout, foreign keys and, in a file, write-ahead logging.
+
+    Transactions begin explicitly. The driver itself begins before a write only, so reads would not be repeatable,
+    SAVEPOINT would stand alone and DDL would commit: "Serializable isolation / Savepoints / Transactional DDL" in
+    SQLAlchemy's SQLite manual.
+    """
 
     def connect(dbapi_connection: Any, _record: object) -> None:
         dbapi_connection.isolation_level = None  # no BEGIN of the driver's own
@@ -119,5 +125,14 @@ def prepare_sqlite_connections(engine: Engine, *, memory: bool) -> None:
         if state.asyncio_safe and dbapi_connection.driver_connection.in_transaction:
             dbapi_connection.rollback()
 
+    def do_begin(connection: PoolProxiedConnection) -> None:
+        statement = connection.info.get(_SQLITE_BEGIN)
+        if statement is not None:
+            # One hop to the connection's thread, where a cursor of SQLAlchemy's would take three.
+            driver: Any = connection.driver_connection
+            await_only(driver.execute(statement))
+
     event.listen(engine, "connect", connect)
     event.listen(engine, "reset", reset)
+    # SQLAlchemy calls it where it begins a transaction, and wraps its errors as those of any statement.
+    engine.dialect.do_begin = do_begin  # type: ignore[method-assign,assignment]

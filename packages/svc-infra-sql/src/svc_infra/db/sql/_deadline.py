@@ -10,16 +10,28 @@ It is armed only when there is a limit, and costs one timer of the event loop pe
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util import await_only
 
 from svc_infra.db.sql._options import STATEMENT_TIMEOUT_MS
+from svc_infra.db.sql._wait import bounded
 from svc_infra.db.sql.errors import Disconnected
 
 #: Seconds after its limit in which the server's own answer, that it ended the statement, should arrive.
 ANSWER_SECONDS = 5.0
+#: Seconds between two interruptions of a cancelled statement of SQLite, and how many there are at most.
+INSIST_SECONDS, INSISTENCE = 0.05, 200
+#: Seconds that an interrupted statement of SQLite may take to end and be rolled back.
+INTERRUPT_SECONDS = 5.0
+#: Seconds that a KILL of a cancelled statement may take.
+KILL_SECONDS = 10.0
 _OWN_LIMIT = "svc_infra_own_limit"
 _DEADLINE = "_svc_infra_deadline"
 
@@ -112,17 +124,77 @@ def listen_for_deadlines(engine: Engine, default_limit_ms: int | None) -> None:
     event.listen(engine, "handle_error", failed)
 
 
+def interrupt_cancelled_statements(engine: Engine) -> None:
+    """Interrupt SQLite's statement when its task is cancelled.
+
+    aiosqlite leaves it to run on in its thread, and closing the connection would wait for its end. An interruption that
+    comes just before the statement begins has no effect, so it is repeated until the connection is closed.
+
+    The transaction is rolled back here, as a closed connection keeps its locks while anything, a traceback for example,
+    still refers to one of its cursors.
+    """
+
+    def failed(failure: ExceptionContext) -> None:
+        if isinstance(failure.original_exception, asyncio.CancelledError) and failure.connection is not None:
+            interruption = _SqliteInterrupt(failure.connection)
+            _insist(asyncio.get_running_loop(), interruption, INSISTENCE)
+            with contextlib.suppress(ValueError, sqlite3.Error, TimeoutError):
+                await_only(bounded(interruption.driver.rollback(), INTERRUPT_SECONDS))
+
+    event.listen(engine, "handle_error", failed)
+
+
+def _insist(loop: asyncio.AbstractEventLoop, interruption: _SqliteInterrupt, times: int) -> None:
+    try:
+        interruption.interrupt()
+    except (ValueError, sqlite3.Error):
+        return  # it is closed
+    if times and not loop.is_closed():
+        loop.call_later(INSIST_SECONDS, _insist, loop, interruption, times - 1)
+
+
+def kill_cancelled_statements(engine: Engine, side_engine: AsyncEngine) -> None:
+    """End MySQL's and MariaDB's statement when its task is cancelled, by a KILL from another connection.
+
+    These servers run a statement to its end, its transaction and locks held, when their client goes away.
+
+    Args:
+        engine: The engine of the statements.
+        side_engine: Connects to the same server, past the pool, which may be exhausted.
+    """
+    killings: set[asyncio.Task[None]] = set()
+
+    async def kill(number: int) -> None:
+        # The server may be gone, which is why the task was cancelled, or the statement may have ended by itself.
+        with contextlib.suppress(SQLAlchemyError, OSError):
+            await bounded(_execute(side_engine, f"KILL {number}"), KILL_SECONDS)
+
+    def failed(failure: ExceptionContext) -> None:
+        if isinstance(failure.original_exception, asyncio.CancelledError) and failure.connection is not None:
+            driver: Any = failure.connection.connection.driver_connection
+            killing = asyncio.get_running_loop().create_task(kill(int(driver.thread_id())))
+            killings.add(killing)
+            killing.add_done_callback(killings.discard)
+
+    event.listen(engine, "handle_error", failed)
+
+
+async def _execute(engine: AsyncEngine, statement: str) -> None:
+    async with engine.connect() as connection:
+        await connection.exec_driver_sql(statement)
+
+
 class _SqliteInterrupt:
     """Interrupts a SQLite connection from the event loop's thread, which SQLite allows."""
 
-    __slots__ = ("_driver",)
+    __slots__ = ("driver",)
 
     def __init__(self, connection: Connection) -> None:
-        self._driver: Any = connection.connection.driver_connection
+        self.driver: Any = connection.connection.driver_connection
 
     def interrupt(self) -> None:
         # aiosqlite's interrupt() is a coroutine that never waits.
-        interrupting = self._driver.interrupt()
+        interrupting = self.driver.interrupt()
         try:
             interrupting.send(None)
         except StopIteration:

@@ -288,6 +288,7 @@ _MSSQL: dict[str, Kind] = {
     "Communication link failure": Disconnected,
     "Connection failure during transaction": Disconnected,
     "Connection not open": Disconnected,
+    "Connection operation failed": Disconnected,
     "Connection timeout expired": Disconnected,
     "Datetime field overflow": InvalidValue,
     "Disconnect error": Disconnected,
@@ -309,6 +310,8 @@ def _mssql(error: Any) -> Diagnosis | None:
     kind = _MSSQL.get(getattr(error, "driver_error", ""))
     if kind is IntegrityViolation:
         return _mssql_integrity(str(getattr(error, "ddbc_error", "")))
+    if kind is Disconnected:
+        return Diagnosis(kind, detail=str(error))
     return Diagnosis(kind, detail=error.driver_error) if kind else None
 
 

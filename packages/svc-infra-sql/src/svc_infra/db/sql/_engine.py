@@ -6,12 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, QueuePool
 
 from svc_infra.db.sql._begin import listen_for_begin, prepare_sqlite_connections
 from svc_infra.db.sql._connecting import connect_with, listen_for_rest
-from svc_infra.db.sql._deadline import listen_for_deadlines
+from svc_infra.db.sql._deadline import (
+    interrupt_cancelled_statements,
+    kill_cancelled_statements,
+    listen_for_deadlines,
+)
+from svc_infra.db.sql._keepalive import keep_connections_alive
 from svc_infra.db.sql._options import Wishes
+from svc_infra.db.sql._written_table import note_written_table
 from svc_infra.db.sql.settings import DatabaseSettings
 
 if TYPE_CHECKING:
@@ -55,6 +61,14 @@ def create_engine(resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bo
         listen_for_rest(engine.sync_engine)
     if backend == "sqlite":
         prepare_sqlite_connections(engine.sync_engine, memory=memory)
+        interrupt_cancelled_statements(engine.sync_engine)
+    if backend in ("mariadb", "mysql"):
+        side_engine = create_async_engine(url, connect_args=connect_args, poolclass=NullPool)
+        connect_with(side_engine.sync_engine, resolved)
+        kill_cancelled_statements(engine.sync_engine, side_engine)
+    if backend not in EMBEDDED:
+        keep_connections_alive(engine.sync_engine)
+    note_written_table(engine.sync_engine)
     listen_for_begin(engine.sync_engine, settings.statement_timeout_ms)
     return engine
 
@@ -85,6 +99,13 @@ class EngineFamily:
             if len(self._variants) < MOST_VARIANTS:
                 self._variants[wishes] = engine
         return engine
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether all connections that the pool may open are in use."""
+        pool = self.engine.pool
+        # SQLAlchemy 2.1 has no public name for the largest overflow.
+        return isinstance(pool, QueuePool) and pool.checkedout() >= pool.size() + max(pool._max_overflow, 0)  # noqa: SLF001
 
     def _listen_for_deadlines(self) -> None:
         """Listen to each statement, from the moment that one of them has a limit."""

@@ -25,6 +25,7 @@ class Capabilities:
         nulls_ascending: Where NULL stands in ascending order unless told.
         nulls_descending: Where NULL stands in descending order unless told.
         has_arrays: Whether one parameter can carry a list, so that `= ANY(list)` is one statement for every length.
+        reads_json_rows: Whether many rows go best as one JSON text.
         has_null_order: Whether ORDER BY takes NULLS FIRST and NULLS LAST.
         largest_parameters: Most bound parameters of one statement.
     """
@@ -40,6 +41,7 @@ class Capabilities:
     nulls_ascending: Literal["first", "last"] = "first"
     nulls_descending: Literal["first", "last"] = "last"
     has_arrays: bool = False
+    reads_json_rows: bool = False
     has_null_order: bool = False
     largest_parameters: int = 2000
 
@@ -76,6 +78,7 @@ _KNOWN = MappingProxyType(
             has_special_floats=True,
             conflict="conflict",
             has_row_locks=False,
+            reads_json_rows=True,
             # default_null_order since 0.8 (duckdb.org, "ORDER BY clause").
             nulls_ascending="last",
             nulls_descending="last",

@@ -6,9 +6,11 @@ from collections.abc import Hashable, Sequence
 from typing import Any, TypeAlias
 
 from sqlalchemy.sql import roles
+from sqlalchemy.sql.elements import ColumnClause, Grouping, TextClause
 
 from svc_infra.db.sql.errors import InvalidQuery
-from svc_infra.db.sql.filters import Filter, FilterScope
+from svc_infra.db.sql.filter_scope import FilterScope
+from svc_infra.db.sql.filters import Filter
 from svc_infra.db.sql.ordering import Expression
 
 __all__ = ["Condition", "Conditions", "Where"]
@@ -67,7 +69,19 @@ class Conditions:
 
     def clauses(self, scope: FilterScope[Any]) -> list[Any]:
         """The SQL of each."""
-        return [condition.clause(scope) if isinstance(condition, Filter) else condition for condition in self._given]
+        return [
+            condition.clause(scope) if isinstance(condition, Filter) else _enclosed(condition)
+            for condition in self._given
+        ]
+
+
+def _enclosed(condition: Any) -> Any:
+    """An expression that no OR inside can join with the conditions beside it, of which the tenant's is one.
+
+    SQLAlchemy puts its own expressions in parentheses where they need them, but not text.
+    """
+    is_text = isinstance(condition, TextClause) or (isinstance(condition, ColumnClause) and condition.is_literal)
+    return Grouping(condition) if is_text else condition
 
 
 NO_CONDITIONS = Conditions()

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from svc_infra.db.sql._engine import EMBEDDED, EngineFamily
 from svc_infra.db.sql._options import Wishes
 from svc_infra.db.sql._wait import bounded
-from svc_infra.db.sql.errors import Disconnected, SqlError, UnusableDatabase
+from svc_infra.db.sql.errors import Disconnected, InvalidSetting, PoolTimeout, SqlError, UnusableDatabase
 from svc_infra.db.sql.replicas import ReplicaSet
 from svc_infra.db.sql.retry import DEFAULT_RETRIES, RetryPolicy, is_retryable
 from svc_infra.db.sql.session import SessionScope
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["Database"]
 
 T = TypeVar("T")
+
+#: The source that `resolve_url` notes for a URL that the program gave.
+FROM_ARGUMENT = "argument"
 
 #: Databases that have one isolation level, or whose one level of choice has nothing to do with SQLAlchemy's names.
 ONE_LEVEL = frozenset({"duckdb", "snowflake", "sqlite"})
@@ -48,7 +51,8 @@ class Database:
         pool_recycle: Seconds after which a connection is replaced (`DB_POOL_RECYCLE`, default 3600; -1 never).
         pool_pre_ping: Whether a connection is tested at each checkout (`DB_POOL_PRE_PING`, default true).
         statement_timeout_ms: Milliseconds that one statement may run (`DB_STATEMENT_TIMEOUT_MS`).
-        read_urls: URLs of read replicas (`DB_READ_URLS`, or `READ_DB_URL` for one); read-only sessions use them.
+        read_urls: URLs of read replicas, which read-only sessions use. None takes `DB_READ_URLS`, or `READ_DB_URL` for
+            one, when the database's own URL comes from the environment, too.
         max_replica_lag_seconds: How far behind a replica may be (`DB_MAX_REPLICA_LAG`, default 10).
         echo: Whether SQLAlchemy logs every statement with its parameters, which are hidden otherwise.
 
@@ -98,8 +102,7 @@ class Database:
             EngineFamily.create(
                 replica, DatabaseSettings.resolve(replica.pool_options, environ, **arguments), echo=echo
             )
-            for replica in _resolve_replicas(read_urls, environ)
-            if replica.url != resolved.url
+            for replica in _resolve_replicas(read_urls, resolved, environ)
         ]
         self._replicas: ReplicaSet | None = None
         if replicas:
@@ -114,6 +117,12 @@ class Database:
     def engine(self) -> AsyncEngine:
         """SQLAlchemy's engine, for what this class does not offer."""
         return self._engines.engine
+
+    @property
+    def all_engines(self) -> tuple[AsyncEngine, ...]:
+        """The primary's engine, followed by those of the read replicas."""
+        replicas = () if self._replicas is None else self._replicas.replicas
+        return (self.engine, *(replica.engine for replica in replicas))
 
     @property
     def url(self) -> URL:
@@ -221,6 +230,10 @@ class Database:
             with translating():
                 await bounded(self._ping(), timeout)
         except TimeoutError:
+            if self._engines.is_exhausted:
+                raise PoolTimeout(
+                    f"all connections to {self.url!r} were in use for {timeout:g} s; the database itself was not asked"
+                ) from None
             raise Disconnected(f"no answer from {self.url!r} within {timeout:g} s") from None
         return loop.time() - start
 
@@ -237,16 +250,11 @@ class Database:
         self._closed = True
         if self._owner is not None and self._owner != (asyncio.get_running_loop(), os.getpid()):
             # The connections belong to a loop or process that this one can't speak for: drop them without a goodbye.
-            for engine in self._all_engines():
+            for engine in self.all_engines:
                 engine.sync_engine.dispose(close=False)
             return
-        for engine in self._all_engines():
+        for engine in self.all_engines:
             await engine.dispose()
-
-    def _all_engines(self) -> Iterator[AsyncEngine]:
-        yield self.engine
-        if self._replicas is not None:
-            yield from (replica.engine for replica in self._replicas.replicas)
 
     async def __aenter__(self) -> Self:
         return self
@@ -282,15 +290,24 @@ class Database:
 
 
 def _resolve_replicas(
-    urls: Sequence[str | URL | ResolvedUrl] | None, environ: Mapping[str, str]
+    urls: Sequence[str | URL | ResolvedUrl] | None, primary: ResolvedUrl, environ: Mapping[str, str]
 ) -> Iterator[ResolvedUrl]:
     from svc_infra.dburl import resolve_url
 
     if urls is not None:
-        yield from (_resolve(url, environ) for url in urls)
-        return
-    for url, variable in read_urls_in(environ):
-        yield resolve_url(url, environ=environ, source=variable)
+        replicas = [_resolve(url, environ) for url in urls]
+    elif primary.source == FROM_ARGUMENT:
+        return  # the environment's replicas are those of the environment's database, not of every one in the process
+    else:
+        replicas = [resolve_url(url, environ=environ, source=variable) for url, variable in read_urls_in(environ)]
+    for replica in replicas:
+        if replica.url.get_backend_name() != primary.url.get_backend_name():
+            raise InvalidSetting(
+                f"the read replica of {replica.source} is {replica.url!r}; it must be of the same kind as "
+                f"{primary.url!r}"
+            )
+        if replica.url != primary.url:
+            yield replica
 
 
 def _resolve(url: str | URL | ResolvedUrl | None, environ: Mapping[str, str]) -> ResolvedUrl:

@@ -56,7 +56,13 @@ __all__ = [
 
 
 class SqlError(Exception):
-    """Base of every error that svc-infra-sql raises by itself."""
+    """Base of every error that svc-infra-sql raises by itself.
+
+    Attributes:
+        row: Index of the row that a write of many rows was refused for, or None.
+    """
+
+    row: int | None = None
 
 
 class NotFound(SqlError):

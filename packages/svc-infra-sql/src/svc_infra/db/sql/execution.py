@@ -12,7 +12,7 @@ from sqlalchemy import Connection, CursorResult, Executable, Result
 from sqlalchemy.orm import Session
 
 from svc_infra.db.sql.capabilities import Capabilities, capabilities_of
-from svc_infra.db.sql.filters import FilterScope
+from svc_infra.db.sql.filter_scope import FilterScope
 from svc_infra.db.sql.plan import RepositoryPlan
 from svc_infra.db.sql.search import search_pattern
 from svc_infra.db.sql.statements import Selection, Statements
@@ -37,13 +37,12 @@ class Execution(Generic[M]):
         plan: What is known about the model.
         session: The session; None on a bare connection.
         reads_directly: Whether rows are read past the ORM.
-        writes_directly: Whether rows are written past the unit of work.
         dialect_name: Name of the database's dialect.
         checker: The checks of values.
     """
 
     __slots__ = (
-        "_connection", "_scope", "checker", "dialect_name", "plan", "reads_directly", "session", "writes_directly",
+        "_connection", "_scope", "checker", "dialect_name", "plan", "reads_directly", "session",
     )  # fmt: skip
 
     def __init__(self, target: Session | Connection, plan: RepositoryPlan[M], scope: Mapping[str, object]) -> None:
@@ -55,15 +54,19 @@ class Execution(Generic[M]):
         if isinstance(target, Session):
             self.session, self._connection = target, None
             self.reads_directly = fields.reads_directly(target)
-            self.writes_directly = self.reads_directly and fields.writes_directly(target)
             if self.reads_directly and target.autoflush:
                 target.flush()
             self.dialect_name: str = target.get_bind(mapper=fields.mapper).dialect.name
         else:
             self.session, self._connection = None, target
-            self.reads_directly = self.writes_directly = True
+            self.reads_directly = fields.reads_directly(None)
             self.dialect_name = target.dialect.name
         self.checker: ValueChecker = plan.checker(self.dialect_name)
+
+    @property
+    def writes_directly(self) -> bool:
+        """Whether rows are written past the unit of work."""
+        return self.plan.fields.writes_directly(self.session)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -88,7 +91,10 @@ class Execution(Generic[M]):
             TypeError: On a bare connection.
         """
         if self.session is None:
-            raise TypeError(f"objects of {self.plan.fields.model.__name__} need an AsyncSession, not a connection")
+            raise TypeError(
+                f"objects of {self.plan.fields.model.__name__} need an AsyncSession, not a connection, "
+                "as the ORM must handle them"
+            )
         return self.session
 
     def scope_parameters(self) -> dict[str, Any]:
@@ -98,6 +104,10 @@ class Execution(Generic[M]):
             InvalidValue: When a value of the scope does not fit its column.
         """
         return {scope_parameter(name): self.checker.value(name, value) for name, value in self._scope.items()}
+
+    def scope_values(self) -> dict[str, Any]:
+        """The checked values of the scope fields."""
+        return {name: self.checker.value(name, value) for name, value in self._scope.items()}
 
     def created(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """The checked values of a row to insert: the data, the scope's values, and a key when nothing else gives one.
@@ -149,4 +159,6 @@ class Execution(Generic[M]):
 
     def run_orm(self, statement: Executable, parameters: Mapping[str, object], **options: Any) -> Result[Any]:
         """Run a statement over the mapped class through the session, so that its listeners see it."""
+        if self.session is None:
+            return self.connect(statement).execute(statement, parameters, execution_options=options)
         return self.orm_session.execute(statement, parameters, execution_options=options)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Column, Enum, String, Table, Uuid
+from sqlalchemy import CHAR, Column, Enum, Integer, String, Table, Uuid
 from sqlalchemy import inspect as sa_inspect
 from sqlalchemy.orm import Mapper, QueryableAttribute, RelationshipDirection, Session
 
@@ -49,10 +49,11 @@ class ModelFields(Generic[M]):
             name: column for name, column in columns.items() if isinstance(column, Column)
         }
         self.names: tuple[str, ...] = tuple(self.columns)
-        key_columns = list(mapper.primary_key)
-        by_column: dict[Any, str] = {column: name for name, column in reversed(self.columns.items())}
-        self.primary_key: tuple[str, ...] = tuple(by_column[column] for column in key_columns)
-        self._by_column: dict[object, str] = by_column
+        self._by_column: dict[object, str] = {column: name for name, column in reversed(self.columns.items())}
+        # Of a joined inheritance the key is the base's column, the attribute's column the subclass's.
+        self.primary_key: tuple[str, ...] = tuple(
+            mapper.get_property_by_column(column).key for column in mapper.primary_key
+        )
         self._relations: dict[str, tuple[QueryableAttribute[Any], ModelFields[Any]]] = {}
 
     @property
@@ -133,6 +134,18 @@ class ModelFields(Generic[M]):
         return self.primary_key[0] if is_free and (is_wide or isinstance(kind, Uuid)) else None
 
     @cached_property
+    def has_exact_key(self) -> bool:
+        """Whether a primary key is read as it was written, so that returned rows are told apart by it."""
+        kinds = [self.columns[name].type for name in self.primary_key]
+        return all(isinstance(kind, Integer | Uuid | String) and not isinstance(kind, CHAR | Enum) for kind in kinds)
+
+    @cached_property
+    def counts_key(self) -> bool:
+        """Whether the database counts the primary key up, row by row."""
+        counted = getattr(self.table, "autoincrement_column", None)
+        return counted is not None and self.primary_key == (self.name_of(counted),) and counted.default is None
+
+    @cached_property
     def is_plain(self) -> bool:
         """Whether one row of the table is one object, so that rows can be turned into objects directly.
 
@@ -171,20 +184,23 @@ class ModelFields(Generic[M]):
             for relation in self.mapper.relationships
         )
 
-    def reads_directly(self, session: Session) -> bool:
+    def reads_directly(self, session: Session | None) -> bool:
         """Whether rows may be read past SQLAlchemy's ORM: nothing listens to loading, neither model nor session."""
-        return (
-            self.is_plain
-            and not self.mapper.class_manager.dispatch.load
-            and not self.mapper.class_manager.dispatch.refresh
-            and not any(getattr(session.dispatch, event) for event in ("do_orm_execute", "loaded_as_persistent"))
+        if session is None:
+            return self.is_plain
+        model_events, session_events = self.mapper.class_manager.dispatch, session.dispatch
+        return self.is_plain and not (
+            model_events.load
+            or model_events.refresh
+            or session_events.do_orm_execute
+            or session_events.loaded_as_persistent
         )
 
-    def writes_directly(self, session: Session) -> bool:
+    def writes_directly(self, session: Session | None) -> bool:
         """Whether rows may be written past the unit of work: no constructor, validator or listener is skipped."""
         return (
             self.reads_directly(session)
             and self._is_constructed_plainly
             and not any(getattr(self.mapper.dispatch, event) for event in _WRITE_EVENTS)
-            and not any(getattr(session.dispatch, event) for event in _SESSION_EVENTS)
+            and (session is None or not any(getattr(session.dispatch, event) for event in _SESSION_EVENTS))
         )

@@ -135,7 +135,8 @@ def _key_of_name(fields: ModelFields[M], term: str) -> OrderKey:
 
 
 def _element(term: object) -> ColumnElement[Any]:
-    element = term.__clause_element__() if hasattr(term, "__clause_element__") else term
+    make: Callable[[], object] | None = getattr(term, "__clause_element__", None)
+    element = term if make is None else make()
     if not isinstance(element, ColumnElement):
         raise InvalidQuery(
             f"can't order by {term!r}: give a field's name, such as '-created_at', or a column expression"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -57,7 +57,7 @@ class Paging(Reading[M, T, E]):
         order_by: OrderBy | None = None,
         where: Where | None = None,
         q: str | None = None,
-        fields: tuple[str, ...] | list[str] = (),
+        fields: Sequence[str] = (),
         deleted: Deleted = "exclude",
     ) -> KeysetPage[T]:
         """A page by keyset: it begins after a row, not after a number of rows.
@@ -213,7 +213,9 @@ class Paging(Reading[M, T, E]):
             try:
                 sync_session = session.sync_session if isinstance(session, AsyncSession) else None
                 async for rows in (result if directly or self._form.orm_names else result.scalars()).partitions():
-                    found = self._form.from_rows(sync_session, rows, refresh=False) if directly else rows
+                    found: Sequence[Any] = rows
+                    if directly:
+                        found = self._form.from_rows(sync_session, rows, refresh=False)
                     for item in found:
                         yield item
             finally:
@@ -237,5 +239,5 @@ class Paging(Reading[M, T, E]):
         names = self._form.names if directly else self._form.orm_names
         statement = statements.select_many(names, ordering, selection, paged=False)
         if not directly:
-            statement = statement.options(*self._form.options(self._scope))
+            statement = statement.options(*self._form.options(execution.scope_values()))
         return statement, execution.by_selection(selection), directly

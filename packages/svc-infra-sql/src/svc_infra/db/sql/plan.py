@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from svc_infra.db.sql.capabilities import capabilities_of
 from svc_infra.db.sql.errors import InvalidQuery
 from svc_infra.db.sql.fields import ModelFields
+from svc_infra.db.sql.forms import RowForm
 from svc_infra.db.sql.ordering import OrderBy, Ordering
 from svc_infra.db.sql.statements import Statements, id_parameter
 from svc_infra.db.sql.values import ValueChecker
@@ -43,6 +44,7 @@ class RepositoryPlan(Generic[M]):
     managed_fields: frozenset[str] = field(init=False)
     _scoped: dict[tuple[str, ...], RepositoryPlan[M]] = field(init=False, default_factory=dict)
     _statements: dict[tuple[str, bool], Statements[M]] = field(init=False, default_factory=dict)
+    _row_forms: dict[tuple[str, ...], RowForm] = field(default_factory=dict)
     _orderings: dict[str | None, Ordering] = field(default_factory=dict)
     _checkers: dict[tuple[str, type], ValueChecker] = field(default_factory=dict)
 
@@ -87,6 +89,20 @@ class RepositoryPlan(Generic[M]):
         if found is None:
             found = ValueChecker(fields, capabilities_of(dialect_name))
             self._checkers[(dialect_name, fields.model)] = found
+        return found
+
+    def row_form(self, names: tuple[str, ...]) -> RowForm:
+        """The form of rows of the fields, kept.
+
+        Raises:
+            UnknownField: When a name is no field.
+        """
+        found = self._row_forms.get(names)
+        if found is None:
+            self.fields.require(names, use="read")
+            found = RowForm(names)
+            if len(self._row_forms) < 256:
+                self._row_forms[names] = found
         return found
 
     def ordering(self, order_by: OrderBy | None) -> Ordering:

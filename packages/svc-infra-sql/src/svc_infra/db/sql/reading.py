@@ -70,7 +70,7 @@ class Reading(Generic[M, T, E]):
         if execution.reads_directly and not form.needs_orm:
             rows = execution.run(build(execution.statements, form.names), parameters).all()
             return form.from_rows(execution.session, rows, refresh=False)
-        statement = build(execution.orm_statements, form.orm_names).options(*form.options(self._scope))
+        statement = build(execution.orm_statements, form.orm_names).options(*form.options(execution.scope_values()))
         return form.from_orm(execution.run_orm(statement, parameters))
 
     async def get(
@@ -137,7 +137,7 @@ class Reading(Generic[M, T, E]):
                 for id in dict.fromkeys(map(_hashable, ids))  # noqa: A001
             ]
             return [rows[0] for rows in each if rows]
-        (name,) = self._plan.id_fields
+        name = next(iter(self._plan.id_fields))
         if name not in self._form.names:
             raise InvalidQuery(f"get_many puts the rows in order by {name!r}, which is not among the fields read")
         wanted = builtins.list(dict.fromkeys(execution.checker.value(name, id) for id in ids))  # noqa: A001

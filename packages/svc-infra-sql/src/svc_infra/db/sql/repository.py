@@ -31,8 +31,8 @@ from svc_infra.db.sql.fields import ModelFields
 from svc_infra.db.sql.forms import EntityForm, ResultRow, RowForm
 from svc_infra.db.sql.plan import RepositoryPlan
 from svc_infra.db.sql.reading import Executor
+from svc_infra.db.sql.upserting import Upserting
 from svc_infra.db.sql.visibility import Visibility, utc_now
-from svc_infra.db.sql.writing import Writing
 
 __all__ = ["RowRepository", "SqlRepository"]
 
@@ -41,7 +41,7 @@ M = TypeVar("M")
 _IMMUTABLE = ("id", "created_at", "updated_at")
 
 
-class RowRepository(Writing[M, ResultRow, Executor], Generic[M]):
+class RowRepository(Upserting[M, ResultRow, Executor], Generic[M]):
     """The row form of a repository; made by `SqlRepository.rows` and `SqlRepository.rows_of`.
 
     Attributes:
@@ -58,7 +58,7 @@ class RowRepository(Writing[M, ResultRow, Executor], Generic[M]):
         self.names = form.names
 
 
-class SqlRepository(Writing[M, M, AsyncSession], Generic[M]):
+class SqlRepository(Upserting[M, M, AsyncSession], Generic[M]):
     """Typed access to the rows of one model.
 
     Args:
@@ -143,16 +143,15 @@ class SqlRepository(Writing[M, M, AsyncSession], Generic[M]):
     @cached_property
     def rows(self) -> RowRepository[M]:
         """The row form, with every field."""
-        return RowRepository(self._plan, self._scope, RowForm(self._plan.fields.names), self._cursors)
+        return RowRepository(self._plan, self._scope, self._plan.row_form(self._plan.fields.names), self._cursors)
 
     def rows_of(self, *names: str) -> RowRepository[M]:
-        """The row form with some fields only; keep it when it is used often.
+        """The row form with some fields only.
 
         Raises:
             UnknownField: When a name is no field.
         """
-        self._plan.fields.require(names, use="read")
-        return RowRepository(self._plan, self._scope, RowForm(names), self._cursors)
+        return RowRepository(self._plan, self._scope, self._plan.row_form(names), self._cursors)
 
     def scoped(self, values: Mapping[str, object]) -> SqlRepository[M]:
         """This repository confined to the rows that have these values, such as one tenant's.
@@ -166,7 +165,7 @@ class SqlRepository(Writing[M, M, AsyncSession], Generic[M]):
         for name, value in values.items():
             if value is None:
                 raise InvalidValue(f"{self.model.__name__} can't be scoped by {name}=None; give the value of the scope")
-        return self._copy(plan=self._plan.scoped(values), scope={**self._scope, **values})
+        return self._derived(plan=self._plan.scoped(values), scope={**self._scope, **values})
 
     def loading(self, *relations: str | QueryableAttribute[Any]) -> SqlRepository[M]:
         """This repository with relationships loaded with every object, by one statement each and not one per object.
@@ -184,9 +183,9 @@ class SqlRepository(Writing[M, M, AsyncSession], Generic[M]):
             fields: ModelFields[Any] = self._plan.fields
             for part in name.split("."):
                 _, fields = fields.relation(part)
-        return self._copy(loaded=(*self._loaded, *names))
+        return self._derived(loaded=(*self._loaded, *names))
 
-    def _copy(
+    def _derived(
         self,
         *,
         plan: RepositoryPlan[M] | None = None,

@@ -25,12 +25,13 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy import column as named
 from sqlalchemy.sql.elements import ColumnElement
 
 from svc_infra.db.sql.capabilities import Capabilities
 from svc_infra.db.sql.conditions import NO_CONDITIONS, Conditions
 from svc_infra.db.sql.fields import ModelFields
-from svc_infra.db.sql.filters import FilterScope
+from svc_infra.db.sql.filter_scope import FilterScope
 from svc_infra.db.sql.ordering import Ordering
 from svc_infra.db.sql.search import search_criterion
 from svc_infra.db.sql.visibility import Deleted, Visibility
@@ -181,18 +182,19 @@ class Statements(Generic[M]):
 
     def select_ids(self, names: tuple[str, ...] | None, deleted: Deleted) -> Select[Any]:
         """SELECT of the rows whose single id field is in the list bound as `ids`."""
+        return self.keep(
+            ("ids", names, deleted),
+            lambda: self.selected(names).where(self.ids_criterion(), *self._visibility.criteria(self.column, deleted)),
+        )
 
-        def build() -> Select[Any]:
-            (name,) = self._id_fields
-            kind = self._fields.columns[name].type
-            column = self.column(name)
-            if self._capabilities.has_arrays:
-                chosen: ColumnElement[bool] = column == any_(bindparam("ids", type_=ARRAY(kind)))
-            else:
-                chosen = column.in_(bindparam("ids", type_=kind, expanding=True))
-            return self.selected(names).where(chosen, *self._visibility.criteria(self.column, deleted))
-
-        return self.keep(("ids", names, deleted), build)
+    def ids_criterion(self) -> ColumnElement[bool]:
+        """The condition that the single id field is in the list bound as `ids`."""
+        (name,) = self._id_fields
+        kind = self._fields.columns[name].type
+        column = self.column(name)
+        if self._capabilities.has_arrays:
+            return column == any_(bindparam("ids", type_=ARRAY(kind)))
+        return column.in_(bindparam("ids", type_=kind, expanding=True))
 
     def select_many(
         self,
@@ -265,6 +267,27 @@ class Statements(Generic[M]):
                 insert(self._fields.table).returning(*self.output(returned)) if returned else insert(self._fields.table)
             ),
         )
+
+    def insert_many(self, returned: tuple[str, ...]) -> Any:
+        """INSERT of many rows, returning the fields of each in the order of the rows."""
+        return self.keep(
+            ("insert many", returned),
+            lambda: insert(self._fields.table).returning(*self.output(returned), sort_by_parameter_order=True),
+        )
+
+    def insert_arrays(self, returned: tuple[str, ...], keys: tuple[str, ...]) -> Any:
+        """INSERT of many rows as one array per column, bound as `array_0` and so on, in the order of the arrays."""
+
+        def build() -> Any:
+            columns = [self._fields.table.c[key] for key in keys]
+            arrays = [bindparam(f"array_{place}", type_=ARRAY(column.type)) for place, column in enumerate(columns)]
+            taken = [named(f"c{place}", each.type) for place, each in enumerate(columns)]
+            given = func.unnest(*arrays).table_valued(*taken, with_ordinality="place").render_derived()
+            rows = select(*(given.c[each.name] for each in taken)).order_by(given.c.place)
+            found = insert(self._fields.table).from_select(keys, rows, include_defaults=False)
+            return found.returning(*self.output(returned)) if returned else found
+
+        return self.keep(("insert arrays", returned, keys), build)
 
     def update_one(self, returned: tuple[str, ...], deleted: Deleted, *, guarded: bool = False) -> Update:
         """UPDATE of the row with an id, setting the parameters' columns and returning the fields.

@@ -17,6 +17,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.schema import ColumnCollectionConstraint
 
 from svc_infra.db.sql._diagnosis import Diagnosis, diagnose
+from svc_infra.db.sql._written_table import written_table
 from svc_infra.db.sql.errors import (
     CheckViolation,
     DeadlockDetected,
@@ -60,7 +61,8 @@ def translate(error: BaseException, *, table: Table | None = None) -> SqlError |
 
     Args:
         error: What was raised. A `SqlError` is returned as it is.
-        table: The table that was written to; tells the columns of a constraint where the database only names it.
+        table: The table that was written to; tells the columns of a constraint where the database only names it. Known
+            by itself for statements of SQLAlchemy that a `Database` ran.
 
     Returns:
         An error whose `__cause__` is the driver's own one.
@@ -68,7 +70,9 @@ def translate(error: BaseException, *, table: Table | None = None) -> SqlError |
     if isinstance(error, SqlError):
         return error
     if isinstance(error, PoolTimeoutError):
-        return _caused(PoolTimeout("no connection of the pool became free in time"), error)
+        told = str(error.args[0]) if error.args else "timed out"
+        remedy = "raise DB_POOL_SIZE or DB_MAX_OVERFLOW, or hold sessions for a shorter time"
+        return _caused(PoolTimeout(f"no connection became free in time ({told}); {remedy}"), error)
     if isinstance(error, StaleDataError):
         return _caused(StaleVersion("the row was changed or deleted since it was read"), error)
     cause = _driver_error(error)
@@ -82,7 +86,7 @@ def translate(error: BaseException, *, table: Table | None = None) -> SqlError |
             diagnosis = Diagnosis(InvalidValue)
     if diagnosis is None:
         return None
-    return _caused(_typed(diagnosis, table), cause)
+    return _caused(_typed(diagnosis, table if table is not None else written_table(error)), cause)
 
 
 @contextmanager

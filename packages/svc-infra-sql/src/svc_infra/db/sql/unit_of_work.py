@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
@@ -22,7 +22,7 @@ def add(execution: Execution[M], values: Mapping[str, Any]) -> M:
     return add_many(execution, [values])[0]
 
 
-def add_many(execution: Execution[M], rows: list[Mapping[str, Any]]) -> list[M]:
+def add_many(execution: Execution[M], rows: Sequence[Mapping[str, Any]]) -> list[M]:
     """Make an object of each row, flush them together, and load what the database filled in."""
     session = execution.orm_session
     entities = [execution.plan.fields.model(**values) for values in rows]

@@ -15,7 +15,7 @@ from svc_infra.db.sql.entities import EntityLoader
 from svc_infra.db.sql.errors import InvalidQuery, InvalidValue, StaleVersion
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.paging import Paging
-from svc_infra.db.sql.statements import id_parameter
+from svc_infra.db.sql.statements import Statements, id_parameter
 from svc_infra.db.sql.values import is_expression
 from svc_infra.db.sql.visibility import Deleted
 
@@ -51,21 +51,23 @@ class Writing(Paging[M, T, E]):
         return await self._run(session, self._create, self._plan.written(data))
 
     def _create(self, target: Session | Connection, data: dict[str, Any]) -> T:
-        plan, execution = self._plan, self._execution(target)
+        execution = self._execution(target)
         values = execution.created(data)
         if not execution.writes_directly:
             return self._reload(execution, unit_of_work.add(execution, values))
         statements = execution.statements
         connection = execution.connect(statements.insert(()))
+        return self._written(execution, [self._insert_row(connection, statements, values)])[0]
+
+    def _insert_row(self, connection: Connection, statements: Statements[M], values: Mapping[str, Any]) -> Any:
+        """Insert checked values and return the row."""
+        plan, names = self._plan, self._form.names
         parameters = plan.by_column(values)
         if connection.dialect.insert_returning:
-            rows = connection.execute(statements.insert(self._form.names), parameters).all()
-        else:
-            key = connection.execute(statements.insert(()), parameters).inserted_primary_key
-            found = dict(zip(plan.fields.primary_key, key or (), strict=True))
-            by_key = {id_parameter(name): part for name, part in found.items()}
-            rows = connection.execute(statements.select_by_key(self._form.names), by_key).all()
-        return self._written(execution, rows)[0]
+            return connection.execute(statements.insert(names), parameters).one()
+        key = connection.execute(statements.insert(()), parameters).inserted_primary_key
+        by_key = {id_parameter(name): part for name, part in zip(plan.fields.primary_key, key or (), strict=True)}
+        return connection.execute(statements.select_by_key(names), by_key).one()
 
     async def update(
         self,
@@ -293,7 +295,7 @@ class Writing(Paging[M, T, E]):
 
     def _read_by_key(self, execution: Execution[M], key: list[Any]) -> T:
         statement = execution.orm_statements.select_by_key(self._form.orm_names).options(
-            *self._form.options(self._scope)
+            *self._form.options(execution.scope_values())
         )
         by_key = {id_parameter(name): part for name, part in zip(self._plan.fields.primary_key, key, strict=True)}
         return self._form.from_orm(execution.run_orm(statement, by_key))[0]

@@ -6,7 +6,13 @@ upwards, and resolves the database URL as the service does. Alembic itself is im
 
 from __future__ import annotations
 
+from svc_infra.db.sql.core.backfill import BackfillProgress, backfill
+from svc_infra.db.sql.core.bootstrap import SetupResult, setup_and_migrate
+from svc_infra.db.sql.core.connectivity import create_database, ping, wait
+from svc_infra.db.sql.core.diagram import diagram
+from svc_infra.db.sql.core.doctor import Examination, doctor
 from svc_infra.db.sql.core.drift import CheckResult, check
+from svc_infra.db.sql.core.dumps import dump, restore
 from svc_infra.db.sql.core.errors import (
     DiscoveryError,
     Drift,
@@ -23,16 +29,25 @@ from svc_infra.db.sql.core.errors import (
     UnknownRevision,
 )
 from svc_infra.db.sql.core.limits import Limits
-from svc_infra.db.sql.core.project import Project, find_project
+from svc_infra.db.sql.core.lint import Finding, lint
+from svc_infra.db.sql.core.lint.findings import github_annotation
+from svc_infra.db.sql.core.model_file import scaffold_model
+from svc_infra.db.sql.core.project import Project, any_project, find_project
+from svc_infra.db.sql.core.reset import reset
 from svc_infra.db.sql.core.revisions import Revision, merge, revision
 from svc_infra.db.sql.core.scaffolding import init_alembic
-from svc_infra.db.sql.core.state import current, heads, history
+from svc_infra.db.sql.core.seeding import seed
+from svc_infra.db.sql.core.state import Status, branches, current, ensure_version, heads, history, show, status
 from svc_infra.db.sql.core.steps import downgrade, stamp, upgrade
+from svc_infra.db.sql.core.tenant_export import export_tenant
 
 __all__ = [
+    "BackfillProgress",
     "CheckResult",
     "DiscoveryError",
     "Drift",
+    "Examination",
+    "Finding",
     "Limits",
     "LockNotObtained",
     "MigrationError",
@@ -45,17 +60,39 @@ __all__ = [
     "Refused",
     "Revision",
     "RevisionError",
+    "SetupResult",
+    "Status",
     "TargetNotResolved",
     "UnknownRevision",
+    "any_project",
+    "backfill",
+    "branches",
     "check",
+    "create_database",
     "current",
+    "diagram",
+    "doctor",
     "downgrade",
+    "dump",
+    "ensure_version",
+    "export_tenant",
     "find_project",
+    "github_annotation",
     "heads",
     "history",
     "init_alembic",
+    "lint",
     "merge",
+    "ping",
+    "reset",
+    "restore",
     "revision",
+    "scaffold_model",
+    "seed",
+    "setup_and_migrate",
+    "show",
     "stamp",
+    "status",
     "upgrade",
+    "wait",
 ]

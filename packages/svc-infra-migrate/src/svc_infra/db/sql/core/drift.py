@@ -13,6 +13,7 @@ from svc_infra.db.sql.core.revisions import Revision, new_revision_context
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
+    from sqlalchemy import Dialect
 
 __all__ = ["CheckResult", "check"]
 
@@ -84,13 +85,16 @@ def _differences(command: Command) -> tuple[str, ...]:
 
     context = new_revision_context(command, autogenerate=True)
 
+    dialects: list[Dialect] = []
+
     def work(recorded: tuple[str, ...], migration_context: MigrationContext) -> Iterable[RevisionStep]:
         context.run_autogenerate(recorded, migration_context)
+        dialects.append(migration_context.dialect)
         return ()
 
     command.run(work, template_args=context.template_args, revision_context=context, dont_mutate=True)
     return tuple(
-        describe_operation(operation)
+        describe_operation(operation, dialects[0])
         for script in context.generated_revisions
         for group in script.upgrade_ops_list
         for operation in leaf_operations(group)

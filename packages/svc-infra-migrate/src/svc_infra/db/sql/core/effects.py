@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from svc_infra.db.sql.core.journal import Journal
+
 __all__ = ["Effects"]
 
 # MySQL and MariaDB commit before and after each of these.
@@ -29,7 +31,8 @@ class Effects:
         failed: The statement that failed, or None.
     """
 
-    def __init__(self, connection: Connection, tell: Callable[[str], None]) -> None:
+    def __init__(self, connection: Connection, tell: Callable[[str], None], journal: Journal | None = None) -> None:
+        self._journal = journal
         self._connection = connection
         self._tell = tell
         self._commits_ddl = connection.dialect.name in {"mysql", "mariadb"}
@@ -63,9 +66,13 @@ class Effects:
     def _before(self, _connection: Connection, _cursor: object, statement: str, *_: object) -> None:
         self.failed = statement.strip()
         self._tell(statement)
+        if self._journal is not None and _IMPLICIT_COMMIT.match(statement):
+            self._journal.starts(statement)
 
     def _after(self, connection: Connection, _cursor: object, statement: str, *_: object) -> None:
         self.failed = None
+        if self._journal is not None and _IMPLICIT_COMMIT.match(statement):
+            self._journal.did()
         if _READS.match(statement):
             return
         self._open.append(statement.strip())

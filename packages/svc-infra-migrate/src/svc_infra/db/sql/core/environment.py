@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 
 from alembic import context
 from sqlalchemy import Connection, MetaData
+from sqlalchemy.exc import NoSuchModuleError
 
 from svc_infra.db.sql.core.autogenerate.comparison import Comparison
 from svc_infra.db.sql.core.connection import run_blocking, run_on_connection
 from svc_infra.db.sql.core.discovery import Discovery, discover_models
+from svc_infra.db.sql.core.errors import TargetNotResolved
+from svc_infra.db.sql.core.impls import register_impls
 from svc_infra.db.sql.core.limits import Limits
 from svc_infra.db.sql.core.project import Project
 from svc_infra.db.sql.core.runner import run_steps
@@ -45,6 +48,7 @@ def run_migrations(
         include_object: Further filter for autogenerate, as Alembic's `include_object`.
         options: Further options for Alembic's `context.configure`, in place of the ones chosen here.
     """
+    register_impls()
     config = context.config
     attributes = config.attributes
     project = attributes.get("project") or _project_of(config)
@@ -60,7 +64,9 @@ def run_migrations(
         named = [name.strip() for name in variables.get("ALEMBIC_DISCOVER_PACKAGES", "").split(",") if name.strip()]
         return discover_models(project.source_roots, named or discover_packages)
 
-    work = partial(_run_online, project=project, models=models, include_object=include_object, options=options)
+    work = partial(
+        _run_online, project=project, metadata=metadata, models=models, include_object=include_object, options=options
+    )
     shared = attributes.get("connection")
     if shared is not None:
         _run_on_shared(shared, work)
@@ -73,6 +79,7 @@ def _run_online(
     connection: Connection,
     *,
     project: Project,
+    metadata: MetaData | Sequence[MetaData] | None,
     models: Callable[[], Discovery],
     include_object: IncludeObject | None,
     options: Mapping[str, object],
@@ -83,13 +90,13 @@ def _run_online(
     opts = context.get_context().opts
     if "revision_context" in opts:
         comparison = Comparison(connection, models(), project, include_object)
-        chosen |= comparison.options | options
+        chosen = {**chosen, **comparison.options, **options}
         _configure(connection=connection, **chosen)
-        with context.begin_transaction():
+        with comparison.telling(), context.begin_transaction():
             context.run_migrations()
-        comparison.tell()
         return
     if "destination_rev" in opts:
+        chosen.setdefault("target_metadata", _naming(metadata))
         limits = context.config.attributes.get("limits") or Limits.from_environ(project.variables)
         run_steps(connection, project.progress, limits, partial(_configure, connection=connection, **chosen))
     else:
@@ -99,6 +106,20 @@ def _run_online(
 
 def _configure(**options: object) -> None:
     context.configure(**options)  # type: ignore[arg-type]
+
+
+def _naming(metadata: MetaData | Sequence[MetaData] | None) -> MetaData:
+    """Return what names the constraints that a revision leaves unnamed, as the CHECK of a column's type.
+
+    The models themselves are not needed to run revisions, and not imported for it.
+    """
+    if isinstance(metadata, MetaData):
+        return metadata
+    if metadata:
+        return metadata[0]
+    from svc_infra.db.sql.base import NAMING_CONVENTION
+
+    return MetaData(naming_convention=dict(NAMING_CONVENTION))
 
 
 def _options(variables: Mapping[str, str], dialect: str) -> dict[str, object]:
@@ -120,6 +141,13 @@ def _options(variables: Mapping[str, str], dialect: str) -> dict[str, object]:
 def _run_offline(project: Project, database_url: str | None, options: Mapping[str, object]) -> None:
     """Write the SQL to stdout; needs the dialect, but neither driver nor database nor models."""
     url = resolve_target(project, database_url, config=context.config, needs_driver=False).url
+    try:
+        url.get_dialect()
+    except NoSuchModuleError as error:
+        raise TargetNotResolved(
+            f"the dialect of {url.get_backend_name()} is part of its driver; run pip install "
+            f"'svc-infra-sql[{url.get_backend_name()}]'"
+        ) from error
     chosen = {**_options(project.variables, url.get_backend_name()), **options}
     _configure(dialect_name=url.get_backend_name(), literal_binds=True, dialect_opts={"paramstyle": "named"}, **chosen)
     with context.begin_transaction():

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from svc_infra.db.sql.core.effects import Effects
+    from svc_infra.db.sql.core.journal import Journal
 
 __all__ = ["describe_failure"]
 
@@ -23,6 +24,7 @@ class _Run(Protocol):
     message: str
     upgrading: bool
     effects: Effects
+    journal: Journal | None
 
 
 def describe_failure(connection: Connection, run: _Run, error: Exception) -> MigrationFailed:
@@ -40,29 +42,38 @@ def describe_failure(connection: Connection, run: _Run, error: Exception) -> Mig
         else f"  nothing was {done} before it"
     )
     kept = run.effects.kept
-    if not kept:
+    earlier = run.journal.earlier if run.journal is not None else ()
+    if earlier:
+        lines.append("  an earlier run of this revision was cut off or failed; it had done:")
+        lines += [f"    {_shorten(statement)}" for statement in earlier]
+    if not kept and not earlier:
         lines.append("  of this revision nothing stayed: it was rolled back")
         lines.append(f"  how to go on: correct the cause or the revision file, and run {again} again")
     else:
-        name = (
-            "MariaDB" if getattr(connection.dialect, "is_mariadb", False) else _NAMES.get(connection.dialect.name, "")
-        )
-        why = (
-            "it can't roll back DDL"
-            if connection.dialect.name in {"mysql", "mariadb"}
-            else "they ran outside its transaction"
-        )
-        lines.append(f"  of this revision these statements stayed in {name}, because {why}:")
-        lines += [f"    {_shorten(statement)}" for statement in kept]
-        lines.append(
-            f"  how to go on: undo them by hand, correct the revision file and run {again} again; "
-            f"or finish the rest by hand and run `svc-infra sql stamp {run.revision}`"
-        )
+        if kept:
+            lines.append(f"  of this revision these statements stayed in {_why_kept(connection)}:")
+            lines += [f"    {_shorten(statement)}" for statement in kept]
+        lines.append(_by_hand(run, again))
     lines += [
         f"  invalid index left behind: {index}; DROP INDEX CONCURRENTLY {index}"
         for index in _invalid_indexes(connection)
     ]
     return MigrationFailed(redact("\n".join(lines)))
+
+
+def _why_kept(connection: Connection) -> str:
+    dialect = connection.dialect
+    name = "MariaDB" if getattr(dialect, "is_mariadb", False) else _NAMES.get(dialect.name, dialect.name)
+    if dialect.name in {"mysql", "mariadb"}:
+        return f"{name}, because it can't roll back DDL"
+    return f"{name}, because they ran outside its transaction"
+
+
+def _by_hand(run: _Run, again: str) -> str:
+    return (
+        f"  how to go on: undo them by hand, correct the revision file and run {again} again; "
+        f"or finish the rest by hand and run `svc-infra sql stamp {run.revision}`"
+    )
 
 
 def _headline(run: _Run, error: Exception) -> str:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from alembic.operations import ops
+from sqlalchemy import Column, Dialect
+from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.types import TypeEngine
+
+from svc_infra.db.sql.core.autogenerate.enums import AddEnumValuesOp, CreateEnumOp, DropEnumOp, ReplaceEnumOp
 
 __all__ = ["describe_operation", "leaf_operations"]
 
@@ -18,8 +23,13 @@ def leaf_operations(container: ops.OpContainer | ops.MigrateOperation) -> Iterat
         yield container
 
 
-def describe_operation(operation: ops.MigrateOperation) -> str:
-    """Say what an operation does, as "add column users.email VARCHAR(100)"."""
+def describe_operation(operation: ops.MigrateOperation, dialect: Dialect | None = None) -> str:
+    """Say what an operation does, as "add column users.email VARCHAR(100)".
+
+    Args:
+        operation: One that is no grouping of others.
+        dialect: The database, whose names of types are used.
+    """
     match operation:
         case ops.CreateTableOp():
             return f"create table {_table(operation.table_name, operation.schema)}"
@@ -30,20 +40,21 @@ def describe_operation(operation: ops.MigrateOperation) -> str:
         case ops.AddColumnOp():
             column = operation.column
             null = "" if column.nullable else " NOT NULL"
-            return f"add column {_table(operation.table_name, operation.schema)}.{column.name} {column.type}{null}"
+            name = f"{_table(operation.table_name, operation.schema)}.{column.name}"
+            return f"add column {name} {_sql(column.type, dialect)}{null}"
         case ops.DropColumnOp():
             return f"drop column {_table(operation.table_name, operation.schema)}.{operation.column_name}"
         case ops.AlterColumnOp():
             where = f"{_table(operation.table_name, operation.schema)}.{operation.column_name}"
-            return f"change column {where}: {'; '.join(_changes(operation)) or 'no change'}"
+            return f"change column {where}: {'; '.join(_changes(operation, dialect)) or 'no change'}"
         case ops.CreateIndexOp():
             unique = "unique " if operation.unique else ""
-            where = f"{_table(operation.table_name, operation.schema)} ({_columns(operation.columns)})"
+            where = f"{_table(operation.table_name, operation.schema)} ({_columns(operation.columns, dialect)})"
             return f"create {unique}index {operation.index_name} on {where}"
         case ops.DropIndexOp():
             return f"drop index {operation.index_name} of {_table(operation.table_name or '?', operation.schema)}"
         case ops.CreateUniqueConstraintOp():
-            where = f"{_table(operation.table_name, operation.schema)} ({_columns(operation.columns)})"
+            where = f"{_table(operation.table_name, operation.schema)} ({_columns(operation.columns, dialect)})"
             return f"add unique constraint {operation.constraint_name} on {where}"
         case ops.CreateForeignKeyOp():
             source = f"{_table(operation.source_table, None)} ({', '.join(operation.local_cols)})"
@@ -51,9 +62,9 @@ def describe_operation(operation: ops.MigrateOperation) -> str:
             return f"add foreign key {operation.constraint_name} from {source} to {target}"
         case ops.CreateCheckConstraintOp():
             where = _table(operation.table_name, operation.schema)
-            return f"add check constraint {operation.constraint_name} on {where}: {operation.condition}"
+            return f"add check constraint {operation.constraint_name} on {where}: {_sql(operation.condition, dialect)}"
         case ops.CreatePrimaryKeyOp():
-            where = f"{_table(operation.table_name, operation.schema)} ({_columns(operation.columns)})"
+            where = f"{_table(operation.table_name, operation.schema)} ({_columns(operation.columns, dialect)})"
             return f"add primary key {operation.constraint_name} on {where}"
         case ops.DropConstraintOp():
             kind = {"foreignkey": "foreign key", "primary": "primary key"}.get(
@@ -64,15 +75,25 @@ def describe_operation(operation: ops.MigrateOperation) -> str:
             return f"set comment of {_table(operation.table_name, operation.schema)}: {operation.comment!r}"
         case ops.DropTableCommentOp():
             return f"drop comment of {_table(operation.table_name, operation.schema)}"
+        case AddEnumValuesOp():
+            added = [value for value in operation.values if value not in operation.old_values]
+            return f"add to enum {operation.name}: {', '.join(added)}"
+        case ReplaceEnumOp():
+            removed = f", without {', '.join(operation.removed)}" if operation.removed else ""
+            return f"replace enum {operation.name} by {', '.join(operation.values)}{removed}"
+        case CreateEnumOp():
+            return f"create enum {operation.name}: {', '.join(operation.values)}"
+        case DropEnumOp():
+            return f"drop enum {operation.name}"
         case ops.ExecuteSQLOp():
             return f"execute {operation.sqltext}"
         case _:
             return type(operation).__name__
 
 
-def _changes(operation: ops.AlterColumnOp) -> Iterator[str]:
+def _changes(operation: ops.AlterColumnOp, dialect: Dialect | None) -> Iterator[str]:
     if operation.modify_type is not None:
-        yield f"type {operation.existing_type} to {operation.modify_type}"
+        yield f"type {_sql(operation.existing_type, dialect)} to {_sql(operation.modify_type, dialect)}"
     if operation.modify_nullable is not None:
         yield "nullable" if operation.modify_nullable else "not nullable"
     if operation.modify_server_default is not False:
@@ -81,8 +102,6 @@ def _changes(operation: ops.AlterColumnOp) -> Iterator[str]:
         yield f"comment to {operation.modify_comment!r}"
     if operation.modify_name is not None:
         yield f"name to {operation.modify_name}"
-    if "autoincrement" in operation.kw:
-        yield f"autoincrement to {operation.kw['autoincrement']}"
 
 
 def _default(default: object) -> str:
@@ -94,5 +113,14 @@ def _table(name: str, schema: str | None) -> str:
     return f"{schema}.{name}" if schema else name
 
 
-def _columns(columns: Sequence[object]) -> str:
-    return ", ".join(str(getattr(column, "name", None) or column) for column in columns)
+def _columns(columns: Sequence[object], dialect: Dialect | None) -> str:
+    return ", ".join(column.name if isinstance(column, Column) else _sql(column, dialect) for column in columns)
+
+
+def _sql(item: object, dialect: Dialect | None) -> str:
+    """Write a type or an expression as the database reads it."""
+    if isinstance(item, TypeEngine):
+        return item.compile(dialect) if dialect is not None else str(item)
+    if isinstance(item, ClauseElement):
+        return str(item.compile(dialect=dialect, compile_kwargs={"literal_binds": True, "include_table": False}))
+    return str(item)

@@ -17,7 +17,7 @@ from svc_infra.db.sql.core.progress import LoggedProgress, Progress
 if TYPE_CHECKING:
     from alembic.config import Config
 
-__all__ = ["Project", "find_project"]
+__all__ = ["Project", "any_project", "find_project"]
 
 INI_NAME = "alembic.ini"
 TOML_NAME = "pyproject.toml"
@@ -135,6 +135,17 @@ def find_project(
     return Project(
         path.parent, ini, toml if _configures_alembic(toml) else None, section, x, environ, progress or LoggedProgress()
     )
+
+
+def any_project(*, environ: Mapping[str, str] | None = None, progress: Progress | None = None) -> Project:
+    """Return the project found from the working directory upwards, or that directory when it has no configuration.
+
+    For what needs a database, but no revision files.
+    """
+    try:
+        return find_project(environ=environ, progress=progress)
+    except ProjectNotFound:
+        return Project(Path.cwd(), None, None, environ=environ or os.environ, progress=progress or LoggedProgress())
 
 
 def _search_upwards(folder: Path) -> Path:

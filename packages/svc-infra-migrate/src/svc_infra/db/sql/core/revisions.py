@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from alembic.autogenerate import RevisionContext
     from alembic.runtime.migration import MigrationContext, RevisionStep
     from alembic.script import Script, ScriptDirectory
+    from sqlalchemy import Dialect
 
 __all__ = ["Revision", "merge", "revision"]
 
@@ -32,6 +34,7 @@ class Revision:
         branch_labels: Names of the branch that it belongs to.
         is_head: Whether no other revision builds upon it.
         path: Where the file is; empty for a revision that the database records and no file has.
+        created: When the file was written, as it says itself, or None.
     """
 
     revision: str
@@ -41,6 +44,7 @@ class Revision:
     branch_labels: tuple[str, ...]
     is_head: bool
     path: str
+    created: str | None = None
 
     @classmethod
     def of(cls, script: Script) -> Revision:
@@ -53,6 +57,7 @@ class Revision:
             tuple(sorted(script.branch_labels)),
             script.is_head,
             script.path,
+            found[1] if (found := re.search(r"^Create Date: *(.+)$", script.longdoc, re.MULTILINE)) else None,
         )
 
     @classmethod
@@ -72,6 +77,9 @@ def revision(
     version_path: str | os.PathLike[str] | None = None,
     rev_id: str | None = None,
     depends_on: str | Sequence[str] | None = None,
+    allow_drops: bool = False,
+    renames: Mapping[str, str] | None = None,
+    ask: Callable[[str], bool] | None = None,
     database_url: str | None = None,
     project: Project | None = None,
 ) -> Revision | None:
@@ -88,6 +96,9 @@ def revision(
         version_path: Folder to write to when there are several.
         rev_id: Identifier to use; at most 32 characters, the size of Alembic's version column.
         depends_on: Revisions of other branches that must be applied before it.
+        allow_drops: Write operations that lose data: dropped tables and columns, narrower types, removed enum values.
+        renames: What has another name now, as `{"users.name": "full_name", "people": "users"}`.
+        ask: Answers a question about a possible rename or loss with yes or no; None answers no.
         database_url: The database to compare with, by default as `resolve_target` finds it.
         project: The project, by default found from the working directory upwards.
 
@@ -98,9 +109,12 @@ def revision(
         RevisionError: `rev_id` can't be used, or `head` names no single revision.
         Pending: The database is not at the newest revision and `ensure_head_before_autogenerate` is false.
         DiscoveryError: The models can't be imported.
+        Refused: The operations would lose data and `allow_drops` is false; nothing was written.
     """
     if rev_id is not None:
         _check_identifier(rev_id)
+    from svc_infra.db.sql.core.autogenerate.review import review
+
     command = Command(project, database_url)
     if autogenerate and ensure_head_before_autogenerate:
         upgrade("heads", database_url=database_url, project=command.project)
@@ -115,12 +129,11 @@ def revision(
         rev_id=rev_id,
         depends_on=depends_on,
     )
-    run = context.run_autogenerate if autogenerate else context.run_no_autogenerate
     if autogenerate or command.config.get_alembic_option("revision_environment") in {"true", True}:
-        _run(command, context, run)
-    if autogenerate and all(
-        not script.upgrade_ops or script.upgrade_ops.is_empty() for script in context.generated_revisions
-    ):
+        dialect = _run(command, context, autogenerate=autogenerate)
+        if autogenerate:
+            review(context.generated_revisions, dialect, allow_drops=allow_drops, renames=renames or {}, ask=ask)
+    if autogenerate and all(script.upgrade_ops_list[0].is_empty() for script in context.generated_revisions):
         return None
     with alembic_errors():
         scripts = [script for script in context.generate_scripts() if script is not None]
@@ -211,17 +224,20 @@ def new_revision_context(
     return RevisionContext(command.config, command.scripts, arguments)
 
 
-def _run(
-    command: Command,
-    revision_context: RevisionContext,
-    generate: Callable[[tuple[str, ...], MigrationContext], None],
-) -> None:
+def _run(command: Command, revision_context: RevisionContext, *, autogenerate: bool) -> Dialect:
+    dialects: list[Dialect] = []
+
     def work(heads: tuple[str, ...], context: MigrationContext) -> Iterable[RevisionStep]:
-        _check_current(heads, command.scripts)
-        generate(heads, context)
+        dialects.append(context.dialect)
+        if autogenerate:
+            _check_current(heads, command.scripts)
+            revision_context.run_autogenerate(heads, context)
+        else:
+            revision_context.run_no_autogenerate(heads, context)
         return ()
 
     command.run(work, template_args=revision_context.template_args, revision_context=revision_context, dont_mutate=True)
+    return dialects[0]
 
 
 def _check_current(heads: tuple[str, ...], scripts: ScriptDirectory) -> None:

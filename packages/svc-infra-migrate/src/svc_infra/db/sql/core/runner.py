@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from svc_infra.db.sql.core.effects import Effects
 from svc_infra.db.sql.core.errors import MigrationError, RevisionError
 from svc_infra.db.sql.core.failure import describe_failure
+from svc_infra.db.sql.core.journal import Journal
 from svc_infra.db.sql.core.limits import Limits
 from svc_infra.db.sql.core.lock import MigrationLock, migration_lock
 from svc_infra.db.sql.core.progress import Progress
@@ -34,6 +36,7 @@ class _Run:
     progress: Progress
     effects: Effects
     lock: MigrationLock
+    journal: Journal | None = None
     applied: list[str] = field(default_factory=list)
     revision: str | None = None
     message: str = ""
@@ -47,12 +50,16 @@ class _Run:
             self.revision, self.upgrading = str(info.up_revision_id), info.is_upgrade
             self.message = "stamp" if info.is_stamp else str(step.doc or "")
             self.effects.begin()
+            if self.journal is not None:
+                self.journal.begin(self.revision)
             self.progress.started(self.revision, self.message, upgrading=self.upgrading)
             began = time.monotonic()
             yield step
             self.progress.finished(
                 self.revision, self.message, upgrading=self.upgrading, seconds=time.monotonic() - began
             )
+            if self.journal is not None:
+                self.journal.finish()
             self.applied.append(self.revision)
             self.revision = None
 
@@ -88,9 +95,15 @@ def run_steps(connection: Connection, progress: Progress, limits: Limits, config
     relative = _is_relative(migration_context.opts["destination_rev"])
     schema = migration_context.version_table_schema
     name = f"{schema}.{migration_context.version_table}" if schema else migration_context.version_table
-    effects = Effects(connection, progress.statement)
-    with migration_lock(connection, name, wait_seconds=limits.lock_wait_seconds, progress=progress) as lock:
-        run = _Run(progress, effects, lock)
+    with ExitStack() as stack:
+        lock = stack.enter_context(
+            migration_lock(connection, name, wait_seconds=limits.lock_wait_seconds, progress=progress)
+        )
+        journal = None
+        if connection.dialect.name in {"mysql", "mariadb"}:
+            journal = stack.enter_context(Journal.open(connection.engine))
+        effects = Effects(connection, progress.statement, journal)
+        run = _Run(progress, effects, lock, journal)
 
         def watched(recorded: tuple[str, ...], current: MigrationContext) -> Iterator[RevisionStep]:
             if relative and not run.applied and set(recorded) != set(heads):
@@ -115,6 +128,8 @@ def _attempts(connection: Connection, run: _Run, limits: Limits, *, configure: C
             connection.commit()
         except SQLAlchemyError as error:
             _roll_back(connection)
+            if run.journal is not None and run.effects.failed and run.revision is not None:
+                run.journal.failed()
             if run.revision != last:
                 conflicts, last = 0, run.revision
             conflicts += 1

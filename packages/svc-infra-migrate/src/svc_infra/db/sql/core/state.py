@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from svc_infra.db.sql.core.command import Command, alembic_errors
@@ -10,9 +12,97 @@ from svc_infra.db.sql.core.project import Project
 from svc_infra.db.sql.core.revisions import Revision
 
 if TYPE_CHECKING:
-    from alembic.runtime.migration import MigrationContext
+    from alembic.runtime.migration import MigrationContext, RevisionStep
 
-__all__ = ["current", "heads", "history"]
+__all__ = ["Status", "branches", "current", "ensure_version", "heads", "history", "show", "status"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a database stands.
+
+    Attributes:
+        database: Its URL, secrets hidden.
+        source: The variable, file or argument that the URL came from.
+        current: The revisions that it records, one for each branch.
+        heads: The newest revisions.
+        pending: The revisions that are not applied, oldest first.
+        differences: What differs from the models, a line each; empty while revisions are pending, None when it was not
+            asked for.
+    """
+
+    database: str
+    source: str
+    current: tuple[Revision, ...]
+    heads: tuple[Revision, ...]
+    pending: tuple[Revision, ...]
+    differences: tuple[str, ...] | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is pending, nothing differs, and every recorded revision has a file."""
+        return not self.pending and not self.differences and all(item.path for item in self.current)
+
+
+def status(*, drift: bool = True, database_url: str | None = None, project: Project | None = None) -> Status:
+    """Tell which database is meant, where it stands, and what is missing.
+
+    Args:
+        drift: Compare with the models too, which imports them.
+        database_url: The database, by default as `resolve_target` finds it.
+        project: The project, by default found from the working directory upwards.
+    """
+    from svc_infra.db.sql.core.drift import check
+    from svc_infra.db.sql.core.target import resolve_target
+
+    command = Command(project, database_url)
+    target = resolve_target(command.project, database_url, config=command.config)
+    recorded = current(database_url=database_url, project=command.project)
+    known = all(item.path for item in recorded)
+    found = (
+        check(drift=drift, raise_on_difference=False, database_url=database_url, project=command.project)
+        if known
+        else None
+    )
+    return Status(
+        str(target.url),
+        target.source,
+        tuple(recorded),
+        tuple(heads(project=command.project)),
+        found.pending if found else (),
+        found.differences if found and drift else None,
+    )
+
+
+def show(revision: str, *, database_url: str | None = None, project: Project | None = None) -> list[Revision]:
+    """Return the revisions that a name stands for: an id or its beginning, `head`, `heads`, `current`.
+
+    Raises:
+        UnknownRevision: There is none.
+    """
+    command = Command(project, database_url)
+    if revision == "current":
+        return current(database_url=database_url, project=command.project)
+    with alembic_errors():
+        return [Revision.of(script) for script in command.scripts.get_revisions(revision)]
+
+
+def branches(*, project: Project | None = None) -> list[Revision]:
+    """Return the revisions that more than one other builds upon."""
+    command = Command(project)
+    with alembic_errors():
+        return [Revision.of(script) for script in command.scripts.walk_revisions() if script.is_branch_point]
+
+
+def ensure_version(*, database_url: str | None = None, project: Project | None = None) -> None:
+    """Create the version table when it is not there."""
+    command = Command(project, database_url)
+
+    def work(_recorded: tuple[str, ...], context: MigrationContext) -> Iterable[RevisionStep]:
+        context._ensure_version_table()  # noqa: SLF001  as alembic.command does
+        return ()
+
+    command.run(work)
 
 
 def current(*, database_url: str | None = None, project: Project | None = None) -> list[Revision]:

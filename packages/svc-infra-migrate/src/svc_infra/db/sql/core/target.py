@@ -45,10 +45,9 @@ def resolve_target(
     """
     from svc_infra.dburl import DatabaseUrlError, MissingDriver, resolve_database_url, resolve_url
 
-    config = config or project.alembic_config()
     places = (
         ("--database-url", database_url),
-        (f"sqlalchemy.url in {project.ini_file}", _configured_url(config, project.section)),
+        (f"sqlalchemy.url in {project.ini_file}", _configured_url(project, config)),
         ("MIGRATION_DATABASE_URL", project.variables.get("MIGRATION_DATABASE_URL", "").strip()),
     )
     find, parse = resolve_database_url, resolve_url
@@ -89,9 +88,11 @@ def _anchored(resolved: ResolvedUrl, folder: Path) -> ResolvedUrl:
     return replace(resolved, url=resolved.url.set(database=str(folder / path)))
 
 
-def _configured_url(config: Config, section: str) -> str | None:
+def _configured_url(project: Project, config: Config | None) -> str | None:
     """Return `sqlalchemy.url`, also where a % of a password was not doubled as the file format asks."""
-    parser = config.file_config
+    if project.ini_file is None:
+        return None
+    parser, section = (config or project.alembic_config()).file_config, project.section
     if not parser.has_option(section, "sqlalchemy.url"):
         return None
     try:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 
+from svc_infra.db.nosql.mongo._fastapi import let_fastapi_write_ids
 from svc_infra.db.nosql.mongo.connection import Mongo
 from svc_infra.db.nosql.mongo.errors import MongoAlreadyInitialised, MongoNotInitialised
 from svc_infra.db.nosql.mongo.settings import MongoSettings
@@ -58,7 +59,8 @@ async def acquire_db(name: str | None = None) -> MongoDatabase:
 
     Raises:
         MongoNotInitialised: `close_mongo` was called last.
-        svc_infra.dburl.errors.DatabaseUrlError: Nothing was opened before, and the environment's configuration is missing
+        svc_infra.dburl.errors.DatabaseUrlError: Nothing was opened before, and the environment's configuration is
+        missing
             or malformed.
     """
     return _acquire().database(name)
@@ -68,7 +70,8 @@ async def ping_mongo(timeout: float = 2.0) -> bool:  # noqa: ASYNC109 - bounds a
     """Return True if a server answers within `timeout` seconds, False if not or after `close_mongo`. Never hangs.
 
     Raises:
-        svc_infra.dburl.errors.DatabaseUrlError: Nothing was opened before, and the environment's configuration is missing
+        svc_infra.dburl.errors.DatabaseUrlError: Nothing was opened before, and the environment's configuration is
+        missing
             or malformed: no time mends that.
     """
     try:
@@ -96,6 +99,7 @@ def _open(settings: MongoSettings | None) -> Mongo:
                 )
             return _current
         _current = Mongo(settings)
+        let_fastapi_write_ids()
         return _current
 
 

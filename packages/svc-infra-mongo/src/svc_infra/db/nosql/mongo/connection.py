@@ -11,16 +11,13 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from svc_infra.db.nosql.mongo.errors import MongoNotInitialised, MongoSettingsError, MongoUnreachable
 from svc_infra.db.nosql.mongo.settings import MongoSettings
-from svc_infra.db.nosql.mongo.types import Document, MongoClient, MongoDatabase
-
-if TYPE_CHECKING:
-    from pymongo.asynchronous.mongo_client import AsyncMongoClient
+from svc_infra.db.nosql.mongo.types import MongoClient, MongoDatabase
 
 __all__ = ["Mongo"]
 
@@ -40,8 +37,9 @@ class Mongo:
     """
 
     def __init__(self, settings: MongoSettings | None = None) -> None:
-        self.settings = settings if settings is not None else MongoSettings()
+        self.settings: MongoSettings = settings if settings is not None else MongoSettings()
         self._clients: dict[asyncio.AbstractEventLoop, MongoClient] = {}
+        self._closings: set[asyncio.Future[None]] = set()
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._closed = False
@@ -85,10 +83,7 @@ class Mongo:
         seconds = self.settings.server_selection_timeout_seconds if timeout is None else timeout
         error = await self._ping_error(seconds)
         if error is not None:
-            raise MongoUnreachable(
-                f"no MongoDB server answered within {seconds:g} s at {self.settings.redacted_url} "
-                f"(from {self.settings.source}): {_explain(error)}"
-            ) from error
+            raise MongoUnreachable(self._unreachable(error, seconds)) from error
         return self.database()
 
     async def ping(self, *, timeout: float = 2.0) -> bool:  # noqa: ASYNC109 - as above
@@ -118,13 +113,15 @@ class Mongo:
             return
         done, late = await asyncio.wait(tasks, timeout=timeout)
         for task in late:
-            task.cancel()
-            _logger.warning("closing a MongoDB client took more than %g s and was given up", timeout)
+            # Not cancelled: a client whose closing is cut leaks its sockets, and this one may still end by itself.
+            self._closings.add(task)
+            task.add_done_callback(self._closed_late)
+            _logger.warning("closing a MongoDB client took more than %g s and is no longer waited for", timeout)
         for task in done:
             if (error := task.exception()) is not None:
                 _logger.warning("closing a MongoDB client failed: %s", _explain(error))
 
-    async def __aenter__(self) -> Mongo:
+    async def __aenter__(self) -> Self:
         await self.connect()
         return self
 
@@ -132,6 +129,11 @@ class Mongo:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    def _closed_late(self, task: asyncio.Future[None]) -> None:
+        self._closings.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _logger.warning("closing a MongoDB client failed: %s", _explain(error))
 
     def _forget_dead(self) -> None:
         if self._pid != os.getpid():
@@ -142,6 +144,14 @@ class Mongo:
             if self.settings.driver == "motor":
                 # Motor's client is a synchronous one inside, which can be closed from anywhere.
                 threading.Thread(target=client.close, name="close mongo client", daemon=True).start()
+
+    def _unreachable(self, error: BaseException, seconds: float) -> str:
+        from pymongo.errors import OperationFailure
+
+        where = f"at {self.settings.redacted_url} (from {self.settings.source})"
+        if isinstance(error, OperationFailure):
+            return f"the MongoDB server {where} refused, check user, password and authSource: {_explain(error)}"
+        return f"no MongoDB server answered within {seconds:g} s {where}: {_explain(error)}"
 
     async def _ping_error(self, seconds: float) -> BaseException | None:
         from pymongo.errors import PyMongoError
@@ -221,5 +231,5 @@ def _close(
 
 def _explain(error: BaseException) -> str:
     # PyMongo's texts name hosts and the state of the deployment, never a password.
-    text = str(error).partition(", Topology Description")[0]
+    text = str(error).partition(", Topology Description")[0].partition(", full error:")[0]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -41,7 +41,7 @@ class MongoError(Exception):
 
 
 class MongoSettingsError(MongoError, ValueError):
-    """The configuration can't be used: an option that PyMongo does not know, a number out of range, an unknown driver."""
+    """The configuration can't be used: an unknown option or driver, or a number out of range."""
 
 
 class MongoNotInitialised(MongoError, RuntimeError):

@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias, cast
 
+from svc_infra.db.nosql.mongo.errors import MongoSettingsError
 from svc_infra.dburl import redact
 from svc_infra.dburl.mongo import resolve_mongo_url
-from svc_infra.db.nosql.mongo.errors import MongoSettingsError
 
 __all__ = ["DriverName", "MongoSettings"]
 
@@ -41,8 +41,8 @@ class MongoSettings:
         driver: "motor", or "pymongo" for PyMongo's own asyncio client.
         server_selection_timeout_seconds: How long an operation waits for a suitable server. PyMongo's default is 30 s,
             longer than a request should hang.
-        wait_queue_timeout_seconds: How long an operation waits for a connection of a full pool. PyMongo's default is for
-            ever.
+        wait_queue_timeout_seconds: How long an operation waits for a connection of a full pool. PyMongo's default is
+            for ever.
         options: More options of PyMongo's client, by their PyMongo names, such as `{"compressors": "zstd"}`.
         environ: The environment.
         env_file: A file of more variables, which the environment outranks; None for no file.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -11,7 +12,20 @@ from typing import TypeVar
 __all__ = ["Worker"]
 
 T = TypeVar("T")
-_Job = tuple[asyncio.Future[object] | None, Callable[[], object]]
+
+#: Seconds between two interruptions of a call: one that comes just before the call begins has no effect.
+INSIST_SECONDS = 0.05
+
+
+class _Job:
+    """A call, and who waits for it."""
+
+    __slots__ = ("call", "future", "is_done")
+
+    def __init__(self, call: Callable[[], object], future: asyncio.Future[object] | None = None) -> None:
+        self.call = call
+        self.future = future
+        self.is_done = False
 
 
 class Worker:
@@ -47,13 +61,20 @@ class Worker:
         if self._stopped:
             raise RuntimeError("the connection is closed")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put((future, call))  # type: ignore[arg-type]  # a Future is invariant, the queue only sets results
+        job = _Job(call, future)  # type: ignore[arg-type]  # a Future is invariant, the thread only sets its result
+        self._jobs.put(job)
         try:
             return await future
         except asyncio.CancelledError:
-            if self.interrupt is not None:
-                self.interrupt()
+            self._insist(job)
             raise
+
+    def _insist(self, job: _Job) -> None:
+        """Interrupt a call until it has ended."""
+        if self.interrupt is None or job.is_done or self._loop.is_closed():
+            return
+        self.interrupt()
+        self._loop.call_later(INSIST_SECONDS, self._insist, job)
 
     def stop(self) -> None:
         """End the thread after the calls already queued; does not wait."""
@@ -64,7 +85,7 @@ class Worker:
     def post(self, call: Callable[[], object]) -> None:
         """Queue a call whose result and error nobody waits for; dropped when the worker was stopped."""
         if not self._stopped:
-            self._jobs.put((None, call))
+            self._jobs.put(_Job(call))
 
     def join(self, seconds: float) -> None:
         """Wait for the thread's end after `stop()`, at most `seconds`; blocks, so only when the end is near."""
@@ -72,27 +93,24 @@ class Worker:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            future, call = job
-            if future is not None and future.cancelled():
-                continue
-            try:
-                result, error = call(), None
-            except BaseException as raised:  # noqa: BLE001 (handed over to the coroutine that waits)
-                result, error = None, raised
-            try:
-                if future is not None:
-                    self._loop.call_soon_threadsafe(_settle, future, result, error)
-            except RuntimeError:
-                # The loop is closed: nobody waits any more, but the calls that close the connection must still run.
-                continue
-            finally:
-                del (
-                    job,
-                    future,
-                    call,
-                    result,
-                    error,
-                )  # keep neither rows nor frames alive while waiting for the next call
+            self._do(job)
+            del job  # keep neither rows nor frames alive while waiting for the next call
+
+    def _do(self, job: _Job) -> None:
+        future = job.future
+        if future is not None and future.cancelled():
+            job.is_done = True
+            return
+        try:
+            result, error = job.call(), None
+        except BaseException as raised:  # noqa: BLE001 (handed over to the coroutine that waits)
+            result, error = None, raised
+        job.is_done = True
+        if future is None:
+            return
+        # The loop may be closed: nobody waits any more, but the calls that close the connection must still run.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(_settle, future, result, error)
 
 
 def _settle(future: asyncio.Future[object], result: object, error: BaseException | None) -> None:

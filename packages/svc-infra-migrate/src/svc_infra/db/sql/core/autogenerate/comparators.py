@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from alembic.autogenerate import renderers
 from alembic.operations import ops
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
@@ -14,12 +15,15 @@ from sqlalchemy import CheckConstraint, Column, Computed, Identity, PrimaryKeyCo
 from sqlalchemy.sql.elements import conv
 from sqlalchemy.types import NullType
 
+from svc_infra.db.sql.core.autogenerate.duckdb import compare_unnamed_constraints
 from svc_infra.db.sql.core.autogenerate.enums import compare_enums
-from svc_infra.db.sql.core.autogenerate.twins import Twin, Twins, checks_of, index_predicate
+from svc_infra.db.sql.core.autogenerate.indexes import compare_indexes
+from svc_infra.db.sql.core.autogenerate.mysql import compare_foreign_key_indexes
+from svc_infra.db.sql.core.autogenerate.twins import Twin, Twins, checks_of
 
 if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
-    from sqlalchemy.engine.interfaces import ReflectedCheckConstraint, ReflectedIndex
+    from sqlalchemy.engine.interfaces import ReflectedCheckConstraint
 
 __all__ = ["PLUGIN", "register"]
 
@@ -40,7 +44,13 @@ def register() -> str:
         plugin.add_autogenerate_comparator(_compare_checks, "table", "checkconstraints")
         plugin.add_autogenerate_comparator(_compare_primary_key, "table", "primarykey")
         plugin.add_autogenerate_comparator(_compare_computed, "table", "computed")
-        plugin.add_autogenerate_comparator(_compare_indexes, "table", "indexes", priority=DispatchPriority.LAST)
+        plugin.add_autogenerate_comparator(compare_indexes, "table", "indexes", priority=DispatchPriority.LAST)
+        plugin.add_autogenerate_comparator(
+            compare_foreign_key_indexes, "table", "foreignkeys", priority=DispatchPriority.LAST
+        )
+        plugin.add_autogenerate_comparator(
+            compare_unnamed_constraints, "table", "constraints", priority=DispatchPriority.LAST
+        )
         plugin.add_autogenerate_comparator(compare_enums, "schema", "enums", priority=DispatchPriority.LAST)
         _registered.append(plugin)
     return PLUGIN
@@ -62,15 +72,14 @@ def _compare_type(
     conn_column: Column[object],
     metadata_column: Column[object],
 ) -> PriorityDispatchResult:
-    twin = _twin(context, conn_column.table, metadata_column.table)  # type: ignore[arg-type]
+    twin = _twin(context, conn_column.table, metadata_column.table)
     operation.existing_type = conn_column.type
     if twin is None or name not in twin.columns or isinstance(conn_column.type, NullType):
         return CONTINUE
     wanted = twin.columns[name]["type"]
     if isinstance(wanted, NullType):
         return CONTINUE
-    dialect = context.dialect
-    if dialect is not None and conn_column.type.compile(dialect) != wanted.compile(dialect):
+    if conn_column.type.compile(context.dialect) != wanted.compile(context.dialect):
         operation.modify_type = metadata_column.type
     return STOP
 
@@ -89,19 +98,29 @@ def _compare_default(
     if isinstance(existing, Computed) or isinstance(wanted, Computed):
         return STOP  # see _compare_computed
     if existing is None and wanted is None:
-        return CONTINUE
-    twin = _twin(context, conn_column.table, metadata_column.table)  # type: ignore[arg-type]
+        return CONTINUE if context.dialect.name in {"mysql", "mariadb"} else STOP
+    twin = _twin(context, conn_column.table, metadata_column.table)
     if twin is None or name not in twin.columns or isinstance(existing, Identity) or isinstance(wanted, Identity):
         return CONTINUE
-    if metadata_column is metadata_column.table.autoincrement_column and wanted is None:
-        operation.kw["autoincrement"] = True
-        return CONTINUE
     text = getattr(getattr(existing, "arg", None), "text", None)
-    if text != twin.columns[name]["default"]:
+    if metadata_column is metadata_column.table.autoincrement_column and wanted is None:
+        if context.dialect.name in {"mysql", "mariadb"}:
+            operation.kw["autoincrement"] = True
+        if str(text).startswith("nextval("):
+            return STOP  # the database's own way to number rows
+        return CONTINUE
+    if _without_parentheses(text) != _without_parentheses(twin.columns[name]["default"]):
         operation.modify_server_default = wanted
     if metadata_column.autoincrement is False:
         operation.kw["autoincrement"] = False
     return STOP
+
+
+def _without_parentheses(default: str | None) -> str | None:
+    """Take off the parentheses that SQLite keeps as they were written."""
+    while default and default.startswith("(") and default.endswith(")"):
+        default = default[1:-1].strip()
+    return default
 
 
 def _compare_computed(
@@ -142,7 +161,7 @@ def _compare_checks(
     conn_table: Table | None,
     metadata_table: Table | None,
 ) -> PriorityDispatchResult:
-    if conn_table is None or metadata_table is None or context.inspector is None or context.dialect is None:
+    if conn_table is None or metadata_table is None:
         return CONTINUE
     twin = _twin(context, conn_table, metadata_table)
     if twin is None:
@@ -164,7 +183,7 @@ def _compare_checks(
             group.ops.append(ops.AddConstraintOp.from_constraint(check))  # with its new column
             continue
         name = preparer.format_constraint(check, _alembic_quote=False)
-        found = by_name.get(name) or next(
+        found = by_name.get(str(name)) or next(
             (item for item in existing if item["sqltext"] == text and item["name"] not in by_name), None
         )
         if name is None and found is None:
@@ -184,7 +203,9 @@ def _compare_checks(
 def _is_implicit(item: ReflectedCheckConstraint, twin: Twin, conn_table: Table) -> bool:
     """Tell whether the database made a CHECK by itself, as MariaDB does for JSON columns, which it names after them."""
     name = item["name"]
-    return name in twin.implicit_checks or (name in conn_table.columns and item["sqltext"].startswith("json_valid("))
+    return name in twin.implicit_checks or (
+        str(name) in conn_table.columns and item["sqltext"].startswith("json_valid(")
+    )
 
 
 def _reflected(item: ReflectedCheckConstraint, conn_table: Table) -> CheckConstraint:
@@ -193,7 +214,7 @@ def _reflected(item: ReflectedCheckConstraint, conn_table: Table) -> CheckConstr
 
 
 def _compare_primary_key(
-    context: AutogenContext,
+    _context: AutogenContext,
     group: ops.ModifyTableOps,
     _schema: str | None,
     _table: str,
@@ -212,52 +233,20 @@ def _compare_primary_key(
     return CONTINUE
 
 
+@renderers.dispatch_for(ops.CreatePrimaryKeyOp, replace=True)
+def _render_primary_key(context: AutogenContext, operation: ops.CreatePrimaryKeyOp) -> str:
+    """Write what Alembic compares nothing for, and so never writes."""
+    names = [str(getattr(column, "name", column)) for column in operation.columns]
+    name = str(operation.constraint_name) if operation.constraint_name else None
+    if context._has_batch:  # noqa: SLF001  as Alembic's renderers ask
+        return f"batch_op.create_primary_key({name!r}, {names!r})"
+    prefix = context.opts.get("alembic_module_prefix") or "op."
+    schema = f", schema={operation.schema!r}" if operation.schema else ""
+    return f"{prefix}create_primary_key({name!r}, {operation.table_name!r}, {names!r}{schema})"
+
+
 def _named(existing: PrimaryKeyConstraint, wanted: PrimaryKeyConstraint) -> PrimaryKeyConstraint:
     """Give an unnamed primary key, as SQLite has them, the name that the model's has, so that a batch can find it."""
     if existing.name is None:
         existing.name = wanted.name
     return existing
-
-
-def _compare_indexes(
-    context: AutogenContext,
-    group: ops.ModifyTableOps,
-    schema: str | None,
-    table: str,
-    conn_table: Table | None,
-    metadata_table: Table | None,
-) -> PriorityDispatchResult:
-    """Compare predicates, which Alembic does not, and expressions, of which it is not sure."""
-    if conn_table is None or metadata_table is None or context.inspector is None or context.connection is None:
-        return CONTINUE
-    twin = _twin(context, conn_table, metadata_table)
-    if twin is None:
-        return CONTINUE
-    reflected = {item["name"]: item for item in context.inspector.get_indexes(table, schema=schema)}
-    existing_indexes = {index.name: index for index in conn_table.indexes}
-    for index in metadata_table.indexes:
-        found = reflected.get(str(index.name))
-        has_predicate = index_predicate(index, context.connection) is not None
-        if found is None or (str(index.name) not in twin.indexes and not _special(found) and not has_predicate):
-            continue
-        ours = [item for item in group.ops if getattr(item, "index_name", None) == index.name]
-        if str(index.name) in twin.indexes and _special(found) == _special(twin.indexes[str(index.name)]):
-            if _shape(found) == _shape(twin.indexes[str(index.name)]):
-                for item in ours:  # Alembic's guess, which the database's own form disproves
-                    group.ops.remove(item)
-        elif not ours and index.name in existing_indexes:
-            group.ops.append(ops.DropIndexOp.from_index(existing_indexes[index.name]))
-            group.ops.append(ops.CreateIndexOp.from_index(index))
-    return CONTINUE
-
-
-def _special(index: ReflectedIndex) -> tuple[str, ...]:
-    """Return the predicate and the expressions of an index; empty for a plain one."""
-    options = index.get("dialect_options", {})
-    predicate = next((str(options[key]) for key in options if key.endswith("_where") and options[key] is not None), "")
-    expressions = [str(item) for item in index.get("expressions", [])]
-    return (predicate, *expressions) if predicate or expressions else ()
-
-
-def _shape(index: ReflectedIndex) -> tuple[object, ...]:
-    return (bool(index["unique"]), tuple(index["column_names"]), tuple(sorted(index.get("column_sorting", {}).items())))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from alembic import context
@@ -57,14 +60,20 @@ class Comparison:
         if connection.dialect.name not in SUPPORTED:
             self.options["autogenerate_plugins"] = ["alembic.autogenerate.*"]
 
-    def tell(self) -> None:
-        """Tell what was left alone, and what could not be compared."""
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Run the comparison in the block, and tell afterwards what was left alone and what could not be compared."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
         note = self._project.progress.note
         if self._filters.foreign_tables:
             names = ", ".join(sorted(self._filters.foreign_tables))
             note(f"Left alone, because no model has them and no revision created them: {names}")
         if self._filters.skipped_drops:
             note(f"Kept, because ALEMBIC_SKIP_DROPS is set: {', '.join(sorted(self._filters.skipped_drops))}")
+        for message in dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught):
+            note(f"Not compared: {message}")
         for table, reason in self._twins.failures.items():
             note(f"Defaults, checks and index predicates of {table} were compared by their text only: {reason}")
         unseen = _unseen(self._connection)
@@ -86,7 +95,8 @@ def _refuse_to_drop_everything(connection: Connection) -> None:
 _UNSEEN_QUERIES = {
     "postgresql": (
         "SELECT 'view', count(*) FROM pg_views WHERE schemaname = ANY (current_schemas(false))"
-        " UNION ALL SELECT 'materialized view', count(*) FROM pg_matviews WHERE schemaname = ANY (current_schemas(false))"
+        " UNION ALL SELECT 'materialized view', count(*) FROM pg_matviews"
+        " WHERE schemaname = ANY (current_schemas(false))"
         " UNION ALL SELECT 'trigger', count(*) FROM pg_trigger WHERE NOT tgisinternal"
         " UNION ALL SELECT 'row security policy', count(*) FROM pg_policy"
         " UNION ALL SELECT 'exclusion constraint', count(*) FROM pg_constraint WHERE contype = 'x'"

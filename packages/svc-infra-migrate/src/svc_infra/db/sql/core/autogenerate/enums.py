@@ -95,7 +95,7 @@ def compare_enums(
 ) -> PriorityDispatchResult:
     """Compare the enum types of the models with those of the database; runs after the tables are compared."""
     connection, dialect = context.connection, context.dialect
-    if connection is None or dialect is None or dialect.name != "postgresql":
+    if connection is None or dialect.name != "postgresql":
         return PriorityDispatchResult.CONTINUE
     wanted = dict(_enums_of(context.sorted_tables, dialect))
     existing = _existing_enums(connection)
@@ -112,6 +112,8 @@ def compare_enums(
         for name, values in existing.items()
         if name not in wanted and name in used and used[name] <= dropped
     ]
+    # First what runs outside a transaction, so that it commits nothing half done.
+    before.sort(key=lambda operation: not isinstance(operation, AddEnumValuesOp))
     operations.ops[:0] = before
     operations.ops += after
     return PriorityDispatchResult.CONTINUE
@@ -206,7 +208,7 @@ def _dropped_columns(operations: ops.OpContainer) -> set[tuple[str, str]]:
 def render_enum(kind: str, item: object, context: AutogenContext) -> str | Literal[False]:
     """Render a column's enum type so that it creates no type; Alembic's `render_item`."""
     dialect = context.dialect
-    if kind != "type" or dialect is None or dialect.name != "postgresql" or not isinstance(item, TypeEngine):
+    if kind != "type" or dialect.name != "postgresql" or not isinstance(item, TypeEngine):
         return False
     enum = _native_enum(item, dialect)
     if enum is None or isinstance(item, TypeDecorator):
@@ -255,8 +257,8 @@ def _render_add(context: AutogenContext, operation: AddEnumValuesOp) -> list[str
         else:
             place = f" BEFORE {_literal(operation.old_values[0])}" if operation.old_values else ""
         sql = f"ALTER TYPE {operation.name} ADD VALUE IF NOT EXISTS {_literal(value)}{place}"
-        lines.append("    " + _execute(prefix, sql))
-    return lines
+        lines.append(_execute(prefix, sql))
+    return [*lines, ""]  # Alembic indents by itself; an empty line ends the block
 
 
 @renderers.dispatch_for(ReplaceEnumOp)

@@ -1,8 +1,9 @@
 """What the database makes of the models: each table is created once more as a temporary one and read back.
 
-A database rewrites what it is given: `now()` becomes `current_timestamp()`, `x IN (1, 2)` becomes `x = ANY (ARRAY[1, 2])`,
-`0` becomes `0.00`. Comparing the text of a model with that of the database finds differences that are none, or has to
-ignore the ones that are. Comparing the database's form of both sides needs to know nothing about any of this.
+A database rewrites what it is given: `now()` becomes `current_timestamp()`, `x IN (1, 2)` becomes
+`x = ANY (ARRAY[1, 2])`, `0` becomes `0.00`. Comparing the text of a model with that of the database finds differences
+that are none, or has to ignore the ones that are. Comparing the database's form of both sides needs to know nothing
+about any of this.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import CheckConstraint, Connection, Index, Table, inspect
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.schema import CreateIndex
+
+from svc_infra.db.sql.core.autogenerate.definitions import index_definitions
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine.interfaces import ReflectedColumn, ReflectedIndex
+    from sqlalchemy.engine.interfaces import ReflectedColumn
 
 __all__ = ["SUPPORTED", "Twin", "Twins", "checks_of", "index_predicate"]
 
-SUPPORTED = frozenset({"postgresql", "mysql", "mariadb", "sqlite"})
+SUPPORTED = frozenset({"postgresql", "mysql", "mariadb", "sqlite", "duckdb"})
 """Dialects whose temporary tables can be read back; on the others Alembic's own comparison is used."""
 
 
@@ -32,13 +36,13 @@ class Twin:
         columns: By name.
         checks: The text of the model's CHECK constraints.
         implicit_checks: Names of CHECK constraints that the database added by itself.
-        indexes: The indexes with a predicate or an expression, by their names in the model.
+        indexes: The definitions of the indexes with a predicate or an expression, by their names in the model.
     """
 
     columns: Mapping[str, ReflectedColumn]
     checks: Mapping[CheckConstraint, str]
     implicit_checks: frozenset[str]
-    indexes: Mapping[str, ReflectedIndex]
+    indexes: Mapping[str, str]
 
 
 class Twins:
@@ -75,6 +79,8 @@ class Twins:
 
     def _make(self, table: Table, existing: frozenset[str]) -> Twin:
         draft = _Draft(self._connection, table, f"svc_infra_twin_{len(self._twins)}", existing)
+        if self._connection.dialect.name == "duckdb":
+            return self._make_without_savepoint(draft)
         savepoint = self._connection.begin_nested()
         try:
             for statement in draft.statements():
@@ -86,6 +92,15 @@ class Twins:
                 self._connection.exec_driver_sql(f"DROP TEMPORARY TABLE IF EXISTS {draft.name}")
             if savepoint.is_active:
                 savepoint.rollback()
+
+    def _make_without_savepoint(self, draft: _Draft) -> Twin:
+        """Make a twin on DuckDB, which has no savepoints; nothing else is in the transaction of a comparison."""
+        try:
+            for statement in draft.statements():
+                self._connection.exec_driver_sql(statement)
+            return draft.read()
+        finally:
+            self._connection.rollback()
 
 
 class _Draft:
@@ -119,16 +134,12 @@ class _Draft:
             # AUTO_INCREMENT wants a key.
             parts.append(self._ddl.process(self._table.primary_key))
         parts += [f"CONSTRAINT {name} CHECK ({self._sql(check.sqltext)})" for name, check in self._checks.items()]
-        yield f"CREATE TEMPORARY TABLE {self.name} ({', '.join(part for part in parts if part)})"
+        # One part a line: SQLAlchemy's reflection of SQLite reads the text line by line.
+        lines = ",\n".join(part for part in parts if part)
+        yield f"CREATE TEMPORARY TABLE {self.name} (\n{lines}\n)"
         for name, index in self._indexes.items():
             if all(column.name in self._existing for column in index.columns):
-                expressions = ", ".join(self._index_part(expression) for expression in index.expressions)
-                predicate = index_predicate(index, self._connection)
-                where = f" WHERE {self._sql(predicate)}" if predicate is not None else ""
-                prefix = "temp." if dialect.name == "sqlite" else ""
-                using = index.dialect_options["postgresql"]["using"] if dialect.name == "postgresql" else None
-                method = f" USING {using}" if using else ""
-                yield f"CREATE INDEX {prefix}{name} ON {self.name}{method} ({expressions}){where}"
+                yield self._create_index(name, index)
 
     def read(self) -> Twin:
         """Read back what the database made of it."""
@@ -138,7 +149,7 @@ class _Draft:
         checks = {
             str(item["name"]): item["sqltext"] for item in inspector.get_check_constraints(self.name, schema=schema)
         }
-        indexes = {str(item["name"]): item for item in inspector.get_indexes(self.name, schema=schema)}
+        indexes = index_definitions(self._connection, self.name, schema) if self._indexes else {}
         return Twin(
             columns,
             {check: checks[name] for name, check in self._checks.items() if name in checks},
@@ -156,13 +167,17 @@ class _Draft:
     def _sql(self, expression: object) -> str:
         return str(self._ddl.sql_compiler.process(expression, include_table=False, literal_binds=True))  # type: ignore[arg-type]
 
-    def _index_part(self, expression: object) -> str:
-        from sqlalchemy import ColumnClause
-        from sqlalchemy.sql.elements import ClauseElement
-
-        if isinstance(expression, ClauseElement) and not isinstance(expression, ColumnClause):
-            return self._sql(expression.self_group())
-        return self._sql(expression)
+    def _create_index(self, name: str, index: Index) -> str:
+        """Return CREATE INDEX as SQLAlchemy writes it, on the twin."""
+        preparer = self._connection.dialect.identifier_preparer
+        statement = str(self._ddl.process(CreateIndex(index)))
+        table = self._table
+        _, _, rest = statement.partition(f" ON {preparer.format_table(table, use_schema=False)} ")
+        if not rest:
+            _, _, rest = statement.partition(f" ON {preparer.format_table(table)} ")
+        unique = "UNIQUE " if index.unique else ""
+        prefix = "temp." if self._connection.dialect.name == "sqlite" else ""
+        return f"CREATE {unique}INDEX {prefix}{name} ON {self.name} {rest}"
 
 
 def checks_of(table: Table) -> list[CheckConstraint]:

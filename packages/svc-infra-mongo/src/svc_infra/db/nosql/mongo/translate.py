@@ -1,0 +1,66 @@
+"""From the drivers' errors to this package's, by class and server code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+from svc_infra.db.nosql.mongo.errors import (
+    DocumentRejected,
+    InvalidValue,
+    MongoError,
+    MongoUnreachable,
+    UniqueViolation,
+)
+
+__all__ = ["translate", "translating"]
+
+# https://www.mongodb.com/docs/manual/reference/error-codes/
+_DUPLICATE_KEY = (11000, 11001, 12582)
+_VALIDATION_FAILED = 121
+_BAD_VALUE = 2
+
+
+@contextmanager
+def translating() -> Iterator[None]:
+    """Raise what the driver raises inside as this package's error, with the driver's as its cause."""
+    try:
+        yield
+    except MongoError:
+        raise
+    except Exception as error:
+        translated = translate(error)
+        if translated is None:
+            raise
+        raise translated from error
+
+
+def translate(error: BaseException) -> MongoError | None:
+    """Return this package's error for a driver's, or None for one that it has no name for."""
+    from bson.errors import BSONError
+    from pymongo.errors import AutoReconnect, BulkWriteError, OperationFailure, ServerSelectionTimeoutError
+
+    if isinstance(error, BulkWriteError):
+        failures: list[Mapping[str, Any]] = (error.details or {}).get("writeErrors", [])
+        return _by_code(failures[0].get("code"), failures[0], failures[0].get("index")) if failures else None
+    if isinstance(error, OperationFailure):
+        return _by_code(error.code, error.details or {}, None)
+    if isinstance(error, AutoReconnect | ServerSelectionTimeoutError):
+        return MongoUnreachable("the MongoDB server refused the connection, closed it, or did not answer in time")
+    if isinstance(error, BSONError | OverflowError):
+        return InvalidValue(f"a value can't be stored in MongoDB: {error}")
+    return None
+
+
+def _by_code(code: int | None, details: Mapping[str, Any], index: int | None) -> MongoError | None:
+    if code in _DUPLICATE_KEY:
+        fields = tuple(cast("Mapping[str, Any]", details.get("keyPattern") or {}))
+        which = ", ".join(fields) or "a unique index"
+        at = "" if index is None else f" (document {index} of the batch)"
+        return UniqueViolation(f"another document has the same {which}{at}", fields=fields, index=index)
+    if code == _VALIDATION_FAILED:
+        return DocumentRejected("the collection's validator refused the document")
+    if code == _BAD_VALUE:
+        return InvalidValue("the server refused a value")
+    return None

@@ -1,0 +1,102 @@
+"""Column types that mean the same on every database, where SQLAlchemy's own depend on what the database can store."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Dialect, Numeric
+from sqlalchemy.dialects.mysql import DATETIME
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+__all__ = ["ExactDecimal", "UtcDateTime"]
+
+#: Databases whose date and time have no zone; they store UTC.
+_WITHOUT_ZONES = frozenset({"mariadb", "mysql", "sqlite"})
+
+
+class UtcDateTime(TypeDecorator[dt.datetime]):
+    """An aware date and time, to the microsecond; read in UTC on every database.
+
+    A naive value is refused, as nobody knows which moment it means.
+
+    Example:
+        >>> from sqlalchemy import Column, MetaData, Table
+        >>> events = Table("events", MetaData(), Column("at", UtcDateTime))
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the database's type; MySQL's own would drop the fractions of a second."""
+        if dialect.name in ("mariadb", "mysql"):
+            return dialect.type_descriptor(DATETIME(fsp=6))
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+        """Bring a value into UTC.
+
+        Raises:
+            ValueError: When it is naive.
+        """
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone, so it does not say which moment it means")
+        moment = value.astimezone(dt.UTC)
+        return moment.replace(tzinfo=None) if dialect.name in _WITHOUT_ZONES else moment
+
+    def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:  # noqa: ARG002
+        """Return the moment in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+
+
+class ExactDecimal(TypeDecorator[Decimal]):
+    """A decimal number that keeps all its digits, also in SQLite, which has floats only.
+
+    SQLite stores it as a whole number of the smallest unit: it is compared, ordered, added up and indexed exactly, but
+    a product of two columns is not scaled. Digits beyond the scale are rounded half up, as PostgreSQL does.
+
+    Args:
+        precision: Digits in all; at most 18 on SQLite, the size of its integers.
+        scale: Digits behind the point.
+    """
+
+    impl = Numeric
+    cache_ok = True
+
+    def __init__(self, precision: int, scale: int) -> None:
+        super().__init__(precision, scale)
+        self.precision = precision
+        self.scale = scale
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the database's type."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(BigInteger())
+        return dialect.type_descriptor(Numeric(self.precision, self.scale))
+
+    def process_bind_param(self, value: Decimal | int | None, dialect: Dialect) -> Any:
+        """Turn a value into what the database stores.
+
+        Raises:
+            ValueError: When it has more digits than `precision`, on SQLite.
+        """
+        if value is None or dialect.name != "sqlite":
+            return value
+        units = int(Decimal(value).scaleb(self.scale).to_integral_value(ROUND_HALF_UP))
+        if abs(units) >= 10 ** min(self.precision, 18):
+            raise ValueError(
+                f"{value!r} has more digits than {min(self.precision, 18)}, of them {self.scale} behind the point"
+            )
+        return units
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        """Return the number with all digits of its scale."""
+        if value is None or dialect.name != "sqlite":
+            return None if value is None else Decimal(value)
+        return Decimal(int(value)).scaleb(-self.scale)
