@@ -2,9 +2,10 @@
 
     uv run python -m benchmarks http_routes        BENCH_ROUNDS=6 BENCH_SECONDS=2 BENCH_ROWS=100000 BENCH_CLIENTS=32
 
-PostgreSQL comes from TEST_POSTGRES_URL or is started for the run. Each contender is a uvicorn process of one worker; all
-of them are loaded in turn, once per round and case, so that what disturbs the machine disturbs all of them. Figures are
-requests per second as a multiple of the hand-written service. Contenders whose library is not installed are left out.
+PostgreSQL comes from TEST_POSTGRES_URL or is started for the run. Each contender is a uvicorn process of one worker;
+all of them are loaded in turn, once per round and case, so that what disturbs the machine disturbs all of them. Figures
+are requests per second as a multiple of the hand-written service. Contenders whose library is not installed are left
+out.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def fill(url: str, rows: int) -> None:
             await connection.execute(
                 text(
                     "INSERT INTO http_items (name, email, city, age, score, active, note) "
-                    "SELECT 'Name ' || n, 'user' || n || '@example.com', 'City ' || n % 100, n % 90, n / 7.0, n % 2 = 0,"
+                    "SELECT 'Name ' || n, 'user' || n || '@x.com', 'City ' || n % 100, n % 90, n / 7.0, n % 2 = 0,"
                     " repeat('x', 40) FROM generate_series(1, :rows) AS n"
                 ),
                 {"rows": rows},

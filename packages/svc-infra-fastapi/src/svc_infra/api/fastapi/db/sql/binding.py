@@ -58,7 +58,7 @@ class ResourceBinding:
         resource = api_resource(described)
         repo = resource.repository()
         columns = dict(_columns(resource, repo))
-        visible = [name for name, column in columns.items() if not column.is_hidden]
+        visible = [name for name, column in columns.items() if not column.is_hidden and column.is_comparable]
         schemas = _schemas(resource, columns)
         rules = ListRules(
             columns,

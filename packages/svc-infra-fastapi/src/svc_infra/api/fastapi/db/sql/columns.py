@@ -130,6 +130,11 @@ class ApiColumn:
         return self.text_parser.validate_strings(text)
 
     @property
+    def is_comparable(self) -> bool:
+        """Whether the database can order and compare its values on every dialect; JSON and binary data it can't."""
+        return not isinstance(self.column.type, (sa.JSON, sa.LargeBinary, sa.ARRAY)) and self.read_type is not JsonValue
+
+    @property
     def is_text(self) -> bool:
         """Whether the column holds text that can be searched."""
         return isinstance(self.column.type, sa.String) and not isinstance(self.column.type, sa.Enum)

@@ -100,9 +100,9 @@ class ListRecords:
             raise ProblemError(
                 Problem("invalid-request", 422, "cursor: The cursor is of another list or damaged", errors=[error])  # type: ignore[list-item]
             ) from None
-        envelope = {"limit": query.limit, "next_cursor": page.next_cursor, "previous_cursor": page.previous_cursor}
-        head = pydantic_core.to_json(envelope)
-        return json_response(b'{"items":%b,%b' % (encoder.many(page.items), head[1:]))
+        envelope = page_bytes(encoder.many(page.items), None, query.limit, 0)
+        ways = pydantic_core.to_json({"next_cursor": page.next_cursor, "previous_cursor": page.previous_cursor})
+        return json_response(b"%b,%b" % (envelope[:-1], ways[1:]))
 
 
 class Export:

@@ -241,7 +241,9 @@ def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str,
 
 
 def _list_parameter(name: str, item: dict[str, Any], description: str) -> dict[str, Any]:
-    schema = {"type": "array", "items": item, "maxItems": _MAX_VALUES}
+    schema: dict[str, Any] = {"type": "array", "items": item}
+    if "enum" not in item:  # names that repeat mean nothing more, so there is no need to limit them
+        schema["maxItems"] = _MAX_VALUES
     return {**_parameter(name, schema, description), "style": "form", "explode": False}
 
 

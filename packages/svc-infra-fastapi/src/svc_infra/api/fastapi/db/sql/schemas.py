@@ -189,5 +189,8 @@ def page_schema_of(read: type[BaseModel]) -> type[BaseModel]:
         "limit": (int, Field(description="Rows of a page at most.")),
         "offset": (int, Field(description="Rows before this page.")),
     }
+    for name, which in (("next_cursor", "after"), ("previous_cursor", "before")):
+        about = f"Cursor of the page {which} this one, in a page by cursor; null when there is none."
+        fields[name] = (str | None, Field(default_factory=_absent, description=about))
     made: type[BaseModel] = create_model(f"Page_{read.__name__}_", __doc__="A page of records.", **fields)
     return made
