@@ -20,6 +20,9 @@ from svc_infra.api.fastapi.db.sql.add import add_sql_db
 from svc_infra.api.fastapi.db.sql.session import SqlSessionDep
 from svc_infra.db.sql.database import Database
 
+# The guide's `data.dict()`; Pydantic 2 calls it model_dump() and still has the old name.
+pytestmark = pytest.mark.filterwarnings("ignore:The `dict` method is deprecated")
+
 
 def make_app() -> FastAPI:
     app = FastAPI()
@@ -27,7 +30,7 @@ def make_app() -> FastAPI:
 
     @app.post("/users")
     async def create_user(data: UserCreate, session: SqlSessionDep):
-        user = User(**data.model_dump())
+        user = User(**data.dict())
         session.add(user)
         # Auto-commits on success, rolls back on exception
         return user
