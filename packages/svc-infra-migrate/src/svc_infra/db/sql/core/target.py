@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -85,7 +84,7 @@ def _anchored(resolved: ResolvedUrl, folder: Path) -> ResolvedUrl:
     is_file = resolved.dialect in {"sqlite", "duckdb"} and path and path != ":memory:" and ":" not in path.split("/")[0]
     if not is_file or not path or Path(path).is_absolute():
         return resolved
-    return replace(resolved, url=resolved.url.set(database=str(folder / path)))
+    return resolved.with_database(str(folder / path))
 
 
 def _configured_url(project: Project, config: Config | None) -> str | None:
