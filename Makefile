@@ -61,7 +61,7 @@ test-isolated: sync ## run each library's tests with its declared dependencies a
 
 .PHONY: test-soak
 test-soak: sync ## run the long randomised runs and the server faults once
-	$(RUN) pytest -m 'soak or fault' --timeout 1200
+	$(RUN) pytest -n 2 -m 'soak or fault' --timeout 1200
 
 .PHONY: test-services
 test-services: ## install the servers that have no wheel (Debian: MariaDB, Redis, PgBouncer, PostgreSQL with TLS)
