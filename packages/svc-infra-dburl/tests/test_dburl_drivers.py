@@ -88,6 +88,12 @@ def test_the_url_beats_db_driver_and_db_force_driver_beats_the_url() -> None:
     assert resolve(url, "async", "asyncpg psycopg", DB_FORCE_DRIVER="psycopg").driver == "psycopg"
 
 
+def test_a_driver_of_no_database_is_refused_beside_a_whole_url() -> None:
+    """A misspelt DB_DRIVER is a mistake, while one of another database is a left-over."""
+    with pytest.raises(ValueError, match=r"^DB_DRIVER: .*asyncpg"):
+        resolve("postgresql://h/d", "async", "asyncpg", DB_DRIVER="asyncgp")
+
+
 def test_a_driver_of_another_database_is_refused_in_parts() -> None:
     """DB_DIALECT=mysql with DB_DRIVER=asyncpg contradict each other."""
     environ = {"DB_DIALECT": "mysql", "DB_DRIVER": "asyncpg", "DB_HOST": "h", "DB_NAME": "d"}

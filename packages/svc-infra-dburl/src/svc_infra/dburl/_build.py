@@ -10,7 +10,7 @@ from sqlalchemy.util import immutabledict
 from svc_infra.dburl._database_url import Dialect, Mode, ParsedUrl
 from svc_infra.dburl._dialects import duckdb, mssql, mysql, postgresql, snowflake, sqlite
 from svc_infra.dburl._dialects.reading import PARTS_IN_QUERY, POOL_OPTIONS, Query, Rules, pool_settings
-from svc_infra.dburl._drivers import Driver, choose_driver, drivers_of
+from svc_infra.dburl._drivers import Driver, choose_driver, drivers_of, is_driver
 from svc_infra.dburl._environment import Environment
 from svc_infra.dburl._parsing import parse_hosts, parse_port
 from svc_infra.dburl.errors import ConflictingOptions, InvalidOption
@@ -121,7 +121,7 @@ def wish_of(parsed: ParsedUrl, environment: Environment, place: str, *, is_compo
         preferred = environment.get("DB_DRIVER")
         if preferred is not None:
             name = _driver_name(preferred)
-            if is_composed or name in drivers_of(parsed.dialect):
+            if is_composed or name in drivers_of(parsed.dialect) or not is_driver(name):
                 return Wish(name, environment.place("DB_DRIVER"))
     return Wish(parsed.driver, place)
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from svc_infra.dburl._database_url import Dialect, Mode
 from svc_infra.dburl.errors import MissingDriver, UnknownDriver
 
-__all__ = ["Driver", "choose_driver", "drivers_of", "install_command", "is_installed"]
+__all__ = ["Driver", "choose_driver", "drivers_of", "install_command", "is_driver", "is_installed"]
 
 
 class Driver(NamedTuple):
@@ -94,6 +94,11 @@ def is_installed(module: str) -> bool:
 def drivers_of(dialect: Dialect) -> dict[str, Driver]:
     """The drivers of a database by name."""
     return _BY_NAME[dialect]
+
+
+def is_driver(name: str | None) -> bool:
+    """Whether any database has a driver of that name."""
+    return any(name in drivers for drivers in _BY_NAME.values())
 
 
 def install_command(driver: Driver) -> str:
