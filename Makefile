@@ -77,7 +77,7 @@ lint: sync ## pins, formatting, lint rules, import directions, lock file
 
 .PHONY: types
 types: sync ## mypy and pyright
-	$(RUN) mypy packages/*/src tools examples/quickstart/quickstart
+	$(RUN) mypy packages/*/src packages/*/typing_tests tools examples/quickstart/quickstart
 	$(RUN) pyright
 
 .PHONY: bench
