@@ -109,10 +109,14 @@ class FaultyProxy:
 
     async def _close(self) -> None:
         self._server.close()
-        self._reset_all()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # A client that reconnects now may have been accepted by asyncio and not yet have a task of ours.
+        self._mode = "drop"
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            self._reset_all()
+            for task in others:
+                task.cancel()
+            await asyncio.wait(others)
+        await asyncio.sleep(0)  # an aborted transport is closed by a callback of the next turn
 
     def _reset_all(self) -> None:
         for writer in self._writers:
