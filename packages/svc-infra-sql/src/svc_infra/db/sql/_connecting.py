@@ -30,13 +30,14 @@ _LAST_USE = "svc_infra_last_use"
 
 
 def connect_with(engine: Engine, resolved: ResolvedUrl) -> None:
-    """Open each connection of `engine` with the current password, within the connect timeout."""
+    """Open each connection of `engine` within the connect timeout, with the password and the encryption asked for."""
+    from svc_infra.dburl.engine import prepare_engine
+
+    prepare_engine(engine, resolved)  # first: what opens the connection below ends SQLAlchemy's asking of listeners
 
     def connect(
         dialect: Dialect, _record: ConnectionPoolEntry | None, cargs: list[Any], cparams: dict[str, Any]
     ) -> Any:
-        if resolved.password is not None:
-            cparams["password"] = resolved.password()
         limits = [float(cparams[name]) for name in _TIMEOUT_ARGUMENTS if isinstance(cparams.get(name), (int, float))]
         limit = limits[0] if limits else CONNECT_SECONDS
         try:
