@@ -60,8 +60,7 @@ async def acquire_db(name: str | None = None) -> MongoDatabase:
     Raises:
         MongoNotInitialised: `close_mongo` was called last.
         svc_infra.dburl.errors.DatabaseUrlError: Nothing was opened before, and the environment's configuration is
-        missing
-            or malformed.
+            missing or malformed.
     """
     return _acquire().database(name)
 
@@ -71,8 +70,7 @@ async def ping_mongo(timeout: float = 2.0) -> bool:  # noqa: ASYNC109 - bounds a
 
     Raises:
         svc_infra.dburl.errors.DatabaseUrlError: Nothing was opened before, and the environment's configuration is
-        missing
-            or malformed: no time mends that.
+            missing or malformed: no time mends that.
     """
     try:
         mongo = _acquire()
