@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from dbservers.mysql import MysqlServer
 from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
+from dbservers.mysql import MysqlServer
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.errors import Disconnected
 from svc_infra.dburl.errors import EncryptionRefused

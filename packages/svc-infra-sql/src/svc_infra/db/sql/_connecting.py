@@ -27,6 +27,7 @@ PROBE_SECONDS = 3.0
 
 _TIMEOUT_ARGUMENTS = ("timeout", "connect_timeout", "login_timeout")
 _LAST_USE = "svc_infra_last_use"
+_WHILE_CONNECTING = "svc_infra_while_connecting"
 
 
 def connect_with(engine: Engine, resolved: ResolvedUrl) -> None:
@@ -42,11 +43,24 @@ def connect_with(engine: Engine, resolved: ResolvedUrl) -> None:
         limit = limits[0] if limits else CONNECT_SECONDS
         try:
             return await_only(bounded(greenlet_spawn(dialect.connect, *cargs, **cparams), limit + GRACE_SECONDS))
+        except dialect.loaded_dbapi.Error as error:
+            setattr(error, _WHILE_CONNECTING, True)
+            raise
         except OSError as error:  # asyncpg's: refused, unknown host, TLS, no answer (TimeoutError is an OSError)
             reason = str(error) or f"no answer within {limit:g} s"
-            raise dialect.loaded_dbapi.OperationalError(f"can't connect to {_place(resolved.url)}: {reason}") from error
+            failure = dialect.loaded_dbapi.OperationalError(f"can't connect to {_place(resolved.url)}: {reason}")
+            setattr(failure, _WHILE_CONNECTING, True)
+            raise failure from error
 
     event.listen(engine, "do_connect", connect)
+
+
+def is_from_connecting(error: object) -> bool:
+    """Whether a driver raised the error while it opened a connection.
+
+    The codes alone don't tell: ODBC and Snowflake report a login that took too long as a statement that did (HYT00).
+    """
+    return getattr(error, _WHILE_CONNECTING, False)
 
 
 def _place(url: URL) -> str:

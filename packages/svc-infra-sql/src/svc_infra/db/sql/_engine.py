@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, QueuePool
 
 from svc_infra.db.sql._begin import listen_for_begin, prepare_sqlite_connections
-from svc_infra.db.sql._connecting import connect_with, listen_for_rest
+from svc_infra.db.sql._connecting import CONNECT_SECONDS, connect_with, listen_for_rest
 from svc_infra.db.sql._deadline import (
     interrupt_cancelled_statements,
     kill_cancelled_statements,
@@ -56,6 +56,9 @@ def create_engine(resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bo
         from svc_infra.db.sql._asyncpg import PrologueConnection
 
         connect_args.setdefault("connection_class", PrologueConnection)
+    if backend == "snowflake":
+        # Its own limit is two minutes of retries, which go on in the background after ours has ended the wait.
+        connect_args.setdefault("login_timeout", int(CONNECT_SECONDS))
     engine = create_async_engine(url, connect_args=connect_args, echo=echo, hide_parameters=not echo, **pool)
     connect_with(engine.sync_engine, resolved)
     if settings.pool_pre_ping and backend not in EMBEDDED:

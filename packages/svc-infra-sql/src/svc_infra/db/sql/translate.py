@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.schema import ColumnCollectionConstraint
 
+from svc_infra.db.sql._connecting import is_from_connecting
 from svc_infra.db.sql._diagnosis import Diagnosis, diagnose
 from svc_infra.db.sql._written_table import written_table
 from svc_infra.db.sql.errors import (
@@ -77,7 +78,10 @@ def translate(error: BaseException, *, table: Table | None = None) -> SqlError |
         return _caused(StaleVersion("the row was changed or deleted since it was read"), error)
     cause = _driver_error(error)
     diagnosis = diagnose(cause)
-    if diagnosis is None:
+    if isinstance(error, DBAPIError) and is_from_connecting(error.orig):
+        if diagnosis is None or diagnosis.kind is not Disconnected:
+            diagnosis = Diagnosis(Disconnected, detail=str(error.orig))
+    elif diagnosis is None:
         if isinstance(error, DBAPIError):
             # An OSError is only told from the application's own when SQLAlchemy has wrapped it.
             if error.connection_invalidated or isinstance(cause, OSError):
