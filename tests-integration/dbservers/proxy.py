@@ -109,13 +109,14 @@ class FaultyProxy:
 
     async def _close(self) -> None:
         self._server.close()
-        # A client that reconnects now may have been accepted by asyncio and not yet have a task of ours.
+        # A client that reconnects now may have been accepted by asyncio and not yet have a task of ours. That one ends
+        # by itself when connections are dropped; cancelled, asyncio would leave its socket open.
         self._mode = "drop"
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             self._reset_all()
-            for task in others:
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.wait(others)
+            await asyncio.wait(others, timeout=0.1)
         await asyncio.sleep(0)  # an aborted transport is closed by a callback of the next turn
 
     def _reset_all(self) -> None:

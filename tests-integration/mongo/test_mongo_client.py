@@ -27,6 +27,11 @@ from svc_infra.db.nosql.mongo.errors import (
 )
 from svc_infra.db.nosql.mongo.settings import DriverName, MongoSettings
 
+# PyMongo leaves the socket of a connection that breaks while it opens to the garbage collector.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
+)
+
 
 @pytest.fixture(params=["motor", "pymongo"])
 def driver(request: pytest.FixtureRequest) -> DriverName:
