@@ -60,8 +60,12 @@ test-isolated: sync ## run each library's tests with its declared dependencies a
 	$(RUN) python tools/test_isolated.py $(PACKAGE)
 
 .PHONY: test-soak
-test-soak: sync ## run the long randomised runs and the server faults once
-	$(RUN) pytest -n 2 -m 'soak or fault' --timeout 1200
+test-soak: sync ## run the long randomised and large runs once
+	$(RUN) pytest -n 2 -m soak --timeout 1200
+
+.PHONY: test-fault
+test-fault: sync ## kill, cut and freeze servers under load
+	$(RUN) pytest -m fault --timeout 1200
 
 .PHONY: test-services
 test-services: ## install the servers that have no wheel (Debian: MariaDB, Redis, PgBouncer, PostgreSQL with TLS)
