@@ -34,6 +34,8 @@ INTERRUPT_SECONDS = 5.0
 KILL_SECONDS = 10.0
 _OWN_LIMIT = "svc_infra_own_limit"
 _DEADLINE = "_svc_infra_deadline"
+_ARMS = "_svc_infra_arms"
+_EMBEDDED = frozenset({"duckdb", "sqlite"})
 
 
 class _Deadline:
@@ -81,9 +83,7 @@ def listen_for_deadlines(engine: Engine, default_limit_ms: int | None) -> None:
     """Arm a deadline for each statement that has a limit."""
     backend = engine.dialect.name
 
-    def before(
-        connection: Connection, _cursor: object, statement: str, _parameters: object, context: Any, _many: bool
-    ) -> None:
+    def arm(connection: Connection, context: object) -> None:
         limit_ms = connection.get_execution_options().get(STATEMENT_TIMEOUT_MS, default_limit_ms)
         if not limit_ms:
             return
@@ -93,19 +93,26 @@ def listen_for_deadlines(engine: Engine, default_limit_ms: int | None) -> None:
             deadline = _Interrupt(limit_ms / 1000, connection.connection.dbapi_connection)
         else:
             transaction = connection.get_transaction()
-            if statement[:4].upper() == "SET " and "statement_timeout" in statement:
-                connection.info[_OWN_LIMIT] = transaction  # SET LOCAL: the transaction's own limit holds from here
             if transaction is not None and connection.info.get(_OWN_LIMIT) is transaction:
                 return
             deadline = _Deadline(limit_ms / 1000 + ANSWER_SECONDS)
         setattr(context, _DEADLINE, deadline)
 
+    def before(
+        connection: Connection, _cursor: object, statement: str, parameters: object, context: Any, _many: bool
+    ) -> tuple[str, object]:
+        if statement[:4].upper() == "SET " and "statement_timeout" in statement and backend not in _EMBEDDED:
+            # SET LOCAL: the transaction's own limit holds from here
+            connection.info[_OWN_LIMIT] = connection.get_transaction()
+        arm(connection, context)
+        return statement, parameters
+
+    setattr(before, _ARMS, arm)
+
     def after(
         _connection: object, _cursor: object, _statement: str, _parameters: object, context: Any, _many: bool
     ) -> None:
-        deadline: _Deadline | None = getattr(context, _DEADLINE, None)
-        if deadline is not None:
-            deadline.disarm()
+        disarm_deadline(context)
 
     def failed(failure: ExceptionContext) -> BaseException | None:
         deadline: _Deadline | None = getattr(failure.execution_context, _DEADLINE, None)
@@ -119,9 +126,40 @@ def listen_for_deadlines(engine: Engine, default_limit_ms: int | None) -> None:
             )
         return None
 
-    event.listen(engine, "before_cursor_execute", before)
+    setattr(after, _ARMS, arm)
+    # With retval SQLAlchemy keeps the function as it is, so that its mark is found again.
+    event.listen(engine, "before_cursor_execute", before, retval=True)
     event.listen(engine, "after_cursor_execute", after)
     event.listen(engine, "handle_error", failed)
+
+
+def arm_deadline(connection: Connection, context: object) -> bool:
+    """Arm the deadline of a statement that SQLAlchemy does not run itself.
+
+    Args:
+        connection: Where it is about to run.
+        context: Takes the deadline, for `disarm_deadline` and for the listener to `handle_error`.
+
+    Returns:
+        Whether that is all; False when somebody else listens to statements, who would miss this one.
+    """
+    dispatch = connection.dispatch
+    if not dispatch.before_cursor_execute and not dispatch.after_cursor_execute:
+        return True
+    if not all(hasattr(listener, _ARMS) for listener in dispatch.after_cursor_execute):
+        return False
+    if not all(hasattr(listener, _ARMS) for listener in dispatch.before_cursor_execute):
+        return False
+    for listener in dispatch.before_cursor_execute:
+        getattr(listener, _ARMS)(connection, context)
+    return True
+
+
+def disarm_deadline(context: object) -> None:
+    """End the deadline that `arm_deadline` gave to the context, if there is one."""
+    deadline: _Deadline | None = getattr(context, _DEADLINE, None)
+    if deadline is not None:
+        deadline.disarm()
 
 
 def interrupt_cancelled_statements(engine: Engine) -> None:
