@@ -157,8 +157,16 @@ def prepare_sqlite_connections(engine: Engine, *, memory: bool) -> None:
         if is_open:
             send_rollback(connection)
 
+    set_level = engine.dialect.set_isolation_level
+
+    def set_isolation_level(dbapi_connection: Any, level: Any) -> None:
+        # SQLAlchemy would leave AUTOCOMMIT by letting the driver begin again, and nobody would commit that.
+        set_level(dbapi_connection, level)
+        dbapi_connection.isolation_level = None
+
     event.listen(engine, "connect", connect)
     event.listen(engine, "reset", reset)
+    engine.dialect.set_isolation_level = set_isolation_level  # type: ignore[method-assign]
     engine.dialect.do_rollback = do_rollback  # type: ignore[method-assign,assignment]
     # SQLAlchemy calls it where it begins a transaction, and wraps its errors as those of any statement.
     engine.dialect.do_begin = do_begin  # type: ignore[method-assign,assignment]
