@@ -39,6 +39,7 @@ from benchmarks.repository.ours import hard
 WARM_UP = 3
 TIE = 1.03
 """How much slower than a peer is still the same: what repeated runs differ by."""
+ROLES = ("hand", "ours", "peer", "floor")
 PEERS = ("advanced_alchemy", "fastcrud", "piccolo")
 
 
@@ -72,6 +73,11 @@ class Figure:
     verdict: str
 
 
+def ordered(case: str) -> list[Contender]:
+    """Who takes part in a case, the hand-written code first."""
+    return sorted(CASES[case], key=lambda contender: ROLES.index(contender.role))
+
+
 def judged(case: str, medians: dict[Contender, float]) -> list[Figure]:
     """The figures of one case."""
     base = next(median for contender, median in medians.items() if contender.role == "hand")
@@ -100,7 +106,7 @@ async def measure(engine: AsyncEngine, rounds: int, rows: int, chosen: list[str]
         for case in sorted(CASES, key=place_of):
             if chosen and not any(case.startswith(name) for name in chosen):
                 continue
-            times: dict[Contender, list[float]] = {each: [] for each in CASES[case] if each.ground in grounds}
+            times: dict[Contender, list[float]] = {each: [] for each in ordered(case) if each.ground in grounds}
             for step in range(rounds + WARM_UP):
                 for contender, taken in times.items():
                     ground, elapsed = grounds[contender.ground], 0.0
