@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import DateTime, String, UniqueConstraint
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, foreign, mapped_column, relationship, remote
@@ -62,6 +62,18 @@ class TenantMachine(RuleBasedStateMachine):
         self.repo = SqlRepository(Doc, soft_delete=True)
         self.rows: dict[int, dict[str, Any]] = {}
         self.do(self.open())
+
+    @initialize()
+    def fill(self) -> None:
+        """Rows of every tenant, one of each deleted and each with a parent of another, so that most steps can harm."""
+        for key, slug in enumerate("pqrstu", start=1):
+            tenant, parent = key % 3 + 1, key % 6 + 1
+            data = {"id": key, "slug": slug, "body": "a", "parent_id": parent}
+            self.do(self.service(tenant).create(self.session, data))
+            self.write(key, tenant, slug, "a", parent)
+            if key > 3:
+                self.do(self.service(tenant).delete(self.session, key))
+                self.rows[key]["deleted"] = True
 
     async def open(self) -> None:
         self.database = Database(self.url, pool_size=1)
@@ -158,8 +170,15 @@ class TenantMachine(RuleBasedStateMachine):
         for each in hit:
             self.rows[each]["body"] = body
 
-    @rule(tenant=TENANTS, key=IDS, how=st.sampled_from(["delete", "restore", "purge"]), many=st.booleans())
-    def remove(self, tenant: int, key: int, how: str, many: bool) -> None:
+    @rule(tenant=TENANTS, key=IDS, how=st.sampled_from(["delete", "restore", "purge"]))
+    def remove(self, tenant: int, key: int, how: str) -> None:
+        self._remove(tenant, key, how, many=False)
+
+    @rule(tenant=TENANTS, key=IDS, how=st.sampled_from(["delete", "restore", "purge"]))
+    def remove_many(self, tenant: int, key: int, how: str) -> None:
+        self._remove(tenant, key, how, many=True)
+
+    def _remove(self, tenant: int, key: int, how: str, *, many: bool) -> None:
         service = self.service(tenant)
         hit = key in self.seen(tenant, deleted=how == "restore")
         if how == "purge":
