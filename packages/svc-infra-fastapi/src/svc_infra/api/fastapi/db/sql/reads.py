@@ -25,7 +25,7 @@ __all__ = ["Reader", "SingleStatements"]
 
 R = TypeVar("R")
 
-logger = logging.getLogger("svc_infra.api.fastapi")
+logger: logging.Logger = logging.getLogger("svc_infra.api.fastapi")
 
 Reader: TypeAlias = AsyncConnection | AsyncSession
 """What the row form of a repository runs on."""
