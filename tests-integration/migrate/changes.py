@@ -19,11 +19,11 @@ NAMING = {
 }
 
 
-def build(after: bool, dialect: str, only: str | None = None) -> sa.MetaData:
-    """Return the models before or after all changes, or one of them."""
+def build(after: bool, dialect: str, *, without: str | None = None) -> sa.MetaData:
+    """Return the models before or after all changes, or all but one."""
     metadata = sa.MetaData(naming_convention=NAMING)
     for name, change in CHANGES.items():
-        if only in {None, name}:
+        if name != without:
             change(metadata, after, dialect)
     return metadata
 
