@@ -56,6 +56,7 @@ class Comparison:
             "render_item": render_enum,
             "autogenerate_plugins": ["alembic.autogenerate.*", register()],
             "twins": self._twins,
+            "filters": self._filters,
         }
         if connection.dialect.name not in SUPPORTED:
             self.options["autogenerate_plugins"] = ["alembic.autogenerate.*"]
@@ -76,6 +77,9 @@ class Comparison:
             note(f"Not compared: {message}")
         for table, reason in self._twins.failures.items():
             note(f"Defaults, checks and index predicates of {table} were compared by their text only: {reason}")
+        if self._filters.uncompared:
+            names = ", ".join(self._filters.uncompared)
+            note(f"Not compared, because the database refuses the model's definition: {names}")
         unseen = _unseen(self._connection)
         if unseen:
             note(f"Not compared, write revisions for them by hand: {unseen}")
