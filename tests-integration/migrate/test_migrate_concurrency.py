@@ -51,7 +51,7 @@ def rows(workspace: Workspace, statement: str) -> list[tuple[object, ...]]:
     return run_on_connection(resolve_target(workspace.project), read)
 
 
-@pytest.mark.parametrize("kind", ["postgres", "mysql", "sqlite"])
+@pytest.mark.parametrize("kind", ["postgres", "mysql", "sqlite", "duckdb", "mssql"])
 def test_eight_processes_apply_each_revision_once(
     kind: str, request: pytest.FixtureRequest, make_workspace: Callable[[str], Workspace]
 ) -> None:
@@ -91,7 +91,17 @@ def start_holder(workspace: Workspace, *, after: str | None = None) -> Spawned:
     return process
 
 
-@pytest.mark.parametrize("kind", ["postgres", "mysql", "sqlite"])
+# What the one who waits reads of the other process, and how to end it.
+HOLDERS = {
+    "postgres": r"server process \d+ of \S+ \(migration, process {pid} on .*pg_terminate_backend\(\d+\)",
+    "mysql": r"connection (\d+) of the server of \S+ from .*KILL \1",
+    "sqlite": r"the migration lock: process {pid} on \S+ since 20",
+    "duckdb": r"the database file: .*\(PID {pid}\)",
+    "mssql": r"another process holds the migration lock",
+}
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mysql", "sqlite", "duckdb", "mssql"])
 def test_the_lock_has_a_deadline_and_ends_with_a_killed_process(
     kind: str, request: pytest.FixtureRequest, make_workspace: Callable[[str], Workspace]
 ) -> None:
@@ -100,9 +110,7 @@ def test_the_lock_has_a_deadline_and_ends_with_a_killed_process(
     holder = start_holder(workspace)
     try:
         workspace.environ["MIGRATION_LOCK_WAIT_SECONDS"] = "0.3"
-        with pytest.raises(
-            core.LockNotObtained, match=r"another process held the migration lock for .*process|connection"
-        ):
+        with pytest.raises(core.LockNotObtained, match=HOLDERS[kind].format(pid=holder.pid)):
             core.upgrade(project=workspace.project)
     finally:
         assert holder.kill().returncode == -signal.SIGKILL
@@ -122,6 +130,16 @@ def test_the_command_line_exits_with_4_when_the_lock_is_not_obtained(workspace: 
         holder.kill()
     assert (done.returncode, done.stdout) == (4, "")
     assert "Traceback" not in done.stderr
+
+
+def test_a_pooler_that_the_url_tells_is_refused_without_a_try(
+    postgres_url: str, make_workspace: Callable[[str], Workspace]
+) -> None:
+    """A busy pooler may hide that it hands out another session for each transaction; hosted ones have known names."""
+    workspace = make_workspace(f"{postgres_url}&pgbouncer=true")
+    five_revisions(workspace, concurrently=False)
+    with pytest.raises(core.TargetNotResolved, match="MIGRATION_DATABASE_URL"):
+        core.upgrade(project=workspace.project)
 
 
 def test_a_transaction_pooler_is_refused_and_a_direct_url_asked_for(

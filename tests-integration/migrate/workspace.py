@@ -28,6 +28,7 @@ class RecordedProgress:
 
     notes: list[str] = field(default_factory=list)
     finished_revisions: list[str] = field(default_factory=list)
+    failed_revisions: list[str] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
     statements: list[str] = field(default_factory=list)
 
@@ -39,6 +40,9 @@ class RecordedProgress:
 
     def finished(self, revision: str, message: str, *, upgrading: bool, seconds: float) -> None:
         self.finished_revisions.append(revision)
+
+    def failed(self, revision: str, message: str, *, upgrading: bool, seconds: float) -> None:
+        self.failed_revisions.append(revision)
 
     def waiting(self, reason: str, seconds: float) -> None:
         self.waits.append(seconds)
