@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from fastapi import FastAPI, params
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
+from svc_infra.api.fastapi.db.sql.conditional import ETAGS_PATTERN
 from svc_infra.api.fastapi.db.sql.listing import Export, ListRecords
 from svc_infra.api.fastapi.db.sql.operations import Create, Delete, Get, Head, Replace, Restore, Update
 from svc_infra.api.fastapi.db.sql.resource import Action
@@ -30,7 +31,7 @@ class _Plan:
     path: str
     operation: Operation
     summary: str
-    shown: type[BaseModel] | None = None
+    shown: object = None
     body: type[BaseModel] | None = None
     status: int = 200
     problems: Sequence[int] = (422, 503)
@@ -67,10 +68,11 @@ class ResourceRoutes:
     def _plans(self) -> Iterable[_Plan]:
         binding, schemas = self.binding, self.binding.schemas
         prefix, item = binding.resource.prefix, binding.resource.prefix + binding.id_path
-        shown = binding.documented_read
+        shown, selection = binding.documented_read, binding.documented_selection
+        one_shown: Any = shown if selection is None else shown | selection
         query, one = binding.rules.parameters(), binding.rules.item_parameters()
         etag = {"ETag": {"schema": {"type": "string"}, "description": "The version of the record."}}
-        match = _header("If-Match", "Only if the record is one of these versions, else 412.")
+        match = _header("If-Match", "Only if the record is one of these versions, else 412.", ETAGS_PATTERN)
         none_match = _header("If-None-Match", "Only if the record is none of these versions, else 304.")
         location = {"schema": {"type": "string"}, "description": "Its path."}
         created: dict[int | str, dict[str, Any]] = {201: {"headers": {**etag, "Location": location}}}
@@ -85,7 +87,7 @@ class ResourceRoutes:
             )  # fmt: skip
         yield _Plan(
             action="list", method="GET", path=prefix, operation=ListRecords(binding), summary="A page of records",
-            shown=page_schema_of(shown), parameters=query,
+            shown=page_schema_of(shown, selection), parameters=query,
         )  # fmt: skip
         yield _Plan(
             action="create", method="POST", path=prefix, operation=Create(binding), summary="Create a record",
@@ -94,7 +96,7 @@ class ResourceRoutes:
         )  # fmt: skip
         yield _Plan(
             action="get", method="GET", path=item, operation=Get(binding), summary="One record",
-            shown=shown, problems=(304, 404, 422, 503), parameters=[*one, none_match], responses=tagged,
+            shown=one_shown, problems=(304, 404, 422, 503), parameters=[*one, none_match], responses=tagged,
         )  # fmt: skip
         yield _Plan(
             action="update", method="PATCH", path=item, operation=Update(binding), summary="Change fields of a record",
@@ -162,5 +164,6 @@ _EXPORT_CONTENT = {
 }
 
 
-def _header(name: str, description: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": description}
+def _header(name: str, description: str, pattern: str | None = None) -> dict[str, Any]:
+    schema = {"type": "string"} if pattern is None else {"type": "string", "pattern": pattern}
+    return {"name": name, "in": "header", "required": False, "schema": schema, "description": description}
