@@ -264,16 +264,14 @@ class _Reader:
 
     def read_item(self, query_string: bytes) -> ListQuery:
         rules, values = self.rules, self._pairs(query_string)
-        select = (
-            self._names(values, "select", rules.select_fields) if rules.select_fields and "select" in values else None
-        )
+        select = self._names(values, "select", rules.select_fields) if rules.select_fields else ()
         include = self._names(values, "include", rules.relations) if rules.relations else ()
         for name in values:
             if not name.startswith("_") and name not in rules.foreign:
                 self._refuse(name, "There is no such parameter", "unknown_parameter")
         if self.errors:
             raise ProblemError(invalid_request(self.errors))
-        return ListQuery(limit=1, select=select, include=include)
+        return ListQuery(limit=1, select=select or None, include=include)
 
     def _pairs(self, query_string: bytes) -> dict[str, list[str]]:
         values: dict[str, list[str]] = {}
@@ -305,9 +303,7 @@ class _Reader:
             if q is not None and (len(q) > _MAX_TEXT or "\x00" in q):
                 self._refuse("q", f"Text should have at most {_MAX_TEXT} characters and no NUL", "string_too_long")
             fields = self._names(values, "fields", rules.search_fields)
-        select = (
-            self._names(values, "select", rules.select_fields) if rules.select_fields and "select" in values else None
-        )
+        select = self._names(values, "select", rules.select_fields) if rules.select_fields else ()
         include = self._names(values, "include", rules.relations) if rules.relations else ()
         conditions = [found for name in list(values) for found in self._conditions(name, values[name])]
         if self.errors:
@@ -321,7 +317,7 @@ class _Reader:
             q=q or None,
             fields=fields or tuple(rules.search_fields),
             where=tuple(conditions),
-            select=select,
+            select=select or None,
             include=include,
         )
 
@@ -382,7 +378,8 @@ class _Reader:
                 self._refuse(name, "Input should be true or false", "bool_parsing")
             return list(flags)
         if operator in {"in", "not_in"}:
-            parts = [part for text in texts for part in text.split(",")]
+            # Nothing at all is an empty list, except where it is a value.
+            parts = [part for text in texts if text or column.is_text for part in text.split(",")]
             if len(parts) > _MAX_VALUES:
                 self._refuse(name, f"At most {_MAX_VALUES} values", "too_long")
                 return []

@@ -100,6 +100,7 @@ class RouteSpec:
         path_parameters: Name and annotation of each path parameter, for the document.
         body: The schema of the body, for the document.
         problems: Status codes of the problems that it may answer with.
+        reserved: Paths that its own path would match and that other routes have: an id can't be one of their names.
     """
 
     readonly: bool = False
@@ -108,6 +109,7 @@ class RouteSpec:
     path_parameters: Mapping[str, object] = field(default_factory=dict)
     body: object = None
     problems: Sequence[int] = ()
+    reserved: Sequence[str] = ()
 
 
 class ResourceRoute(APIRoute):
@@ -130,7 +132,10 @@ class ResourceRoute(APIRoute):
         # The problem's schema has to be in the document although its media type is not the route's.
         self.response_fields = {**self.response_fields, **_problem_fields()}
         # One route serves both forms of the path, so that neither redirects nor doubles the routes to try.
-        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + "/?$")
+        others = "|".join(re.escape(other) for other in spec.reserved)
+        start = f"^(?!(?:{others})/?$)" if others else "^"
+        pattern = self.path_regex.pattern.removeprefix("^").removesuffix("$")
+        self.path_regex = re.compile(f"{start}{pattern}/?$")
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler: FastAPI's dependency resolution where it is needed, the operation directly elsewhere."""

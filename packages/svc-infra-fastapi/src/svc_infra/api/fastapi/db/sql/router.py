@@ -58,12 +58,16 @@ class ResourceRoutes:
     def add_to(self, app: FastAPI) -> None:
         """Append the routes to *app*, after those that it has."""
         wanted = self.binding.resource.actions
-        for plan in self._plans():
-            if plan.action not in wanted:
-                continue
-            app.router.routes.append(self._route(app, plan))
+        plans = [plan for plan in self._plans() if plan.action in wanted]
+        fixed = [path for path in map(self._path, plans) if "{" not in path]
+        for plan in plans:
+            app.router.routes.append(self._route(app, plan, fixed))
             if plan.method == "GET" and plan.action in {"get", "list"}:
-                app.router.routes.append(self._route(app, plan, head=True))
+                app.router.routes.append(self._route(app, plan, fixed, head=True))
+
+    def _path(self, plan: _Plan) -> str:
+        own = self.binding.resource.options(plan.action).path
+        return plan.path if own is None else self.binding.resource.prefix + own
 
     def _plans(self) -> Iterable[_Plan]:
         binding, schemas = self.binding, self.binding.schemas
@@ -73,6 +77,7 @@ class ResourceRoutes:
         query, one = binding.rules.parameters(), binding.rules.item_parameters()
         etag = {"ETag": {"schema": {"type": "string"}, "description": "The version of the record."}}
         match = _header("If-Match", "Only if the record is one of these versions, else 412.", ETAGS_PATTERN)
+        match["required"] = binding.resource.require_if_match
         none_match = _header("If-None-Match", "Only if the record is none of these versions, else 304.")
         location = {"schema": {"type": "string"}, "description": "Its path."}
         created: dict[int | str, dict[str, Any]] = {201: {"headers": {**etag, "Location": location}}}
@@ -115,10 +120,10 @@ class ResourceRoutes:
             summary="Undo the delete of a record", shown=schemas.read, problems=(404, 409, 422, 503), responses=tagged,
         )  # fmt: skip
 
-    def _route(self, app: FastAPI, plan: _Plan, *, head: bool = False) -> ResourceRoute:
+    def _route(self, app: FastAPI, plan: _Plan, fixed: Sequence[str], *, head: bool = False) -> ResourceRoute:
         binding, resource = self.binding, self.binding.resource
         options = resource.options(plan.action)
-        path = plan.path if options.path is None else resource.prefix + options.path
+        path = self._path(plan)
         slug = "_".join(part.replace("-", "_") for part in resource.prefix.strip("/").split("/"))
         name = options.operation_id or f"{slug}_{plan.action}"
         has_tenant = resource.tenant_field is not None
@@ -129,6 +134,7 @@ class ResourceRoutes:
             path_parameters={key: kind for key, kind in binding.id_parameters.items() if f"{{{key}}}" in path},
             body=plan.body,
             problems=sorted({*plan.problems, *((400,) if has_tenant else ())}),
+            reserved=fixed if "{" in path else (),
         )
         return ResourceRoute(
             path,

@@ -8,7 +8,7 @@ refused for its form, and what is refused is refused before the database sees it
 from __future__ import annotations
 
 import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -278,6 +278,19 @@ _Base64 = Annotated[
     PlainSerializer(lambda value: b64encode(value).decode(), return_type=str, when_used="json"),
     WithJsonSchema(_BASE64_SCHEMA),
 ]
+
+
+def _decoded(value: object) -> object:
+    if isinstance(value, str) and _BASE64.fullmatch(value):
+        return b64decode(value)
+    if isinstance(value, bytes):
+        return value
+    raise PydanticCustomError("base64_parsing", "Input should be valid base64")
+
+
 _Base64Input = Annotated[
-    bytes, _written_as(_BASE64, "base64"), WithJsonSchema({**_BASE64_SCHEMA, "pattern": f"^{_BASE64.pattern}$"})
+    bytes,
+    _LAX,
+    BeforeValidator(_decoded),
+    WithJsonSchema({**_BASE64_SCHEMA, "pattern": f"^{_BASE64.pattern}$"}),
 ]
