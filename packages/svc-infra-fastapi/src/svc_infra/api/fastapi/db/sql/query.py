@@ -149,7 +149,7 @@ class ListRules:
 
     def parameters(self) -> list[dict[str, Any]]:
         """Return the OpenAPI parameter objects of the list route."""
-        order = [sign + name for name in self.order_fields for sign in ("", "-")]
+        order = {sign + name: name + word for name in self.order_fields for sign, word in (("", ""), ("-", "_desc"))}
         found = [
             _parameter(
                 "limit",
@@ -178,7 +178,10 @@ class ListRules:
         if order:
             found.append(
                 _list_parameter(
-                    "order_by", {"type": "string", "enum": order}, "Fields to order by; a minus sign for descending."
+                    "order_by",
+                    # The second list is what generators of clients call the members.
+                    {"type": "string", "enum": list(order), "x-enum-varnames": list(order.values())},
+                    "Fields to order by; a minus sign for descending.",
                 )
             )
         if self.search_fields:
