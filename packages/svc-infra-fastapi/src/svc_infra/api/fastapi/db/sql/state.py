@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from starlette.requests import HTTPConnection
 
 from fastapi import FastAPI
+from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
 from svc_infra.api.fastapi.db.sql.reads import SingleStatements
 from svc_infra.db.sql.database import Database
 from svc_infra.health import HealthRegistry
@@ -35,6 +36,7 @@ class DatabaseSlot:
         checks: Called at start, before the database opens; raise to stop the start-up.
         singles: Opens what single statements run on, made with the open database.
         health: The check of this database, made at the first health request.
+        served: The resources in this database that have generated routes.
     """
 
     name: str
@@ -44,6 +46,7 @@ class DatabaseSlot:
     checks: list[Callable[[FastAPI], None]] = field(default_factory=list)
     singles: SingleStatements | None = None
     health: HealthRegistry | None = None
+    served: list[ResourceBinding] = field(default_factory=list)
 
     def statements(self) -> SingleStatements:
         """Return what single statements run on.
