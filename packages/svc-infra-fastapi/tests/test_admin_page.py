@@ -120,7 +120,9 @@ async def client(sql_url: str, running: ClientOf, make_tables: MakeTables) -> ht
     return found
 
 
-async def page_of(client: httpx.AsyncClient, path: str, status: int = 200, **headers: str) -> str:
+async def page_of(
+    client: httpx.AsyncClient, path: str, status: int = 200, headers: dict[str, str] | None = None
+) -> str:
     answer = await client.get(f"/_admin{path}", headers=headers)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -129,7 +131,7 @@ async def page_of(client: httpx.AsyncClient, path: str, status: int = 200, **hea
 
 def test_without_a_guard_the_application_does_not_start() -> None:
     """The error says what to do."""
-    with pytest.raises(AdminNotGuarded, match="guard=.*loopback_only.*basic_auth"):
+    with pytest.raises(AdminNotGuarded, match=r"guard=.*loopback_only.*basic_auth"):
         add_sql_admin(FastAPI())
 
 
@@ -167,7 +169,7 @@ async def test_head_answers_the_headers_of_get(client: httpx.AsyncClient) -> Non
 
 async def test_the_overview_tells_of_databases_and_resources(client: httpx.AsyncClient) -> None:
     """Health, pool, revision and the number of rows of each resource."""
-    page = await page_of(client, "", **{"X-Tenant-Id": "b"})
+    page = await page_of(client, "", headers={"X-Tenant-Id": "b"})
     assert "Healthy" in page
     assert re.search(r"Connections in use</dt><dd>0 of \d+", page)
     assert "no Alembic table" in page
@@ -185,9 +187,9 @@ async def test_pending_migrations_are_told(sql_url: str, running: ClientOf) -> N
     async with get_database(app).session() as session:
         await session.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
         await session.execute(text("INSERT INTO alembic_version VALUES ('aaa')"))
-    assert "up to date" in await page_of(client, "", **KEY)
+    assert "up to date" in await page_of(client, "", headers=KEY)
     heads[0] = "bbb"
-    page = await page_of(client, "", **KEY)
+    page = await page_of(client, "", headers=KEY)
     assert "pending" in page
     assert "bbb" in page
 
@@ -293,11 +295,11 @@ async def test_a_damaged_cursor_is_422(client: httpx.AsyncClient) -> None:
 
 async def test_rows_of_another_tenant_are_not_there(client: httpx.AsyncClient) -> None:
     """A resource with a tenant shows the caller's rows only, and none to a caller without a tenant."""
-    page = await page_of(client, "/resources/notes", **{"X-Tenant-Id": "a"})
+    page = await page_of(client, "/resources/notes", headers={"X-Tenant-Id": "a"})
     assert "of a" in page
     assert "of b" not in page
-    await page_of(client, "/resources/notes/record?key=1", 404, **{"X-Tenant-Id": "a"})
-    await page_of(client, "/resources/notes/record?key=1", **{"X-Tenant-Id": "b"})
+    await page_of(client, "/resources/notes/record?key=1", 404, headers={"X-Tenant-Id": "a"})
+    await page_of(client, "/resources/notes/record?key=1", headers={"X-Tenant-Id": "b"})
     assert "tenant" in await page_of(client, "/resources/notes", 403)
 
 
@@ -309,7 +311,7 @@ async def test_an_operator_may_be_given_every_tenant(
     client = await running(app)
     await make_tables(app, Base)
     await fill(app)
-    page = await page_of(client, "/resources/notes", **KEY)
+    page = await page_of(client, "/resources/notes", headers=KEY)
     assert "of a" in page
     assert "of b" in page
 
@@ -323,8 +325,8 @@ async def test_a_tenant_resource_without_any_resolver_is_refused(
     add_sql_admin(app, guard=operator)
     client = await running(app)
     await make_tables(app, Base)
-    await page_of(client, "/resources/notes", 403, **KEY)
-    assert "needs a tenant" in await page_of(client, "", **KEY)
+    await page_of(client, "/resources/notes", 403, headers=KEY)
+    assert "needs a tenant" in await page_of(client, "", headers=KEY)
 
 
 async def test_a_service_with_reads_of_its_own_is_not_gone_past(
@@ -341,8 +343,8 @@ async def test_a_service_with_reads_of_its_own_is_not_gone_past(
     add_sql_admin(app, guard=operator)
     client = await running(app)
     await make_tables(app, Base)
-    await page_of(client, "/resources/authors", 403, **KEY)
-    assert "has reads of its own" in await page_of(client, "", **KEY)
+    await page_of(client, "/resources/authors", 403, headers=KEY)
+    assert "has reads of its own" in await page_of(client, "", headers=KEY)
 
 
 async def test_the_browser_may_load_and_run_nothing(client: httpx.AsyncClient) -> None:
@@ -358,7 +360,7 @@ async def test_the_browser_may_load_and_run_nothing(client: httpx.AsyncClient) -
 async def test_a_missing_table_spoils_one_line_only(sql_url: str, running: ClientOf) -> None:
     """The overview is there although a table is not; the resource's own page says 5xx without SQL."""
     client = await running(application(sql_url))
-    page = await page_of(client, "", **KEY)
+    page = await page_of(client, "", headers=KEY)
     assert page.count("can&#x27;t be read") == 2
     answer = await client.get("/_admin/resources/authors", headers=KEY)
     assert answer.status_code == 500
@@ -376,12 +378,12 @@ async def test_a_slow_statement_is_ended(postgres_url: str, running: ClientOf, m
         await session.execute(text("ALTER TABLE authors RENAME TO slow"))
         await session.execute(
             text(
-                "CREATE VIEW authors AS SELECT slow.* FROM slow, pg_sleep(2) UNION SELECT 1, 'a', 'b', 1 FROM pg_sleep(2)"
+                "CREATE VIEW authors AS SELECT 1 AS id, 'a' AS name, 'b' AS password_hash, 1 AS rating FROM pg_sleep(2)"
             )
         )
     answer = await client.get("/_admin/resources/authors", headers=KEY)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    assert "not counted" in await page_of(client, "", **KEY)
+    assert "not counted" in await page_of(client, "", headers=KEY)
 
 
 async def test_chosen_resources_replace_those_with_routes(
@@ -392,8 +394,8 @@ async def test_chosen_resources_replace_those_with_routes(
     client = await running(app)
     await make_tables(app, Base)
     await fill(app)
-    assert "javascript" not in await page_of(client, "/resources/people", **KEY)
-    await page_of(client, "/resources/authors", 404, **KEY)
+    assert "javascript" not in await page_of(client, "/resources/people", headers=KEY)
+    await page_of(client, "/resources/authors", 404, headers=KEY)
 
 
 async def test_links_work_behind_a_path_prefix(sqlite_url: str, running: ClientOf, make_tables: MakeTables) -> None:
@@ -402,7 +404,7 @@ async def test_links_work_behind_a_path_prefix(sqlite_url: str, running: ClientO
     app.root_path = "/api"
     client = await running(app)
     await make_tables(app, Base)
-    assert 'href="/api/_admin/resources/authors"' in await page_of(client, "", **KEY)
+    assert 'href="/api/_admin/resources/authors"' in await page_of(client, "", headers=KEY)
 
 
 LOOPBACK = {

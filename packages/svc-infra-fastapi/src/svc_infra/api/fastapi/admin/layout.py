@@ -131,7 +131,7 @@ class Layout:
         return element(
             "nav",
             element("ul", element("li", overview)),
-            [element("h2", "Resources"), element("ul", entries)] if entries else None,
+            [element("p", "Resources"), element("ul", entries)] if entries else None,
             class_="side",
             aria_label="Pages",
         )

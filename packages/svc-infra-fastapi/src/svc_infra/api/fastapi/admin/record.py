@@ -38,10 +38,10 @@ async def record_page(
     ]
     return layout.page(
         request,
-        _title(key),
+        _title(resource, key),
         element("dl", entries, class_="record"),
         [element("h2", "Rows that refer to this one"), element("ul", referring, class_="links")] if referring else None,
-        note=f"A row of {resource.binding.resource.model.__name__}.",
+        note=f"A row of {resource.title}.",
         trail=[("Overview", ""), (resource.title, resource.rows_path())],
         current=resource,
     )
@@ -67,7 +67,11 @@ async def value_page(
         name,
         element("pre", shown.text, class_=f"long whole {shown.kind}", tabindex=0),
         note=f"{number_text(len(shown.text))} characters.",
-        trail=[("Overview", ""), (resource.title, resource.rows_path()), (_title(key), resource.record_path(key))],
+        trail=[
+            ("Overview", ""),
+            (resource.title, resource.rows_path()),
+            (_title(resource, key), resource.record_path(key)),
+        ],
         current=resource,
     )
 
@@ -87,8 +91,8 @@ async def _read(
     return resource.split(row)
 
 
-def _title(key: Sequence[Any]) -> str:
-    text = ", ".join(key_text(part) for part in key)
+def _title(resource: AdminResource, key: Sequence[Any]) -> str:
+    text = f"{resource.binding.resource.model.__name__} {', '.join(key_text(part) for part in key)}"
     return text if len(text) <= 120 else text[:120] + "\N{HORIZONTAL ELLIPSIS}"
 
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
+from sqlalchemy import Integer, Numeric
 from starlette.requests import Request
 from starlette.responses import Response
 
 from svc_infra.api.fastapi.admin.html import Html, element
 from svc_infra.api.fastapi.admin.layout import Layout
 from svc_infra.api.fastapi.admin.resources import AdminResource
-from svc_infra.api.fastapi.admin.values import short_value, shown_value
+from svc_infra.api.fastapi.admin.values import short_value
 from svc_infra.api.fastapi.db.sql.query import ListQuery
 from svc_infra.api.fastapi.db.sql.state import get_database
 from svc_infra.api.fastapi.problems import Problem, ProblemError
@@ -161,18 +162,22 @@ def _table(
     return element("div", table, class_="scroll", role="region", aria_label=f"Rows of {resource.title}", tabindex=0)
 
 
+def _alignment(resource: AdminResource, name: str) -> str | None:
+    return "end" if isinstance(resource.binding.columns[name].column.type, Integer | Numeric) else None
+
+
 def _head_cell(request: Request, layout: Layout, resource: AdminResource, asked: _Asked, name: str) -> Html:
     first = (asked.query.order_by or ("",))[0]
     direction = {name: "ascending", f"-{name}": "descending"}.get(first)
     if name not in resource.binding.rules.order_fields:
-        return element("th", name, scope="col")
+        return element("th", name, scope="col", class_=_alignment(resource, name))
     arrow = {"ascending": " \N{UPWARDS ARROW}", "descending": " \N{DOWNWARDS ARROW}"}.get(direction or "")
     query = asked.changed(order_by=f"-{name}" if first == name else name)
     link = element(
         "a", name, element("span", arrow, aria_hidden="true") if arrow else None,
         href=_address(request, layout, resource, query),
     )  # fmt: skip
-    return element("th", link, scope="col", aria_sort=direction)
+    return element("th", link, scope="col", aria_sort=direction, class_=_alignment(resource, name))
 
 
 def _cells(request: Request, layout: Layout, resource: AdminResource, item: Sequence[Any]) -> Iterable[Html]:
@@ -183,7 +188,7 @@ def _cells(request: Request, layout: Layout, resource: AdminResource, item: Sequ
         if position == 0:
             yield element("th", element("a", shown, href=path) if path else shown, scope="row")
         else:
-            yield element("td", shown, class_="end" if shown_value(values[name]).kind == "number" else None)
+            yield element("td", shown, class_=_alignment(resource, name))
 
 
 def _empty(*, has_choice: bool) -> Html:
