@@ -37,6 +37,7 @@ INSIST_SECONDS, INSISTENCE = 0.05, 200
 INTERRUPT_SECONDS = 5.0
 _OWN_LIMIT = "svc_infra_own_limit"
 _DEADLINE = "_svc_infra_deadline"
+_ARMS = "_svc_infra_arms"
 
 #: PostgreSQL's SET statement_timeout: a number and its unit, milliseconds when there is none ("Numeric with Unit").
 _SET_LIMIT = re.compile(r"SET\s.*\bstatement_timeout\s*(?:=|TO)\s*'?\s*(\d+)\s*(us|ms|s|min|h|d)?\b", re.IGNORECASE)
@@ -152,9 +153,7 @@ def listen_for_deadlines(engine: Engine, default_limit_ms: int | None, answer_ti
     backend = engine.dialect.name
     own_limits = _OwnLimits()
 
-    def before(
-        connection: Connection, _cursor: object, statement: str, _parameters: object, context: Any, _many: bool
-    ) -> None:
+    def arm(connection: Connection, context: object, statement: str = "") -> None:
         limit_ms = connection.get_execution_options().get(STATEMENT_TIMEOUT_MS, default_limit_ms)
         if backend in _INTERRUPTS:
             if limit_ms:
@@ -167,14 +166,21 @@ def listen_for_deadlines(engine: Engine, default_limit_ms: int | None, answer_ti
         if seconds:
             setattr(context, _DEADLINE, _Deadline(seconds, connection))
 
+    def before(
+        connection: Connection, _cursor: object, statement: str, parameters: object, context: Any, _many: bool
+    ) -> tuple[str, object]:
+        arm(connection, context, statement)
+        return statement, parameters
+
+    setattr(before, _ARMS, arm)
+
     def after(
         _connection: object, cursor: object, _statement: str, _parameters: object, context: Any, _many: bool
     ) -> None:
-        deadline: _Deadline | None = getattr(context, _DEADLINE, None)
-        if deadline is not None:
-            deadline.disarm()
+        disarm_deadline(context)
+        if answer_timeout and backend not in _INTERRUPTS:
             is_stream = context._is_server_side  # noqa: SLF001 (SQLAlchemy has no public name for it)
-            if is_stream and answer_timeout and backend not in _INTERRUPTS:
+            if is_stream:
                 context.cursor_fetch_strategy = _BoundedFetch(cursor, context, answer_timeout)
 
     def failed(failure: ExceptionContext) -> BaseException | None:
@@ -189,7 +195,9 @@ def listen_for_deadlines(engine: Engine, default_limit_ms: int | None, answer_ti
             )
         return None
 
-    event.listen(engine, "before_cursor_execute", before)
+    setattr(after, _ARMS, arm)
+    # With retval SQLAlchemy keeps the function as it is, so that its mark is found again.
+    event.listen(engine, "before_cursor_execute", before, retval=True)
     event.listen(engine, "after_cursor_execute", after)
     event.listen(engine, "handle_error", failed)
 
@@ -212,6 +220,35 @@ class _OwnLimits:
             return seconds
         transaction, limit = connection.info.get(_OWN_LIMIT, (None, 0.0))
         return limit if transaction is not None and transaction is connection.get_transaction() else seconds
+
+
+def arm_deadline(connection: Connection, context: object) -> bool:
+    """Arm the deadline of a statement that SQLAlchemy does not run itself.
+
+    Args:
+        connection: Where it is about to run.
+        context: Takes the deadline, for `disarm_deadline` and for the listener to `handle_error`.
+
+    Returns:
+        Whether that is all; False when somebody else listens to statements, who would miss this one.
+    """
+    dispatch = connection.dispatch
+    if not dispatch.before_cursor_execute and not dispatch.after_cursor_execute:
+        return True
+    if not all(hasattr(listener, _ARMS) for listener in dispatch.after_cursor_execute):
+        return False
+    if not all(hasattr(listener, _ARMS) for listener in dispatch.before_cursor_execute):
+        return False
+    for listener in dispatch.before_cursor_execute:
+        getattr(listener, _ARMS)(connection, context)
+    return True
+
+
+def disarm_deadline(context: object) -> None:
+    """End the deadline that `arm_deadline` gave to the context, if there is one."""
+    deadline: _Deadline | None = getattr(context, _DEADLINE, None)
+    if deadline is not None:
+        deadline.disarm()
 
 
 def interrupt_cancelled_statements(engine: Engine) -> None:

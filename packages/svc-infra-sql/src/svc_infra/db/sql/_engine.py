@@ -8,7 +8,7 @@ from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, QueuePool
 
-from svc_infra.db.sql._begin import listen_for_begin, prepare_sqlite_connections
+from svc_infra.db.sql._begin import limit_lone_statements, listen_for_begin, prepare_sqlite_connections
 from svc_infra.db.sql._connecting import CONNECT_SECONDS, connect_with, listen_for_rest
 from svc_infra.db.sql._deadline import (
     interrupt_cancelled_statements,
@@ -18,6 +18,7 @@ from svc_infra.db.sql._keepalive import keep_connections_alive
 from svc_infra.db.sql._mysql import drop_without_goodbye, kill_cancelled_statements
 from svc_infra.db.sql._options import Wishes
 from svc_infra.db.sql._written_table import note_written_table
+from svc_infra.db.sql.direct import runs_directly
 from svc_infra.db.sql.settings import DatabaseSettings
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def create_engine(resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bo
         kill_cancelled_statements(engine.sync_engine, side_engine)
     if backend not in EMBEDDED:
         keep_connections_alive(engine.sync_engine)
+    if url.drivername == "postgresql+asyncpg" and settings.statement_timeout_ms is not None and not resolved.pooler:
+        limit_lone_statements(engine.sync_engine, settings.statement_timeout_ms)
     note_written_table(engine.sync_engine)
     listen_for_begin(engine.sync_engine, settings.statement_timeout_ms)
     return engine
@@ -82,8 +85,11 @@ def create_engine(resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bo
 class EngineFamily:
     """The engine of one server and its variants, which share its pool and differ in how transactions begin."""
 
-    def __init__(self, engine: AsyncEngine, settings: DatabaseSettings) -> None:
+    def __init__(self, engine: AsyncEngine, settings: DatabaseSettings, *, runs_alone: bool) -> None:
         self.engine = engine
+        #: Whether single statements may go without a transaction: not through a pooler that gives every statement
+        #: another server, as asyncpg prepares and runs one in two steps.
+        self.runs_alone = runs_alone
         self._settings = settings
         self._variants: dict[Wishes, AsyncEngine] = {Wishes(): engine}
         self._has_deadlines = False
@@ -93,7 +99,8 @@ class EngineFamily:
     @classmethod
     def create(cls, resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bool) -> EngineFamily:
         """Make the engine of a URL; nothing connects yet."""
-        return cls(create_engine(resolved, settings, echo=echo), settings)
+        engine = create_engine(resolved, settings, echo=echo)
+        return cls(engine, settings, runs_alone=runs_directly(engine.dialect) and not resolved.pooler)
 
     def get(self, wishes: Wishes) -> AsyncEngine:
         """Return the engine whose transactions are as wished."""

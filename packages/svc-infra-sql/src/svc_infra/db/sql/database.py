@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -15,6 +16,7 @@ from svc_infra.db.sql._engine import EMBEDDED, EngineFamily
 from svc_infra.db.sql._options import Wishes
 from svc_infra.db.sql._wait import bounded, settle
 from svc_infra.db.sql.errors import Disconnected, InvalidSetting, PoolTimeout, SqlError, UnusableDatabase
+from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.replicas import ReplicaSet
 from svc_infra.db.sql.retry import DEFAULT_RETRIES, RetryPolicy, is_retryable
 from svc_infra.db.sql.session import SessionScope
@@ -115,6 +117,7 @@ class Database:
         self._replicas: ReplicaSet | None = None
         if replicas:
             self._replicas = ReplicaSet(self._engines, replicas, self._settings.max_replica_lag_seconds)
+        self._lone: dict[bool, LoneStatements] = {}
         self._owner: tuple[asyncio.AbstractEventLoop, int] | None = None
         self._closed = False
 
@@ -175,6 +178,27 @@ class Database:
             UnusableDatabase: On entry, when the database is closed or was first used in another process or event loop.
         """
         return SessionScope(self, Wishes(readonly, statement_timeout_ms))
+
+    def lone(self, *, readonly: bool = False) -> AbstractAsyncContextManager[AsyncSession | LoneStatements]:
+        """Open what single statements run on, each committed by itself: `async with database.lone() as lone`.
+
+        For the methods of a repository's row form that are one statement, such as `repo.rows.get(lone, id)`: no BEGIN
+        and COMMIT, and on PostgreSQL (asyncpg) and SQLite the driver itself, at about half of the cost. Where single
+        statements gain nothing, or can't be (another database or driver, a pooler in transaction mode), it is a
+        session.
+
+        Args:
+            readonly: Whether they only read; then a read replica may answer, as in `session(readonly=True)`.
+
+        Raises:
+            UnusableDatabase: On entry, as for `session()`.
+        """
+        if not self._engines.runs_alone:
+            return self.session(readonly=readonly)
+        found = self._lone.get(readonly)
+        if found is None:
+            found = self._lone[readonly] = LoneStatements(self, readonly=readonly)
+        return found
 
     async def run_in_transaction(
         self,
