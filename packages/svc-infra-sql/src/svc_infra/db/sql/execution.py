@@ -50,9 +50,10 @@ class Execution(Generic[M]):
     def __init__(
         self, target: Session | Connection | LoneConnection, plan: RepositoryPlan[M], scope: Mapping[str, object]
     ) -> None:
-        self.plan = plan
+        self.plan: RepositoryPlan[M] = plan
         self._scope = scope
         self.session: Session | None
+        self.reads_directly: bool
         self._connection: Connection | LoneConnection | None
         fields = plan.fields
         if isinstance(target, Session):

@@ -55,7 +55,7 @@ class Replica:
 
     def __init__(self, family: EngineFamily, clock: Callable[[], float] = monotonic) -> None:
         self.family = family
-        self.is_up = True
+        self.is_up: bool = True
         self.caught_up_to: float | None = None
         self._clock = clock
         self._check_at = float("-inf")
@@ -114,7 +114,7 @@ class ReplicaSet:
         max_lag_seconds: float,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self.replicas = tuple(Replica(family, clock) for family in replicas)
+        self.replicas: tuple[Replica, ...] = tuple(Replica(family, clock) for family in replicas)
         self._primary = primary
         self._max_lag = max_lag_seconds
         self._clock = clock

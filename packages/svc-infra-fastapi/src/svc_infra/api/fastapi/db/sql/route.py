@@ -13,7 +13,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -39,7 +39,9 @@ __all__ = ["Call", "Operation", "ResourceRoute", "RouteSpec"]
 class ProblemDetails(BaseModel):
     """An error, as RFC 9457 defines it."""
 
-    model_config = ConfigDict(json_schema_extra={"required": ["type", "title", "status", "detail"]})
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        json_schema_extra={"required": ["type", "title", "status", "detail"]}
+    )
 
     type: str = Field(
         description="Names the kind of problem; stable, meant for programs.",
@@ -140,9 +142,9 @@ class ResourceRoute(APIRoute):
             responses.setdefault(status, _problem_response_doc(status))
         super().__init__(path, _documented(operation, spec), responses=responses, **options)
         # The problem's schema has to be in the document although its media type is not the route's.
-        self.response_fields = {**self.response_fields, **_problem_fields()}
+        self.response_fields: dict[int | str, Any] = {**self.response_fields, **_problem_fields()}
         # One route serves both forms of the path, so that neither redirects nor doubles the routes to try.
-        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + "/?$")
+        self.path_regex: re.Pattern[str] = re.compile(self.path_regex.pattern.removesuffix("$") + "/?$")
         self._through_fastapi = self.app
         if not self.dependencies and spec.tenant is None:
             self.app = self._answer
