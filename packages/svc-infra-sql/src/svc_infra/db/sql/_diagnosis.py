@@ -277,6 +277,8 @@ def _duckdb(error: Any) -> Diagnosis | None:
         return Diagnosis(ForeignKeyViolation)
     if match := re.search(r'Duplicate key "(.*)" violates', text, re.DOTALL):
         return Diagnosis(UniqueViolation, None, tuple(re.findall(r"(?:^|, )(\w+): ", match[1])))
+    if "UNIQUE constraint violation" in text:  # of a unique index, which names neither itself nor its columns
+        return Diagnosis(UniqueViolation)
     if "onflict" in text:
         return Diagnosis(SerializationFailure)
     return Diagnosis(IntegrityViolation)
