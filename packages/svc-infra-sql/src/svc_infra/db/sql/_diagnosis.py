@@ -227,11 +227,7 @@ def _duckdb(error: Any) -> Diagnosis | None:
         return Diagnosis(ForeignKeyViolation)
     if match := re.search(r'Duplicate key "(.*)" violates', text, re.DOTALL):
         return Diagnosis(UniqueViolation, None, tuple(re.findall(r"(?:^|, )(\w+): ", match[1])))
-<<<<<<< HEAD
-    if "UNIQUE constraint violation" in text:  # of a unique index, which names neither itself nor its columns
-=======
     if "UNIQUE constraint" in text:  # of a row that the same transaction has written; only the value is told
->>>>>>> main
         return Diagnosis(UniqueViolation)
     if "onflict" in text:
         return Diagnosis(SerializationFailure)
