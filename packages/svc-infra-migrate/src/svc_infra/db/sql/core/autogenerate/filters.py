@@ -47,7 +47,9 @@ class Filters:
         variables: Mapping[str, str],
         include_object: IncludeObject | None = None,
     ) -> None:
-        self.schemas = {table.schema for collection in metadata for table in collection.tables.values()}
+        self.schemas: set[str | None] = {
+            table.schema for collection in metadata for table in collection.tables.values()
+        }
         named = variables.get("ALEMBIC_INCLUDE_SCHEMAS", "")
         words = {name.strip() for name in named.split(",") if name.strip()}
         # Of svc-infra 1 the variable was a switch: true meant the models' schemas, which are always compared now.
