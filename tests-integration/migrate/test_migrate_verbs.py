@@ -7,8 +7,6 @@ import io
 import json
 import os
 import shutil
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,45 +130,3 @@ def test_waiting_for_a_database_that_never_answers_ends_at_the_deadline(make_wor
     with pytest.raises(core.MigrationError, match="gave up after") as raised:
         core.wait(0.2, project=workspace.project)
     assert "s3cret" not in str(raised.value)
-
-
-@pytest.mark.parametrize("kind", ["postgres", "mysql", "sqlite"])
-def test_a_killed_migration_completes_or_says_what_to_do(
-    kind: str, request: pytest.FixtureRequest, make_workspace: Make
-) -> None:
-    """After SIGKILL the next run completes where DDL is transactional; on MariaDB it says what is there."""
-    workspace = make_workspace(request.getfixturevalue(f"{kind}_url"))
-    workspace.init()
-    marker = workspace.root / "half"
-    workspace.revision(
-        "r1",
-        f"""
-        from pathlib import Path
-        import time
-        op.create_table("one", sa.Column("id", sa.Integer, primary_key=True))
-        if not Path({str(marker)!r}).exists():
-            Path({str(marker)!r}).touch()
-            time.sleep(60)
-        op.create_table("two", sa.Column("id", sa.Integer, primary_key=True))
-        """,
-    )
-    code = "import sys; import svc_infra.db.sql.core as core; core.upgrade(project=core.find_project(sys.argv[1]))"
-    process = workspace.start(code, str(workspace.root))
-    deadline = time.monotonic() + 60
-    while not marker.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert process.kill().returncode == -signal.SIGKILL
-    if kind == "mysql":
-        with pytest.raises(core.MigrationFailed) as failed:
-            core.upgrade(project=workspace.project)
-        text = str(failed.value)
-        assert "'one' already exists" in text
-        assert "an earlier run of this revision was cut off or failed; it had done:\n    CREATE TABLE one" in text
-        assert "svc-infra sql stamp r1" in text
-        target = resolve_target(workspace.project)
-        run_on_connection(target, lambda connection: connection.exec_driver_sql("DROP TABLE one") and None)
-        core.upgrade(project=workspace.project)
-        assert tables(workspace) == ["alembic_version", "one", "two"]
-    else:
-        core.upgrade(project=workspace.project)
-        assert tables(workspace) == ["alembic_version", "one", "two"]
