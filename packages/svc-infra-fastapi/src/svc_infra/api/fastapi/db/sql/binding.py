@@ -30,8 +30,9 @@ logger = logging.getLogger("svc_infra.api.fastapi")
 
 _READS = ("get", "get_one", "list", "search", "count", "exists")
 _CREATES = ("create", "pre_create", "post_create")
-_UPDATES = ("update", "pre_update", "post_update")
-_DELETES = ("delete", "pre_delete", "post_delete")
+_UPDATES = ("update", "update_many", "pre_update", "post_update")
+_UPSERTS = ("upsert", "upsert_many", "pre_upsert", "post_upsert", "pre_create")
+_DELETES = ("delete", "delete_many", "pre_delete", "post_delete")
 
 
 @dataclass(frozen=True)
@@ -149,13 +150,14 @@ class ResourceBinding:
         """The class of the services that the resource's factory makes."""
         return type(self.resource.service(self.repo))
 
-    def _keeps(self, names: Sequence[str]) -> bool:
+    def keeps(self, *names: str) -> bool:
+        """Whether the service leaves these of its methods as they are."""
         return all(getattr(self.service_type, name, None) is getattr(SqlService, name) for name in names)
 
     @cached_property
     def keeps_reads(self) -> bool:
         """Whether the service leaves reads as they are, so that they may go past it."""
-        return self._keeps(_READS)
+        return self.keeps(*_READS)
 
     @cached_property
     def reads_rows(self) -> bool:
@@ -165,17 +167,39 @@ class ResourceBinding:
     @cached_property
     def creates_rows(self) -> bool:
         """Whether a create needs no object."""
-        return self._keeps(_CREATES) and self.shows_columns
+        return self.keeps(*_CREATES) and self.shows_columns
 
     @cached_property
     def updates_rows(self) -> bool:
         """Whether an update needs no object."""
-        return self._keeps(_UPDATES) and self.shows_columns
+        return self.keeps(*_UPDATES) and self.shows_columns
+
+    @cached_property
+    def upserts_rows(self) -> bool:
+        """Whether an upsert needs no object."""
+        return self.keeps(*_UPSERTS) and self.shows_columns
 
     @cached_property
     def deletes_rows(self) -> bool:
         """Whether a delete needs no service."""
-        return self._keeps(_DELETES)
+        return self.keeps(*_DELETES)
+
+    @cached_property
+    def upsert_key(self) -> tuple[str, ...]:
+        """The fields by which a bulk upsert knows a record.
+
+        Raises:
+            ValueError: A request body can't hold one of them.
+        """
+        names = tuple(self.repo.id_fields if self.resource.upsert_on is None else self.resource.upsert_on)
+        self.repo.fields.require(names, use="the key of an upsert")
+        unwritable = [name for name in names if name not in self.schemas.create.model_fields]
+        if unwritable:
+            raise ValueError(
+                f"{self.resource.prefix}: a bulk upsert knows a record by {', '.join(names)}, but a body can't hold"
+                f" {', '.join(unwritable)}; name the fields of a unique key in upsert_on"
+            )
+        return names
 
     @cached_property
     def shows_columns(self) -> bool:

@@ -6,6 +6,7 @@ equal ETags mean the same bytes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Final
@@ -14,12 +15,21 @@ from starlette.requests import Request
 
 from svc_infra.api.fastapi.problems import Problem, ProblemError
 
-__all__ = ["etag_of", "is_unchanged", "required_etags"]
+__all__ = [
+    "PRECONDITION_FAILED",
+    "PRECONDITION_REQUIRED",
+    "etag_of",
+    "etags_in",
+    "is_unchanged",
+    "required_etags",
+    "version_in",
+]
 
 PRECONDITION_FAILED: Final = Problem(
-    "precondition-failed", 412, "The record is not the version that If-Match names. Read it again."
+    "precondition-failed", 412, "The record is not a version that the request asks for. Read it again."
 )
-_MISSING: Final = Problem("precondition-required", 428, "Say by If-Match which version is to be changed.")
+PRECONDITION_REQUIRED: Final = Problem("precondition-required", 428, "Say by If-Match which version is to be changed.")
+_VERSION: Final = re.compile(r'"v([0-9]{1,18})"')
 
 
 def etag_of(content: bytes, version: object = None) -> str:
@@ -49,18 +59,22 @@ def required_etags(request: Request, *, must: bool) -> frozenset[str] | None:
         ProblemError: 428 when it has to be there and is not.
     """
     given = request.headers.get("if-match")
-    if given is None:
-        if must:
-            raise ProblemError(_MISSING)
-        return None
-    if given.strip() == "*":
+    if given is None and must:
+        raise ProblemError(PRECONDITION_REQUIRED)
+    return etags_in(given)
+
+
+def etags_in(given: str | None) -> frozenset[str] | None:
+    """Return the ETags in the value of If-Match; None when any version will do.
+
+    Weak ones are kept as they are and so equal none of ours: If-Match compares strongly (RFC 9110, section 13.1.1).
+    """
+    if given is None or given.strip() == "*":
         return None
     return frozenset(tag.strip() for tag in given.split(","))
 
 
 def version_in(etags: frozenset[str]) -> int | None:
     """Return the version when *etags* is exactly one of a version, so that the database itself can compare it."""
-    if len(etags) != 1:
-        return None
-    text = next(iter(etags)).removeprefix('"v').removesuffix('"')
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    found = _VERSION.fullmatch(next(iter(etags))) if len(etags) == 1 else None
+    return None if found is None else int(found[1])

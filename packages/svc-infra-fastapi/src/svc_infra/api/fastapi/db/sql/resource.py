@@ -33,6 +33,11 @@ Action: TypeAlias = Literal[
     "delete",
     "restore",
     "export",
+    "import",
+    "bulk_create",
+    "bulk_update",
+    "bulk_upsert",
+    "bulk_delete",
 ]
 """What a resource can do, each by one route."""
 
@@ -75,7 +80,12 @@ class ApiResource(SqlResource[M]):
         limit_default: Records of a page when the request does not say.
         limit_max: Records of a page at most.
         total_default: How the total of a page is found when the request does not say.
-        max_body_bytes: The largest body of a write.
+        max_body_bytes: The largest body of a write, and the longest line of an import.
+        max_bulk_items: Records of one bulk request at most.
+        max_bulk_bytes: The largest body of a bulk request.
+        max_import_bytes: The largest body of an import.
+        import_timeout_seconds: How long an import may take, as it keeps a transaction open while the client sends.
+        upsert_on: Fields of the unique key by which a bulk upsert knows a record; None for the id.
         include: Relationships that a read may add, by `include=`.
         require_if_match: Whether an update, a replacement and a delete must say which version they change (428 if not).
         public_fields: Columns to be shown although their names look secret.
@@ -89,6 +99,11 @@ class ApiResource(SqlResource[M]):
     limit_max: int = 1000
     total_default: TotalMode = "exact"
     max_body_bytes: int = 1_048_576
+    max_bulk_items: int = 1000
+    max_bulk_bytes: int = 10_485_760
+    max_import_bytes: int = 1_073_741_824
+    import_timeout_seconds: float = 600.0
+    upsert_on: Sequence[str] | None = None
     include: Sequence[str] = ()
     require_if_match: bool = False
     public_fields: Collection[str] = ()

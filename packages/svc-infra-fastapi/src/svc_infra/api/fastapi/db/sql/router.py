@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 
 from fastapi import FastAPI, params
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
+from svc_infra.api.fastapi.db.sql.bulk import BulkOperation
+from svc_infra.api.fastapi.db.sql.bulk_schemas import result_schema_of
+from svc_infra.api.fastapi.db.sql.bulk_writes import BulkCreate, BulkDelete, BulkUpdate, BulkUpsert
 from svc_infra.api.fastapi.db.sql.listing import Export, ListRecords
 from svc_infra.api.fastapi.db.sql.operations import Create, Delete, Get, Head, Replace, Restore, Update
 from svc_infra.api.fastapi.db.sql.resource import Action
@@ -31,7 +35,7 @@ class _Plan:
     operation: Operation
     summary: str
     shown: type[BaseModel] | None = None
-    body: type[BaseModel] | None = None
+    body: object = None
     status: int = 200
     problems: Sequence[int] = (422, 503)
     parameters: Sequence[dict[str, Any]] = ()
@@ -83,6 +87,7 @@ class ResourceRoutes:
                 summary="All records", parameters=[each for each in query if each["name"] not in _PAGE_PARAMETERS],
                 responses={200: {"content": _EXPORT_CONTENT, "description": "One record per line"}},
             )  # fmt: skip
+        yield from self._bulk_plans(prefix)
         yield _Plan(
             action="list", method="GET", path=prefix, operation=ListRecords(binding), summary="A page of records",
             shown=page_schema_of(shown), parameters=query,
@@ -113,6 +118,27 @@ class ResourceRoutes:
             summary="Undo the delete of a record", shown=schemas.read, problems=(404, 409, 422, 503), responses=tagged,
         )  # fmt: skip
 
+    def _bulk_plans(self, prefix: str) -> Iterable[_Plan]:
+        binding, path = self.binding, f"{prefix}/bulk"
+        wanted = set(binding.resource.actions) & set(_BULK)
+        if not wanted:
+            return
+        result = result_schema_of(binding.resource.model, binding.schemas.read)
+        parameters = [
+            _parameter("atomic", "query", {"type": "boolean", "default": True}, "Whether all items succeed or none."),
+            _header("Prefer", "`return=minimal` answers the count alone."),
+        ]
+        mixed: dict[int | str, dict[str, Any]] = {207: {"model": result, "description": "Some items were refused"}}
+        for action, (method, suffix, operation, summary, more) in _BULK.items():
+            if action not in wanted:
+                continue
+            made = operation(binding)
+            yield _Plan(
+                action=action, method=method, path=path + suffix, operation=made, summary=summary, shown=result,
+                body=made.body.annotation, parameters=parameters, responses=mixed,
+                problems=(*_WRITE_PROBLEMS, *more, *((428,) if binding.resource.require_if_match and more else ())),
+            )  # fmt: skip
+
     def _route(self, app: FastAPI, plan: _Plan, *, head: bool = False) -> ResourceRoute:
         binding, resource = self.binding, self.binding.resource
         options = resource.options(plan.action)
@@ -128,7 +154,7 @@ class ResourceRoutes:
             body=plan.body,
             problems=sorted({*plan.problems, *((400,) if has_tenant else ())}),
         )
-        return ResourceRoute(
+        route = ResourceRoute(
             path,
             plan.operation if not head else Head(plan.operation),
             spec=spec,
@@ -152,6 +178,10 @@ class ResourceRoutes:
             openapi_extra={"parameters": list(plan.parameters)} if plan.parameters else None,
             responses=plan.responses,
         )
+        words = sorted({word for action, word in _RESERVED.items() if action in resource.actions})
+        if spec.path_parameters:
+            _reserve(route, resource.prefix, words)
+        return route
 
 
 _PAGE_PARAMETERS = frozenset({"limit", "offset", "cursor", "total", "q", "fields", "select", "include"})
@@ -162,5 +192,33 @@ _EXPORT_CONTENT = {
 }
 
 
+_BULK: Final[Mapping[Action, tuple[str, str, type[BulkOperation], str, tuple[int, ...]]]] = {
+    "bulk_create": ("POST", "", BulkCreate, "Create many records", ()),
+    "bulk_update": ("PATCH", "", BulkUpdate, "Change many records", (404, 412)),
+    "bulk_upsert": ("PUT", "", BulkUpsert, "Create or update many records", ()),
+    "bulk_delete": ("POST", "/delete", BulkDelete, "Delete many records", (404, 412)),
+}
+"""Method, path below `/bulk`, operation, title and further problems of each bulk action."""
+
+# Paths of the collection that a record's id can't take.
+_RESERVED: Final[Mapping[Action, str]] = {
+    "export": "export",
+    "import": "import",
+    **dict.fromkeys(_BULK, "bulk"),
+}
+
+
+def _reserve(route: ResourceRoute, prefix: str, words: Collection[str]) -> None:
+    """Let *route* pass paths by in which the id is one of *words*, so that they answer 405 for a wrong method."""
+    pattern = route.path_regex.pattern
+    start = "^" + re.escape(prefix) + "/"
+    if words and pattern.startswith(start):
+        route.path_regex = re.compile(f"{start}(?!(?:{'|'.join(words)})(?:/|$)){pattern.removeprefix(start)}")
+
+
+def _parameter(name: str, place: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": False, "schema": schema, "description": description}
+
+
 def _header(name: str, description: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": description}
+    return _parameter(name, "header", {"type": "string"}, description)
