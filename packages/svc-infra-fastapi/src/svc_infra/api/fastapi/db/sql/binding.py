@@ -217,6 +217,11 @@ class ResourceBinding:
         return tuple(dict.fromkeys(name for name in shown if name in self.columns))
 
     @cached_property
+    def text_members(self) -> dict[str, bool]:
+        """For each column whether its JSON is always a text, so that a CSV cell of it needs no quotes of JSON."""
+        return {name: column.is_json_text for name, column in self.columns.items()}
+
+    @cached_property
     def row_names(self) -> tuple[str, ...]:
         """The fields of a row as routes read it: what is shown, then what else they need of it."""
         needed = [*self.repo.id_fields, self.version_field]

@@ -100,13 +100,14 @@ def result_schema_of(model: type[object], read: type[BaseModel]) -> type[BaseMod
         item=(read, Field(default_factory=_absent, description="The record, unless it was deleted.")),
         problem=(ProblemDetails, Field(default_factory=_absent, description="Why it was refused.")),
     )
+    make_list: Any = list
     results = Field(description="One entry per item, in their order; empty when only a count was asked for.")
     made: type[BaseModel] = create_model(
         f"{model.__name__}BulkResult",
         __doc__="What became of the items of a bulk request.",
         succeeded=(int, Field(description="Items that were carried out.")),
         failed=(int, Field(description="Items that were refused; always 0 in an atomic request.")),
-        results=(cast("Any", list)[item], results),
+        results=(make_list[item], results),
     )
     return made
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -15,11 +13,11 @@ from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
 from svc_infra.api.fastapi.db.sql.bulk import BulkOperation, BulkRequest, Outcome
 from svc_infra.api.fastapi.db.sql.bulk_schemas import item_schema_of
 from svc_infra.api.fastapi.db.sql.conditional import PRECONDITION_FAILED, PRECONDITION_REQUIRED, etags_in, version_in
-from svc_infra.api.fastapi.db.sql.item_problems import item_at, item_problem, located
+from svc_infra.api.fastapi.db.sql.item_problems import CountedRows, item_at, located
 from svc_infra.api.fastapi.db.sql.route import Call
 from svc_infra.api.fastapi.db.sql.schemas import written_fields
 from svc_infra.api.fastapi.problems import NOT_FOUND, Problem, ProblemError
-from svc_infra.db.sql.errors import SqlError, StaleVersion
+from svc_infra.db.sql.errors import StaleVersion
 
 __all__ = ["BulkCreate", "BulkDelete", "BulkUpdate", "BulkUpsert"]
 
@@ -278,41 +276,3 @@ class BulkDelete(_BulkChange):
         if not await target.delete(session, item.key):
             raise self.not_found()
         return Outcome(204)
-
-
-class CountedRows(Sequence[Mapping[str, object]]):
-    """Rows that know which of them was taken last, since the error of a hook does not tell.
-
-    Args:
-        items: The rows with their places in the body.
-    """
-
-    def __init__(self, items: Sequence[tuple[int, Any]]) -> None:
-        self._items = items
-        self._current: int | None = None
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __getitem__(self, place: Any) -> Any:
-        return self._items[place][1]
-
-    def __iter__(self) -> Iterator[Mapping[str, object]]:
-        for place, item in self._items:
-            self._current = place
-            yield item
-        self._current = None
-
-    @contextmanager
-    def located(self) -> Iterator[None]:
-        """Name the place of the row in the problem of an error that is about it.
-
-        Raises:
-            ProblemError: Instead of an error that is about a row.
-        """
-        try:
-            yield
-        except Exception as error:
-            problem, row = item_problem(error), error.row if isinstance(error, SqlError) else None
-            place = self._current if row is None else self._items[row][0]
-            raise ProblemError(problem if place is None else located(problem, place)) from error

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pydantic_core
 
-__all__ = ["CsvError", "CsvRecords", "cell_of", "csv_line", "text_of"]
+__all__ = ["CsvError", "CsvRecords", "cell_of", "csv_line", "members_of", "text_of"]
 
 _FORMULA: Final = re.compile(r"'*[=+\-@\t\r]")
 _ESCAPED: Final = re.compile(r"'+[=+\-@\t\r]")
@@ -29,8 +29,10 @@ class CsvError(ValueError):
 def cell_of(value: Any, *, is_text: bool) -> str:
     """Return the cell of a JSON value.
 
-    >>> cell_of("=1+1", is_text=True), cell_of("", is_text=True), cell_of(None, is_text=True), cell_of(1.5, is_text=False)
-    ("'=1+1", '""', '', '1.5')
+    >>> cell_of("=1+1", is_text=True), cell_of("", is_text=True), cell_of(None, is_text=True)
+    ("'=1+1", '""', '')
+    >>> cell_of(-1.5, is_text=False), cell_of({"a": 1}, is_text=False)
+    ('-1.5', '"{""a"":1}"')
 
     Args:
         value: The value.
@@ -67,37 +69,43 @@ def csv_line(cells: Iterable[str]) -> str:
 class CsvRecords:
     """Puts the lines of a CSV file together to records, as a quoted cell may hold line breaks.
 
+    Args:
+        max_size: The largest record, in bytes.
+
     Attributes:
         started_at: Number of the line where the current record began, from 1.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_size: int) -> None:
         self.started_at = 1
+        self._max_size = max_size
+        self._size = 0
         self._lines: list[str] = []
         self._is_open = False
         self._next = 1
 
-    @property
-    def pending_size(self) -> int:
-        """Characters of the record that is not complete yet."""
-        return sum(map(len, self._lines))
-
-    def add(self, line: str) -> list[str | None] | None:
+    def add(self, line: bytes) -> list[str | None] | None:
         """Take the next line, with its line break; return the cells when it ends a record. None stands for null.
 
         Raises:
-            CsvError: It is not CSV.
+            CsvError: It is not CSV, not UTF-8, or too large.
         """
         if not self._lines:
             self.started_at = self._next
         self._next += 1
-        self._lines.append(line)
-        if line.count('"') % 2:
+        try:
+            self._lines.append(line.decode())
+        except UnicodeDecodeError:
+            raise CsvError("The text is not UTF-8") from None
+        self._size += len(line)
+        if self._size > self._max_size:
+            raise CsvError(f"The record is larger than {self._max_size} bytes; is a quote not closed?")
+        if line.count(b'"') % 2:
             self._is_open = not self._is_open
         if self._is_open:
             return None
         record = "".join(self._lines).rstrip("\r\n")
-        self._lines = []
+        self._lines, self._size = [], 0
         return list(_cells(record)) if record else []
 
     def end(self) -> None:
@@ -152,7 +160,9 @@ def members_of(
 
 
 def _json_or_text(cell: str) -> object:
+    # Spreadsheets write truth values in capitals.
+    text = cell.lower() if cell in {"TRUE", "FALSE", "True", "False"} else cell
     try:
-        return pydantic_core.from_json(cell)
+        return pydantic_core.from_json(text, allow_inf_nan=False)
     except ValueError:
         return cell

@@ -14,7 +14,9 @@ from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
 from svc_infra.api.fastapi.db.sql.bulk import BulkOperation
 from svc_infra.api.fastapi.db.sql.bulk_schemas import result_schema_of
 from svc_infra.api.fastapi.db.sql.bulk_writes import BulkCreate, BulkDelete, BulkUpdate, BulkUpsert
-from svc_infra.api.fastapi.db.sql.listing import Export, ListRecords
+from svc_infra.api.fastapi.db.sql.exporting import CSV, NDJSON, Export
+from svc_infra.api.fastapi.db.sql.importing import Import, ImportResult
+from svc_infra.api.fastapi.db.sql.listing import ListRecords
 from svc_infra.api.fastapi.db.sql.operations import Create, Delete, Get, Head, Replace, Restore, Update
 from svc_infra.api.fastapi.db.sql.resource import Action
 from svc_infra.api.fastapi.db.sql.route import Operation, ResourceRoute, RouteSpec, depends_of
@@ -39,6 +41,7 @@ class _Plan:
     status: int = 200
     problems: Sequence[int] = (422, 503)
     parameters: Sequence[dict[str, Any]] = ()
+    request_content: Mapping[str, Any] | None = None
     responses: dict[int | str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -87,6 +90,17 @@ class ResourceRoutes:
                 summary="All records", parameters=[each for each in query if each["name"] not in _PAGE_PARAMETERS],
                 responses={200: {"content": _EXPORT_CONTENT, "description": "One record per line"}},
             )  # fmt: skip
+        imported = Import(binding)
+        modes = {
+            "type": "string",
+            "enum": ["create", *(["upsert"] if imported.can_upsert else [])],
+            "default": "create",
+        }
+        yield _Plan(
+            action="import", method="POST", path=f"{prefix}/import", operation=imported, summary="Import records",
+            shown=ImportResult, problems=(408, *_WRITE_PROBLEMS), request_content=_EXPORT_CONTENT,
+            parameters=[_parameter("mode", "query", modes, "Whether records whose key is there are updated.")],
+        )  # fmt: skip
         yield from self._bulk_plans(prefix)
         yield _Plan(
             action="list", method="GET", path=prefix, operation=ListRecords(binding), summary="A page of records",
@@ -175,7 +189,7 @@ class ResourceRoutes:
             operation_id=name if not head else f"{name}_head",
             include_in_schema=options.include_in_schema and not head,
             dependency_overrides_provider=app,
-            openapi_extra={"parameters": list(plan.parameters)} if plan.parameters else None,
+            openapi_extra=_openapi_extra(plan),
             responses=plan.responses,
         )
         words = sorted({word for action, word in _RESERVED.items() if action in resource.actions})
@@ -187,8 +201,8 @@ class ResourceRoutes:
 _PAGE_PARAMETERS = frozenset({"limit", "offset", "cursor", "total", "q", "fields", "select", "include"})
 _SUCCESS = {200: "The record or records", 201: "The record was created", 204: "The record was deleted"}
 _EXPORT_CONTENT = {
-    "application/x-ndjson": {"schema": {"type": "string"}},
-    "text/csv": {"schema": {"type": "string"}},
+    NDJSON: {"schema": {"type": "string"}},
+    CSV: {"schema": {"type": "string"}},
 }
 
 
@@ -206,6 +220,13 @@ _RESERVED: Final[Mapping[Action, str]] = {
     "import": "import",
     **dict.fromkeys(_BULK, "bulk"),
 }
+
+
+def _openapi_extra(plan: _Plan) -> dict[str, Any] | None:
+    found: dict[str, Any] = {"parameters": list(plan.parameters)} if plan.parameters else {}
+    if plan.request_content is not None:
+        found["requestBody"] = {"required": True, "content": dict(plan.request_content)}
+    return found or None
 
 
 def _reserve(route: ResourceRoute, prefix: str, words: Collection[str]) -> None:
