@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
 
+from svc_infra.api.fastapi.db.sql.idempotency import IdempotencyKeys
 from svc_infra.api.fastapi.db.sql.query import TotalMode
 from svc_infra.db.sql.resource import SqlResource
 
@@ -86,6 +87,7 @@ class ApiResource(SqlResource[M]):
         max_import_bytes: The largest body of an import.
         import_timeout_seconds: How long an import may take, as it keeps a transaction open while the client sends.
         upsert_on: Fields of the unique key by which a bulk upsert knows a record; None for the id.
+        idempotency: Where the answers of creates with an `Idempotency-Key` are kept; None ignores the header.
         include: Relationships that a read may add, by `include=`.
         require_if_match: Whether an update, a replacement and a delete must say which version they change (428 if not).
         public_fields: Columns to be shown although their names look secret.
@@ -104,6 +106,7 @@ class ApiResource(SqlResource[M]):
     max_import_bytes: int = 1_073_741_824
     import_timeout_seconds: float = 600.0
     upsert_on: Sequence[str] | None = None
+    idempotency: IdempotencyKeys | None = None
     include: Sequence[str] = ()
     require_if_match: bool = False
     public_fields: Collection[str] = ()

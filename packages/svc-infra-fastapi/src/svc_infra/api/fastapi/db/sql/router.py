@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -18,6 +18,7 @@ from svc_infra.api.fastapi.db.sql.exporting import CSV, NDJSON, Export
 from svc_infra.api.fastapi.db.sql.importing import Import, ImportResult
 from svc_infra.api.fastapi.db.sql.listing import ListRecords
 from svc_infra.api.fastapi.db.sql.operations import Create, Delete, Get, Head, Replace, Restore, Update
+from svc_infra.api.fastapi.db.sql.replay import Idempotent, header_parameter, principal_guard
 from svc_infra.api.fastapi.db.sql.resource import Action
 from svc_infra.api.fastapi.db.sql.route import Operation, ResourceRoute, RouteSpec, depends_of
 from svc_infra.api.fastapi.db.sql.schemas import page_schema_of
@@ -42,6 +43,8 @@ class _Plan:
     problems: Sequence[int] = (422, 503)
     parameters: Sequence[dict[str, Any]] = ()
     request_content: Mapping[str, Any] | None = None
+    description: str | None = None
+    guards: Sequence[object] = ()
     responses: dict[int | str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -153,8 +156,26 @@ class ResourceRoutes:
                 problems=(*_WRITE_PROBLEMS, *more, *((428,) if binding.resource.require_if_match and more else ())),
             )  # fmt: skip
 
+    def _once_per_key(self, plan: _Plan) -> _Plan:
+        """Let an operation that creates honour the header Idempotency-Key."""
+        resource = self.binding.resource
+        keys = resource.idempotency
+        if keys is None or plan.action not in {"create", "bulk_create"}:
+            return plan
+        limit = resource.max_body_bytes if plan.action == "create" else resource.max_bulk_bytes
+        once = Idempotent(plan.operation, keys, resource=resource.prefix, action=plan.action, max_body_bytes=limit)
+        return replace(
+            plan,
+            operation=once,
+            description=plan.operation.__call__.__doc__,
+            guards=() if keys.principal is None else (principal_guard(keys.principal),),
+            parameters=[*plan.parameters, header_parameter(keys)],
+            problems=(*plan.problems, 400, 409),
+        )
+
     def _route(self, app: FastAPI, plan: _Plan, *, head: bool = False) -> ResourceRoute:
         binding, resource = self.binding, self.binding.resource
+        plan = self._once_per_key(plan)
         options = resource.options(plan.action)
         path = plan.path if options.path is None else resource.prefix + options.path
         slug = "_".join(part.replace("-", "_") for part in resource.prefix.strip("/").split("/"))
@@ -181,9 +202,10 @@ class ResourceRoutes:
                 *self.dependencies,
                 *depends_of(resource.dependencies),
                 *depends_of(options.dependencies),
+                *depends_of(plan.guards),
             ],
             summary=options.summary or plan.summary,
-            description=options.description or plan.operation.__call__.__doc__,
+            description=options.description or plan.description or plan.operation.__call__.__doc__,
             methods=["HEAD" if head else plan.method],
             name=name if not head else f"{name}_head",
             operation_id=name if not head else f"{name}_head",
