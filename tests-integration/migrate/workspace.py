@@ -125,15 +125,20 @@ class Workspace:
         )
 
 
+def clean_environ() -> dict[str, str]:
+    """Return the environment without what would choose a database or change the output."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    return {**kept, "PYTHONWARNINGS": "error", "NO_COLOR": "1"}
+
+
 @pytest.fixture
 def make_workspace(tmp_path: Path) -> Callable[[str], Workspace]:
     """Make a project for a database URL."""
 
     def make(url: str) -> Workspace:
-        environ = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
         root = tmp_path / "project"
         root.mkdir(exist_ok=True)
-        return Workspace(root, {**environ, "SQL_URL": url, "PYTHONWARNINGS": "error", "NO_COLOR": "1"})
+        return Workspace(root, {**clean_environ(), "SQL_URL": url})
 
     return make
 

@@ -28,7 +28,7 @@ from svc_infra.migrate.terminal import StderrProgress, print_json, print_revisio
 
 __all__ = ["app"]
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     no_args_is_help=True,
     help="Migrations: create, apply, undo, inspect and check revisions.",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -18,7 +18,7 @@ from svc_infra.health import HealthRegistry, HealthReport
 
 __all__ = ["add_health_route", "report_response"]
 
-logger = logging.getLogger("svc_infra.api.fastapi")
+logger: logging.Logger = logging.getLogger("svc_infra.api.fastapi")
 
 UNHEALTHY_STATUS = 503
 

@@ -38,7 +38,7 @@ __all__ = [
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:svc-infra:problem:"
 
-logger = logging.getLogger("svc_infra.api.fastapi")
+logger: logging.Logger = logging.getLogger("svc_infra.api.fastapi")
 
 
 class FieldError(TypedDict):

@@ -49,11 +49,11 @@ class Command:
         *,
         output: TextIO | None = None,
     ) -> None:
-        self.project = project or find_project()
+        self.project: Project = project or find_project()
         self.config: Config = self.project.alembic_config(output=output or sys.stdout)
         self.config.attributes["project"] = self.project
         self.config.attributes["database_url"] = database_url
-        self.scripts = open_scripts(self.project, self.config)
+        self.scripts: ScriptDirectory = open_scripts(self.project, self.config)
 
     def run(self, work: Work, *, as_sql: bool = False, **options: object) -> None:
         """Load `env.py`, which connects and then calls `work` with the current heads and the migration context.

@@ -26,7 +26,7 @@ __all__ = ["ResourceBinding"]
 AnyModel: TypeAlias = Any
 """A mapped class that is known only at run time."""
 
-logger = logging.getLogger("svc_infra.api.fastapi")
+logger: logging.Logger = logging.getLogger("svc_infra.api.fastapi")
 
 _READS = ("get", "get_one", "list", "search", "count", "exists")
 _CREATES = ("create", "pre_create", "post_create")

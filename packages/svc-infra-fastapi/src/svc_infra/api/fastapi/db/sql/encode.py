@@ -44,7 +44,7 @@ class RowEncoder:
     """
 
     def __init__(self, columns: Mapping[str, ApiColumn], names: Sequence[str], shown: int | None = None) -> None:
-        self.names = tuple(names)[:shown]
+        self.names: tuple[str, ...] = tuple(names)[:shown]
         make_type: Any = TypedDict  # its fields are known only at run time
         row: Any = make_type("row", {name: columns[name].read_type for name in self.names})
         row.__pydantic_config__ = ConfigDict(ser_json_bytes="base64", ser_json_inf_nan="null")

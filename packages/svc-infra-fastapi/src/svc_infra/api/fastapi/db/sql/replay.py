@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any, Final
@@ -145,11 +144,7 @@ def _on(call: Call, session: AsyncSession, body: bytes) -> Call:
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    def opened() -> Any:
-        return nullcontext(session)
-
-    request = Request(call.request.scope, receive)
-    return replace(call, request=request, open_session=opened, open_reader=opened, open_writer=opened)
+    return replace(call, request=Request(call.request.scope, receive), session=session)
 
 
 def principal_guard(principal: Callable[..., object]) -> Callable[..., object]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from starlette.requests import HTTPConnection
 
 from fastapi import FastAPI
-from svc_infra.api.fastapi.db.sql.reads import SingleStatements
 from svc_infra.db.sql.database import Database
 from svc_infra.health import HealthRegistry
 
@@ -34,7 +33,6 @@ class DatabaseSlot:
         database: The open database while the application runs.
         checks: Called at start, before the database opens; raise to stop the start-up.
         starts: Awaited at start with the open database; raise to stop the start-up.
-        singles: Opens what single statements run on, made with the open database.
         health: The check of this database, made at the first health request.
     """
 
@@ -44,20 +42,7 @@ class DatabaseSlot:
     database: Database | None = None
     checks: list[Callable[[FastAPI], None]] = field(default_factory=list)
     starts: list[Callable[[Database], Awaitable[None]]] = field(default_factory=list)
-    singles: SingleStatements | None = None
     health: HealthRegistry | None = None
-
-    def statements(self) -> SingleStatements:
-        """Return what single statements run on.
-
-        Raises:
-            DatabaseNotStarted: The database is not open.
-        """
-        if self.singles is None:
-            if self.database is None:
-                raise DatabaseNotStarted(f"The database {self.name!r} is declared but not open.")
-            self.singles = SingleStatements(self.database)
-        return self.singles
 
     @asynccontextmanager
     async def opened(self, app: FastAPI) -> AsyncIterator[None]:
@@ -70,12 +55,12 @@ class DatabaseSlot:
             yield
             return
         database = self.connect()
-        self.database, self.singles = database, None
+        self.database = database
         try:
             await self._start(database)
             yield
         finally:
-            self.database = self.singles = None
+            self.database = None
             await database.close()
 
     async def _start(self, database: Database | None) -> None:
