@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -14,7 +14,7 @@ from starlette.requests import Request
 from svc_infra.api.fastapi.db.sql.columns import ApiColumn, api_columns
 from svc_infra.api.fastapi.db.sql.encode import Encoder, ModelEncoder, RowEncoder
 from svc_infra.api.fastapi.db.sql.query import ListQuery, ListRules
-from svc_infra.api.fastapi.db.sql.resource import ApiResource, api_resource
+from svc_infra.api.fastapi.db.sql.resource import BODY_OF, Action, ApiResource, api_resource
 from svc_infra.api.fastapi.db.sql.schemas import ResourceSchemas, create_schema_of, read_schema_of, update_schema_of
 from svc_infra.api.fastapi.problems import FieldError, Problem, ProblemError, invalid_request
 from svc_infra.db.sql.repository import RowRepository, SqlRepository
@@ -76,6 +76,43 @@ class ResourceBinding:
         binding = cls(resource, columns, schemas, rules, repo)
         binding.report_hidden()
         return binding
+
+    def for_action(self, action: Action) -> ResourceBinding:
+        """Return the binding with the schemas and hooks that the action has of its own."""
+        options, resource, schemas = self.resource.options(action), self.resource, self.schemas
+        if options.read_schema is not None:
+            resource, schemas = (
+                replace(resource, read_schema=options.read_schema),
+                replace(schemas, read=options.read_schema),
+            )
+        if options.body_schema is not None:
+            body: dict[str, Any] = {BODY_OF[action]: options.body_schema}
+            schemas = replace(schemas, **body)
+            if "create" in body:
+                resource = replace(resource, create_schema=options.body_schema)
+        if options.service_factory is not None:
+            resource = replace(resource, service_factory=options.service_factory)
+            schemas = replace(schemas, takes_more=True)
+        return (
+            self
+            if resource is self.resource and schemas is self.schemas
+            else replace(self, resource=resource, schemas=schemas)
+        )
+
+    @cached_property
+    def tagged_names(self) -> tuple[str, ...]:
+        """The columns that an ETag is made of; none where it is made of the JSON that the action shows.
+
+        Actions that show a record differently have to agree on its ETag all the same.
+        """
+        if not any(options.read_schema is not None for options in self.resource.routes.values()):
+            return ()
+        return tuple(name for name, column in self.columns.items() if not column.is_hidden)
+
+    @cached_property
+    def tagged_encoder(self) -> RowEncoder:
+        """Serialises `tagged_names`."""
+        return RowEncoder(self.columns, self.tagged_names)
 
     def report_hidden(self) -> None:
         """Say in the log which columns are never shown, since their names alone may have decided it."""
@@ -224,8 +261,9 @@ class ResourceBinding:
     @cached_property
     def row_names(self) -> tuple[str, ...]:
         """The fields of a row as routes read it: what is shown, then what else they need of it."""
-        needed = [*self.repo.id_fields, self.version_field]
-        return (*self.shown_names, *(name for name in needed if name is not None and name not in self.shown_names))
+        needed = [*self.repo.id_fields, self.version_field, *self.tagged_names]
+        more = dict.fromkeys(name for name in needed if name is not None and name not in self.shown_names)
+        return (*self.shown_names, *more)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -259,8 +297,7 @@ class ResourceBinding:
             name: (kind, Field(default_factory=list, description="Present when `include` names it."))
             for name, kind in self._relation_types.items()
         }
-        name = f"{self.resource.model.__name__}ReadIncluding"
-        return create_model(name, __base__=self.schemas.read, **optional)
+        return create_model(f"{self.schemas.read.__name__}Including", __base__=self.schemas.read, **optional)
 
     def including_encoder(self, relations: tuple[str, ...]) -> Encoder:
         """Return what encodes objects together with *relations*."""

@@ -33,7 +33,9 @@ def located(problem: Problem, *place: str | int, name: str = "item") -> Problem:
         errors: list[FieldError] = [{**error, "loc": ["body", *place, *error["loc"][1:]]} for error in problem.errors]
     else:
         errors = [{"loc": ["body", *place], "msg": problem.detail, "type": problem.slug.replace("-", "_")}]
-    detail = f"{name} {place[0]}: {problem.detail}" if isinstance(place[0], int) else problem.detail
+    indexes = [number for number, part in enumerate(place) if isinstance(part, int)]
+    where = f"{name if indexes[0] == 0 else place[0]} {place[indexes[0]]}: " if indexes else ""
+    detail = where + problem.detail
     return replace(problem, detail=detail, errors=errors)
 
 
@@ -69,11 +71,13 @@ class CountedRows(Sequence[Mapping[str, object]]):
 
     Args:
         items: The rows with their places in the body.
+        within: Where in the body the array stands.
         name: What a place is called in the problem's text.
     """
 
-    def __init__(self, items: Sequence[tuple[int, Any]], *, name: str = "item") -> None:
+    def __init__(self, items: Sequence[tuple[int, Any]], *, within: tuple[str, ...] = (), name: str = "item") -> None:
         self._items = items
+        self._within = within
         self._name = name
         self._current: int | None = None
 
@@ -101,4 +105,6 @@ class CountedRows(Sequence[Mapping[str, object]]):
         except Exception as error:
             problem, row = item_problem(error), error.row if isinstance(error, SqlError) else None
             place = self._current if row is None else self._items[row][0]
-            raise ProblemError(problem if place is None else located(problem, place, name=self._name)) from error
+            raise ProblemError(
+                problem if place is None else located(problem, *self._within, place, name=self._name)
+            ) from error

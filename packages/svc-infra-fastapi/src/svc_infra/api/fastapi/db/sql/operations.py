@@ -45,9 +45,13 @@ class RecordOperation:
 
     def encoded(self, encoder: Encoder, record: Any) -> tuple[bytes, str]:
         """Return a record's JSON and its ETag."""
-        content = encoder.one(record)
-        field = self.binding.version_field
-        return content, etag_of(content, None if field is None else encoder.member(record, field))
+        content, binding = encoder.one(record), self.binding
+        if binding.version_field is not None:
+            return content, etag_of(content, encoder.member(record, binding.version_field))
+        if not binding.tagged_names:
+            return content, etag_of(content)
+        values = [encoder.member(record, name) for name in binding.tagged_names]
+        return content, etag_of(binding.tagged_encoder.one(values))
 
     def reader(self, tenant: object) -> tuple[Any, Encoder]:
         """Return what reads records, and what encodes them."""
@@ -113,6 +117,16 @@ class Get(RecordOperation):
 
 class Create(RecordOperation):
     """Create a record."""
+
+    @property
+    def body_schema(self) -> type[BaseModel]:
+        """The schema of the body."""
+        return self.binding.schemas.create
+
+    @property
+    def shown_schema(self) -> type[BaseModel]:
+        """The schema of the answer."""
+        return self.binding.schemas.read
 
     async def __call__(self, call: Call) -> Response:
         """Create the record that the body describes and answer it, with its place in `Location`."""

@@ -17,6 +17,7 @@ from svc_infra.api.fastapi.db.sql.bulk_writes import BulkCreate, BulkDelete, Bul
 from svc_infra.api.fastapi.db.sql.exporting import CSV, NDJSON, Export
 from svc_infra.api.fastapi.db.sql.importing import Import, ImportResult
 from svc_infra.api.fastapi.db.sql.listing import ListRecords
+from svc_infra.api.fastapi.db.sql.nested import NestedCreate
 from svc_infra.api.fastapi.db.sql.operations import Create, Delete, Get, Head, Replace, Restore, Update
 from svc_infra.api.fastapi.db.sql.replay import Idempotent, header_parameter, principal_guard
 from svc_infra.api.fastapi.db.sql.resource import Action
@@ -75,9 +76,8 @@ class ResourceRoutes:
                 app.router.routes.append(self._route(app, plan, head=True))
 
     def _plans(self) -> Iterable[_Plan]:
-        binding, schemas = self.binding, self.binding.schemas
+        binding, at = self.binding, self.binding.for_action
         prefix, item = binding.resource.prefix, binding.resource.prefix + binding.id_path
-        shown = binding.documented_read
         query, one = binding.rules.parameters(), binding.rules.item_parameters()
         etag = {"ETag": {"schema": {"type": "string"}, "description": "The version of the record."}}
         match = _header("If-Match", "Only if the record is one of these versions, else 412.")
@@ -86,14 +86,15 @@ class ResourceRoutes:
         created: dict[int | str, dict[str, Any]] = {201: {"headers": {**etag, "Location": location}}}
         tagged: dict[int | str, dict[str, Any]] = {200: {"headers": etag}}
         changes = (*_WRITE_PROBLEMS, 404, 412, *((428,) if binding.resource.require_if_match else ()))
+        creates = NestedCreate(at("create")) if binding.resource.nested else Create(at("create"))
         # A fixed path before one with a parameter, or an id would be looked for under its name.
         if binding.keeps_reads:
             yield _Plan(
-                action="export", method="GET", path=f"{prefix}/export", operation=Export(binding),
+                action="export", method="GET", path=f"{prefix}/export", operation=Export(at("export")),
                 summary="All records", parameters=[each for each in query if each["name"] not in _PAGE_PARAMETERS],
                 responses={200: {"content": _EXPORT_CONTENT, "description": "One record per line"}},
             )  # fmt: skip
-        imported = Import(binding)
+        imported = Import(at("import"))
         modes = {
             "type": "string",
             "enum": ["create", *(["upsert"] if imported.can_upsert else [])],
@@ -106,33 +107,37 @@ class ResourceRoutes:
         )  # fmt: skip
         yield from self._bulk_plans(prefix)
         yield _Plan(
-            action="list", method="GET", path=prefix, operation=ListRecords(binding), summary="A page of records",
-            shown=page_schema_of(shown), parameters=query,
+            action="list", method="GET", path=prefix, operation=ListRecords(at("list")), summary="A page of records",
+            shown=page_schema_of(at("list").documented_read), parameters=query,
         )  # fmt: skip
         yield _Plan(
-            action="create", method="POST", path=prefix, operation=Create(binding), summary="Create a record",
-            shown=schemas.read, body=schemas.create, status=201, problems=_WRITE_PROBLEMS,
+            action="create", method="POST", path=prefix, operation=creates, summary="Create a record",
+            shown=creates.shown_schema, body=creates.body_schema, status=201, problems=_WRITE_PROBLEMS,
             responses=created,
         )  # fmt: skip
         yield _Plan(
-            action="get", method="GET", path=item, operation=Get(binding), summary="One record",
-            shown=shown, problems=(304, 404, 422, 503), parameters=[*one, none_match], responses=tagged,
+            action="get", method="GET", path=item, operation=Get(at("get")), summary="One record",
+            shown=at("get").documented_read, problems=(304, 404, 422, 503), parameters=[*one, none_match],
+            responses=tagged,
         )  # fmt: skip
         yield _Plan(
-            action="update", method="PATCH", path=item, operation=Update(binding), summary="Change fields of a record",
-            shown=schemas.read, body=schemas.update, problems=changes, parameters=[match], responses=tagged,
+            action="update", method="PATCH", path=item, operation=Update(at("update")),
+            summary="Change fields of a record", shown=at("update").schemas.read, body=at("update").schemas.update,
+            problems=changes, parameters=[match], responses=tagged,
         )  # fmt: skip
         yield _Plan(
-            action="replace", method="PUT", path=item, operation=Replace(binding), summary="Replace a record",
-            shown=schemas.read, body=schemas.replace, problems=changes, parameters=[match], responses=tagged,
+            action="replace", method="PUT", path=item, operation=Replace(at("replace")),
+            summary="Replace a record", shown=at("replace").schemas.read, body=at("replace").schemas.replace,
+            problems=changes, parameters=[match], responses=tagged,
         )  # fmt: skip
         yield _Plan(
-            action="delete", method="DELETE", path=item, operation=Delete(binding), summary="Delete a record",
+            action="delete", method="DELETE", path=item, operation=Delete(at("delete")), summary="Delete a record",
             status=204, problems=tuple(status for status in changes if status not in {413, 415}), parameters=[match],
         )  # fmt: skip
         yield _Plan(
-            action="restore", method="POST", path=f"{item}/restore", operation=Restore(binding),
-            summary="Undo the delete of a record", shown=schemas.read, problems=(404, 409, 422, 503), responses=tagged,
+            action="restore", method="POST", path=f"{item}/restore", operation=Restore(at("restore")),
+            summary="Undo the delete of a record", shown=at("restore").schemas.read,
+            problems=(404, 409, 422, 503), responses=tagged,
         )  # fmt: skip
 
     def _bulk_plans(self, prefix: str) -> Iterable[_Plan]:
@@ -140,16 +145,20 @@ class ResourceRoutes:
         wanted = set(binding.resource.actions) & set(_BULK)
         if not wanted:
             return
-        result = result_schema_of(binding.resource.model, binding.schemas.read)
+        results: dict[type[BaseModel], type[BaseModel]] = {}
         parameters = [
             _parameter("atomic", "query", {"type": "boolean", "default": True}, "Whether all items succeed or none."),
             _header("Prefer", "`return=minimal` answers the count alone."),
         ]
-        mixed: dict[int | str, dict[str, Any]] = {207: {"model": result, "description": "Some items were refused"}}
         for action, (method, suffix, operation, summary, more) in _BULK.items():
             if action not in wanted:
                 continue
-            made = operation(binding)
+            made = operation(binding.for_action(action))
+            read = made.binding.schemas.read
+            result = results.get(read)
+            if result is None:
+                result = results[read] = result_schema_of(binding.resource.model, read)
+            mixed: dict[int | str, dict[str, Any]] = {207: {"model": result, "description": "Some items were refused"}}
             yield _Plan(
                 action=action, method=method, path=path + suffix, operation=made, summary=summary, shown=result,
                 body=made.body.annotation, parameters=parameters, responses=mixed,
