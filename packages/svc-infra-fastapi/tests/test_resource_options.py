@@ -75,7 +75,7 @@ async def app(sql_url: str) -> FastAPI:
         ApiResource(
             model=Book,
             prefix="/books",
-            actions=ALL_ACTIONS,
+            actions=ALL_ACTIONS - {"bulk_upsert"},
             soft_delete=True,
             search_fields=["title"],
             include=["author"],
@@ -141,6 +141,26 @@ async def test_a_write_with_an_old_etag_is_412(client: httpx.AsyncClient, prefix
         assert answer.json()["type"].endswith("precondition-failed")
     assert (await client.delete(path, headers={"If-Match": changed.headers["etag"]})).status_code == 204
     assert (await client.patch(path, json=first, headers=old)).status_code in {404, 412}
+
+
+@pytest.mark.parametrize("prefix", ["/books", "/counters"])
+async def test_a_write_only_if_there_is_none_is_412(client: httpx.AsyncClient, prefix: str) -> None:
+    """If-None-Match on a write; these writes never create a record, so `*` refuses every one that is there."""
+    body = {"title": "a"} if prefix == "/books" else {"value": 1}
+    created = await client.post(prefix, json=body)
+    path, etag = created.headers["location"], created.headers["etag"]
+    for given in ("*", etag):
+        assert (await client.patch(path, json=body, headers={"If-None-Match": given})).status_code == 412
+        assert (await client.delete(path, headers={"If-None-Match": given})).status_code == 412
+    assert (await client.patch(f"{prefix}/999", json=body, headers={"If-None-Match": "*"})).status_code == 404
+    assert (await client.patch(path, json=body, headers={"If-None-Match": '"other"'})).status_code == 200
+
+
+@pytest.mark.parametrize("tag", ["v1", "1", 'W/"v1"', '"v01x"', "", '"v99999999999999999999"'])
+async def test_a_version_is_compared_strongly(client: httpx.AsyncClient, tag: str) -> None:
+    """A weak ETag, or one without quotes, is none of ours (RFC 9110, section 13.1.1)."""
+    path = (await client.post("/counters", json={"value": 1})).headers["location"]
+    assert (await client.patch(path, json={"value": 2}, headers={"If-Match": tag})).status_code == 412
 
 
 async def test_a_resource_may_insist_on_if_match(client: httpx.AsyncClient) -> None:
