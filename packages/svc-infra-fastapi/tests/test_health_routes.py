@@ -55,6 +55,29 @@ async def test_a_server_that_never_answers_is_503_in_time(running: ClientOf) -> 
         assert time.monotonic() - start < 1.5
 
 
+async def test_a_database_that_freezes_is_503_in_time_and_200_again_when_it_thaws(
+    postgres_url: str, faulty_proxy: Callable[[str], Any], running: ClientOf
+) -> None:
+    """Connections that were good go silent: every probe is answered in its time, whatever hangs behind it."""
+    proxy = faulty_proxy(postgres_url)
+    app = FastAPI()
+    add_sql_db(app, url=proxy.url, pool_size=2, max_overflow=0)
+    add_sql_health(app, timeout=0.3)
+    client = await running(app)
+    assert (await client.get("/_sql/health")).status_code == 200
+    proxy.freeze()
+    await asyncio.sleep(1)  # the healthy result is remembered for a second
+    for _ in range(4):
+        start = time.monotonic()
+        answers = await asyncio.gather(*(client.get("/_sql/health") for _ in range(5)))
+        assert [(answer.status_code, answer.json()["status"]) for answer in answers] == [(503, "unhealthy")] * 5
+        assert time.monotonic() - start < 1.5
+    proxy.forward()
+    async with asyncio.timeout(10):
+        while (await client.get("/_sql/health")).status_code != 200:
+            await asyncio.sleep(0.05)
+
+
 async def test_mongo_opens_and_closes_with_the_application(
     mongo_url: str, mongo_db_name: str, running: ClientOf
 ) -> None:
