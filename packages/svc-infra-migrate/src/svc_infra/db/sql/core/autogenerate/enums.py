@@ -27,7 +27,7 @@ __all__ = [
     "EnumUse",
     "ReplaceEnumOp",
     "compare_enums",
-    "render_enum",
+    "render_type",
 ]
 
 
@@ -210,8 +210,11 @@ def _dropped_columns(operations: ops.OpContainer) -> set[tuple[str, str]]:
     return found
 
 
-def render_enum(kind: str, item: object, context: AutogenContext) -> str | Literal[False]:
-    """Render a column's enum type so that it creates no type; Alembic's `render_item`."""
+def render_type(kind: str, item: object, context: AutogenContext) -> str | Literal[False]:
+    """Render a column's enum type so that it creates no type, and import types of others; Alembic's `render_item`."""
+    if kind == "type" and isinstance(item, TypeEngine) and not type(item).__module__.startswith("sqlalchemy."):
+        # Alembic writes `module.Type(...)` for such a type and leaves the import to the reader.
+        context.imports.add(f"import {type(item).__module__}")
     dialect = context.dialect
     if kind != "type" or dialect.name != "postgresql" or not isinstance(item, TypeEngine):
         return False
