@@ -156,11 +156,11 @@ async def test_a_write_only_if_there_is_none_is_412(client: httpx.AsyncClient, p
     assert (await client.patch(path, json=body, headers={"If-None-Match": '"other"'})).status_code == 200
 
 
-@pytest.mark.parametrize("tag", ["v1", "1", 'W/"v1"', '"v01x"', "", '"v99999999999999999999"'])
-async def test_a_version_is_compared_strongly(client: httpx.AsyncClient, tag: str) -> None:
-    """A weak ETag, or one without quotes, is none of ours (RFC 9110, section 13.1.1)."""
+async def test_a_version_is_compared_strongly(client: httpx.AsyncClient) -> None:
+    """A weak ETag is none of ours (RFC 9110, section 13.1.1), and text without quotes is no ETag."""
     path = (await client.post("/counters", json={"value": 1})).headers["location"]
-    assert (await client.patch(path, json={"value": 2}, headers={"If-Match": tag})).status_code == 412
+    for tag, status in (('W/"v1"', 412), ('"v01x"', 412), ('"v99999999999999999999"', 412), ("v1", 422), ("1", 422)):
+        assert (await client.patch(path, json={"value": 2}, headers={"If-Match": tag})).status_code == status, tag
 
 
 async def test_a_resource_may_insist_on_if_match(client: httpx.AsyncClient) -> None:
@@ -205,10 +205,10 @@ async def test_replace_sets_every_field(client: httpx.AsyncClient) -> None:
 
 
 async def test_restore_undoes_a_soft_delete(client: httpx.AsyncClient) -> None:
-    """A deleted record comes back; a live one has nothing to restore."""
+    """A deleted record comes back, and a live one is answered as it is, so that a restore may be repeated."""
     created = await client.post("/books", json={"title": "a"})
     path = created.headers["location"]
-    assert (await client.post(f"{path}/restore")).status_code == 404
+    assert (await client.post(f"{path}/restore")).json() == created.json()
     await client.delete(path)
     restored = await client.post(f"{path}/restore")
     assert (restored.status_code, restored.json()) == (200, created.json())

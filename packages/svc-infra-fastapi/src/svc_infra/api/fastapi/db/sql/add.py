@@ -161,6 +161,7 @@ def setup_sql(
             slot.starts.append(resource.idempotency.require_table)
         routes = ResourceRoutes(ResourceBinding.of(resource), name, resolver, depends_of(dependencies))
         routes.add_to(app)
+        slot.served.append(routes.binding)
     if include_health:
         add_sql_health(app, prefix=health_prefix, name=name)
 

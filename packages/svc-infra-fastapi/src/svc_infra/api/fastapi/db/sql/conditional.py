@@ -16,6 +16,7 @@ from starlette.requests import Request
 from svc_infra.api.fastapi.problems import Problem, ProblemError
 
 __all__ = [
+    "ETAGS_PATTERN",
     "PRECONDITION_FAILED",
     "PRECONDITION_REQUIRED",
     "etag_of",
@@ -30,6 +31,18 @@ PRECONDITION_FAILED: Final = Problem(
 )
 PRECONDITION_REQUIRED: Final = Problem("precondition-required", 428, "Say by If-Match which version is to be changed.")
 _VERSION: Final = re.compile(r'"v([0-9]{1,18})"')
+
+_ONE: Final = '(?:W/)?"[!#-~]*"'
+_ETAG: Final = re.compile(_ONE)
+_LIST: Final = re.compile(rf"{_ONE}(?:[ \t]*,[ \t]*{_ONE})*")
+ETAGS_PATTERN: Final = rf"^(?:\*|{_LIST.pattern})$"
+"""What If-Match looks like, for the document."""
+_NO_LIST: Final = Problem(
+    "invalid-request",
+    422,
+    'If-Match: Input should be * or ETags as a read gave them, in their quotes: "..."',
+    errors=[{"loc": ["header", "if-match"], "msg": "Input should be * or ETags in quotes", "type": "etag_parsing"}],
+)
 
 
 def etag_of(content: bytes, version: object = None) -> str:
@@ -56,7 +69,8 @@ def required_etags(request: Request, *, must: bool) -> frozenset[str] | None:
         must: Whether the header has to be there.
 
     Raises:
-        ProblemError: 428 when it has to be there and is not.
+        ProblemError: 428 when it has to be there and is not, 422 when it is no list of ETags: one without its quotes
+            would else be taken for one of an older version.
     """
     given = request.headers.get("if-match")
     if given is None and must:
@@ -68,10 +82,16 @@ def etags_in(given: str | None) -> frozenset[str] | None:
     """Return the ETags in the value of If-Match; None when any version will do.
 
     Weak ones are kept as they are and so equal none of ours: If-Match compares strongly (RFC 9110, section 13.1.1).
+
+    Raises:
+        ProblemError: 422 when it is no list of ETags.
     """
-    if given is None or given.strip() == "*":
+    given = "*" if given is None else given.strip()
+    if given == "*":
         return None
-    return frozenset(tag.strip() for tag in given.split(","))
+    if _LIST.fullmatch(given) is None:
+        raise ProblemError(_NO_LIST)
+    return frozenset(_ETAG.findall(given))
 
 
 def version_in(etags: frozenset[str]) -> int | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
 from svc_infra.api.fastapi.db.sql.bulk import BulkOperation
 from svc_infra.api.fastapi.db.sql.bulk_schemas import result_schema_of
 from svc_infra.api.fastapi.db.sql.bulk_writes import BulkCreate, BulkDelete, BulkUpdate, BulkUpsert
+from svc_infra.api.fastapi.db.sql.conditional import ETAGS_PATTERN
 from svc_infra.api.fastapi.db.sql.exporting import CSV, NDJSON, Export
 from svc_infra.api.fastapi.db.sql.importing import Import, ImportResult
 from svc_infra.api.fastapi.db.sql.listing import ListRecords
@@ -38,7 +38,7 @@ class _Plan:
     path: str
     operation: Operation
     summary: str
-    shown: type[BaseModel] | None = None
+    shown: object = None
     body: object = None
     status: int = 200
     problems: Sequence[int] = (422, 503)
@@ -68,19 +68,28 @@ class ResourceRoutes:
     def add_to(self, app: FastAPI) -> None:
         """Append the routes to *app*, after those that it has."""
         wanted = self.binding.resource.actions
-        for plan in self._plans():
-            if plan.action not in wanted:
-                continue
-            app.router.routes.append(self._route(app, plan))
+        plans = [plan for plan in self._plans() if plan.action in wanted]
+        fixed = [path for path in map(self._path, plans) if "{" not in path]
+        for plan in plans:
+            app.router.routes.append(self._route(app, plan, fixed))
             if plan.method == "GET" and plan.action in {"get", "list"}:
-                app.router.routes.append(self._route(app, plan, head=True))
+                app.router.routes.append(self._route(app, plan, fixed, head=True))
+
+    def _path(self, plan: _Plan) -> str:
+        own = self.binding.resource.options(plan.action).path
+        return plan.path if own is None else self.binding.resource.prefix + own
 
     def _plans(self) -> Iterable[_Plan]:
         binding, at = self.binding, self.binding.for_action
         prefix, item = binding.resource.prefix, binding.resource.prefix + binding.id_path
-        query, one = binding.rules.parameters(), binding.rules.item_parameters()
+        one, listed = at("get"), at("list")
+        one_shown: Any = one.documented_read
+        if one.documented_selection is not None:
+            one_shown = one.documented_read | one.documented_selection
+        query = binding.rules.parameters()
         etag = {"ETag": {"schema": {"type": "string"}, "description": "The version of the record."}}
-        match = _header("If-Match", "Only if the record is one of these versions, else 412.")
+        match = _header("If-Match", "Only if the record is one of these versions, else 412.", ETAGS_PATTERN)
+        match["required"] = binding.resource.require_if_match
         none_match = _header("If-None-Match", "Only if the record is none of these versions, else 304.")
         location = {"schema": {"type": "string"}, "description": "Its path."}
         created: dict[int | str, dict[str, Any]] = {201: {"headers": {**etag, "Location": location}}}
@@ -107,8 +116,9 @@ class ResourceRoutes:
         )  # fmt: skip
         yield from self._bulk_plans(prefix)
         yield _Plan(
-            action="list", method="GET", path=prefix, operation=ListRecords(at("list")), summary="A page of records",
-            shown=page_schema_of(at("list").documented_read), parameters=query,
+            action="list", method="GET", path=prefix, operation=ListRecords(listed), summary="A page of records",
+            shown=page_schema_of(listed.documented_read, listed.documented_selection),
+            parameters=listed.rules.parameters(),
         )  # fmt: skip
         yield _Plan(
             action="create", method="POST", path=prefix, operation=creates, summary="Create a record",
@@ -116,8 +126,8 @@ class ResourceRoutes:
             responses=created,
         )  # fmt: skip
         yield _Plan(
-            action="get", method="GET", path=item, operation=Get(at("get")), summary="One record",
-            shown=at("get").documented_read, problems=(304, 404, 422, 503), parameters=[*one, none_match],
+            action="get", method="GET", path=item, operation=Get(one), summary="One record",
+            shown=one_shown, problems=(304, 404, 422, 503), parameters=[*one.rules.item_parameters(), none_match],
             responses=tagged,
         )  # fmt: skip
         yield _Plan(
@@ -182,11 +192,11 @@ class ResourceRoutes:
             problems=(*plan.problems, 400, 409),
         )
 
-    def _route(self, app: FastAPI, plan: _Plan, *, head: bool = False) -> ResourceRoute:
+    def _route(self, app: FastAPI, plan: _Plan, fixed: Sequence[str], *, head: bool = False) -> ResourceRoute:
         binding, resource = self.binding, self.binding.resource
         plan = self._once_per_key(plan)
         options = resource.options(plan.action)
-        path = plan.path if options.path is None else resource.prefix + options.path
+        path = self._path(plan)
         slug = "_".join(part.replace("-", "_") for part in resource.prefix.strip("/").split("/"))
         name = options.operation_id or f"{slug}_{plan.action}"
         has_tenant = resource.tenant_field is not None
@@ -197,8 +207,9 @@ class ResourceRoutes:
             path_parameters={key: kind for key, kind in binding.id_parameters.items() if f"{{{key}}}" in path},
             body=plan.body,
             problems=sorted({*plan.problems, *((400,) if has_tenant else ())}),
+            reserved=fixed if "{" in path else (),
         )
-        route = ResourceRoute(
+        return ResourceRoute(
             path,
             plan.operation if not head else Head(plan.operation),
             spec=spec,
@@ -223,10 +234,6 @@ class ResourceRoutes:
             openapi_extra=_openapi_extra(plan),
             responses=plan.responses,
         )
-        words = sorted({word for action, word in _RESERVED.items() if action in resource.actions})
-        if spec.path_parameters:
-            _reserve(route, resource.prefix, words)
-        return route
 
 
 _PAGE_PARAMETERS = frozenset({"limit", "offset", "cursor", "total", "q", "fields", "select", "include"})
@@ -245,13 +252,6 @@ _BULK: Final[Mapping[Action, tuple[str, str, type[BulkOperation], str, tuple[int
 }
 """Method, path below `/bulk`, operation, title and further problems of each bulk action."""
 
-# Paths of the collection that a record's id can't take.
-_RESERVED: Final[Mapping[Action, str]] = {
-    "export": "export",
-    "import": "import",
-    **dict.fromkeys(_BULK, "bulk"),
-}
-
 
 def _openapi_extra(plan: _Plan) -> dict[str, Any] | None:
     found: dict[str, Any] = {"parameters": list(plan.parameters)} if plan.parameters else {}
@@ -260,17 +260,10 @@ def _openapi_extra(plan: _Plan) -> dict[str, Any] | None:
     return found or None
 
 
-def _reserve(route: ResourceRoute, prefix: str, words: Collection[str]) -> None:
-    """Let *route* pass paths by in which the id is one of *words*, so that they answer 405 for a wrong method."""
-    pattern = route.path_regex.pattern
-    start = "^" + re.escape(prefix) + "/"
-    if words and pattern.startswith(start):
-        route.path_regex = re.compile(f"{start}(?!(?:{'|'.join(words)})(?:/|$)){pattern.removeprefix(start)}")
-
-
 def _parameter(name: str, place: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
     return {"name": name, "in": place, "required": False, "schema": schema, "description": description}
 
 
-def _header(name: str, description: str) -> dict[str, Any]:
-    return _parameter(name, "header", {"type": "string"}, description)
+def _header(name: str, description: str, pattern: str | None = None) -> dict[str, Any]:
+    schema = {"type": "string"} if pattern is None else {"type": "string", "pattern": pattern}
+    return _parameter(name, "header", schema, description)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from starlette.requests import HTTPConnection
 
 from fastapi import FastAPI
+from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
 from svc_infra.db.sql.database import Database
 from svc_infra.health import HealthRegistry
 
@@ -34,6 +35,7 @@ class DatabaseSlot:
         checks: Called at start, before the database opens; raise to stop the start-up.
         starts: Awaited at start with the open database; raise to stop the start-up.
         health: The check of this database, made at the first health request.
+        served: The resources in this database that have generated routes.
     """
 
     name: str
@@ -43,6 +45,7 @@ class DatabaseSlot:
     checks: list[Callable[[FastAPI], None]] = field(default_factory=list)
     starts: list[Callable[[Database], Awaitable[None]]] = field(default_factory=list)
     health: HealthRegistry | None = None
+    served: list[ResourceBinding] = field(default_factory=list)
 
     @asynccontextmanager
     async def opened(self, app: FastAPI) -> AsyncIterator[None]:

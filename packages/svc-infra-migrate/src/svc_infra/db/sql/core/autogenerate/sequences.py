@@ -157,8 +157,8 @@ def existing_sequences(connection: Connection) -> Iterator[tuple[str, tuple[Sequ
 
 
 def _of_mariadb(connection: Connection, name: str) -> SequenceOptions:
-    *numbers, cycles = connection.exec_driver_sql(_MARIADB.format(name=name)).one()
-    return SequenceOptions("", *map(int, numbers), bool(cycles))
+    start, increment, minimum, maximum, cache, cycles = connection.exec_driver_sql(_MARIADB.format(name=name)).one()
+    return SequenceOptions("", int(start), int(increment), int(minimum), int(maximum), int(cache), bool(cycles))
 
 
 def _as_the_database_keeps(connection: Connection, sequence: Sequence) -> SequenceOptions | None:
