@@ -79,7 +79,7 @@ def app(sql_url: str) -> FastAPI:
     resource = ApiResource(
         model=User,
         prefix="/users",
-        actions=ALL_ACTIONS - {"restore"},
+        actions=ALL_ACTIONS - {"restore"} | {"bulk_upsert"},
         upsert_on=["email"],
         routes={
             "list": RouteOptions(read_schema=Summary, description="Everyone, in short."),

@@ -75,7 +75,7 @@ async def app(sql_url: str) -> FastAPI:
         ApiResource(
             model=Book,
             prefix="/books",
-            actions=ALL_ACTIONS - {"bulk_upsert"},
+            actions=ALL_ACTIONS,
             soft_delete=True,
             search_fields=["title"],
             include=["author"],
