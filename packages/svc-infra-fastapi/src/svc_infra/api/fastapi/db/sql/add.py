@@ -20,6 +20,7 @@ from sqlalchemy import URL
 from fastapi import FastAPI
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
 from svc_infra.api.fastapi.db.sql.probe import ask
+from svc_infra.api.fastapi.db.sql.resource import ApiResource
 from svc_infra.api.fastapi.db.sql.route import depends_of
 from svc_infra.api.fastapi.db.sql.router import ResourceRoutes
 from svc_infra.api.fastapi.db.sql.state import DEFAULT, DatabaseSlot, get_database, slots_of
@@ -140,6 +141,7 @@ def setup_sql(
         ValueError: Two resources have the same prefix, or a resource's description is contradictory.
         TenantNotConfigured: At start, when a resource has a `tenant_field` and the application never said how to find
             the tenant of a request.
+        IdempotencyTableMissing: At start, when a resource keeps idempotency keys in a table that is not there.
     """
     slots = slots_of(app)
     if url is not None or dsn_env is not None:
@@ -156,6 +158,8 @@ def setup_sql(
         resolver = tenant or (_tenant_of(app) if resource.tenant_field is not None else None)
         if resource.tenant_field is not None and tenant is None:
             slot.checks.append(_tenant_check(resource.prefix, resource.tenant_field))
+        if isinstance(resource, ApiResource) and resource.idempotency is not None:
+            slot.starts.append(resource.idempotency.require_table)
         routes = ResourceRoutes(ResourceBinding.of(resource), name, resolver, depends_of(dependencies))
         routes.add_to(app)
         slot.served.append(routes.binding)
