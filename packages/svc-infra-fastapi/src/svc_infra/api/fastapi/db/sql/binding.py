@@ -90,12 +90,13 @@ class ResourceBinding:
 
     def for_action(self, action: Action) -> ResourceBinding:
         """Return the binding with the schemas and hooks that the action has of its own."""
-        options, resource, schemas = self.resource.options(action), self.resource, self.schemas
+        options = self.resource.options(action)
+        resource, schemas, rules = self.resource, self.schemas, self.rules
         if options.read_schema is not None:
-            resource, schemas = (
-                replace(resource, read_schema=options.read_schema),
-                replace(schemas, read=options.read_schema),
-            )
+            resource = replace(resource, read_schema=options.read_schema)
+            schemas = replace(schemas, read=options.read_schema)
+            # The schema says what the action shows; its members need not be columns that a query could name.
+            rules = replace(rules, select_fields=(), _cache={})
         if options.body_schema is not None:
             body: dict[str, Any] = {BODY_OF[action]: options.body_schema}
             schemas = replace(schemas, **body)
@@ -104,11 +105,9 @@ class ResourceBinding:
         if options.service_factory is not None:
             resource = replace(resource, service_factory=options.service_factory)
             schemas = replace(schemas, takes_more=True)
-        return (
-            self
-            if resource is self.resource and schemas is self.schemas
-            else replace(self, resource=resource, schemas=schemas)
-        )
+        if resource is self.resource and schemas is self.schemas:
+            return self
+        return replace(self, resource=resource, schemas=schemas, rules=rules)
 
     @cached_property
     def tagged_names(self) -> tuple[str, ...]:

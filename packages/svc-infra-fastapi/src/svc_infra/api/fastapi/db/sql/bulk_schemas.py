@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, cast
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, WrapValidator, create_model
 
 from svc_infra.api.fastapi.db.sql.columns import ApiColumn
+from svc_infra.api.fastapi.db.sql.conditional import ETAGS_PATTERN
 from svc_infra.api.fastapi.db.sql.route import ProblemDetails
 from svc_infra.api.fastapi.problems import Problem, invalid_request
 
@@ -84,7 +85,7 @@ def item_schema_of(
     if data is not None:
         fields["data"] = (data, Field(description="The fields to change."))
     about = "The change is made only if the record has this ETag, as with the header If-Match."
-    fields["if_match"] = (str | None, Field(None, max_length=1024, description=about))
+    fields["if_match"] = (str | None, Field(None, max_length=1024, pattern=ETAGS_PATTERN, description=about))
     made: type[BaseModel] = create_model(name, __config__=_ITEM_CONFIG, __doc__=description, **fields)
     return made
 

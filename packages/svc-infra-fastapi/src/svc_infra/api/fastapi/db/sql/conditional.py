@@ -16,6 +16,7 @@ from starlette.requests import Request
 from svc_infra.api.fastapi.problems import Problem, ProblemError
 
 __all__ = [
+    "ETAGS_PATTERN",
     "PRECONDITION_FAILED",
     "PRECONDITION_REQUIRED",
     "etag_of",
@@ -85,8 +86,8 @@ def etags_in(given: str | None) -> frozenset[str] | None:
     Raises:
         ProblemError: 422 when it is no list of ETags.
     """
-    given = None if given is None else given.strip()
-    if given is None or given == "*":
+    given = "*" if given is None else given.strip()
+    if given == "*":
         return None
     if _LIST.fullmatch(given) is None:
         raise ProblemError(_NO_LIST)

@@ -46,8 +46,8 @@ Action: TypeAlias = Literal[
 ]
 """What a resource can do, each by one route."""
 
-ALL_ACTIONS: Final[frozenset[Action]] = frozenset(get_args(Action))
-"""Every action."""
+ALL_ACTIONS: Final[frozenset[Action]] = frozenset(get_args(Action)) - {"bulk_upsert"}
+"""Every action but `bulk_upsert`, which has to know the key by which a record is told: name it and `upsert_on`."""
 
 DEFAULT_ACTIONS: Final[frozenset[Action]] = frozenset({"list", "create", "get", "update", "delete"})
 """The actions of a resource that names none: those that act on one record at a time and can't undo a delete."""
@@ -142,9 +142,10 @@ class ApiResource(SqlResource[M]):
     def __post_init__(self) -> None:
         """Refuse what means nothing, so that a mistake shows at set-up."""
         super().__post_init__()
-        unknown = (set(self.actions) | set(self.routes)) - ALL_ACTIONS
+        known = set(get_args(Action))
+        unknown = (set(self.actions) | set(self.routes)) - known
         if unknown:
-            raise ValueError(f"{self.prefix}: there is no action {sorted(unknown)}; there are {sorted(ALL_ACTIONS)}")
+            raise ValueError(f"{self.prefix}: there is no action {sorted(unknown)}; there are {sorted(known)}")
         if not 1 <= self.limit_default <= self.limit_max:
             raise ValueError(f"{self.prefix}: limit_default is {self.limit_default}; it must be 1..{self.limit_max}")
         for action, options in self.routes.items():

@@ -82,11 +82,11 @@ class ResourceRoutes:
     def _plans(self) -> Iterable[_Plan]:
         binding, at = self.binding, self.binding.for_action
         prefix, item = binding.resource.prefix, binding.resource.prefix + binding.id_path
-        get, listed = at("get"), at("list")
-        one_shown: Any = get.documented_read
-        if get.documented_selection is not None:
-            one_shown = one_shown | get.documented_selection
-        query, one = binding.rules.parameters(), binding.rules.item_parameters()
+        one, listed = at("get"), at("list")
+        one_shown: Any = one.documented_read
+        if one.documented_selection is not None:
+            one_shown = one.documented_read | one.documented_selection
+        query = binding.rules.parameters()
         etag = {"ETag": {"schema": {"type": "string"}, "description": "The version of the record."}}
         match = _header("If-Match", "Only if the record is one of these versions, else 412.", ETAGS_PATTERN)
         match["required"] = binding.resource.require_if_match
@@ -117,7 +117,8 @@ class ResourceRoutes:
         yield from self._bulk_plans(prefix)
         yield _Plan(
             action="list", method="GET", path=prefix, operation=ListRecords(listed), summary="A page of records",
-            shown=page_schema_of(listed.documented_read, listed.documented_selection), parameters=query,
+            shown=page_schema_of(listed.documented_read, listed.documented_selection),
+            parameters=listed.rules.parameters(),
         )  # fmt: skip
         yield _Plan(
             action="create", method="POST", path=prefix, operation=creates, summary="Create a record",
@@ -125,8 +126,9 @@ class ResourceRoutes:
             responses=created,
         )  # fmt: skip
         yield _Plan(
-            action="get", method="GET", path=item, operation=Get(get), summary="One record",
-            shown=one_shown, problems=(304, 404, 422, 503), parameters=[*one, none_match], responses=tagged,
+            action="get", method="GET", path=item, operation=Get(one), summary="One record",
+            shown=one_shown, problems=(304, 404, 422, 503), parameters=[*one.rules.item_parameters(), none_match],
+            responses=tagged,
         )  # fmt: skip
         yield _Plan(
             action="update", method="PATCH", path=item, operation=Update(at("update")),
