@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -320,64 +320,61 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
+class OwnServers:
+    """The servers of one test module, each opened when a test first asks for it, all closed with *stack*."""
+
+    def __init__(self, workspace: Workspace, config: pytest.Config, stack: ExitStack) -> None:
+        self._workspace = workspace
+        self._config = config
+        self._stack = stack
+        self._opened: dict[str, Server] = {}
+
+    def running(self, kind: str, opener: Callable[[Workspace], AbstractContextManager[ServerT]]) -> ServerT:
+        """Give the module's server of a *kind*, started again when a test before had ended it."""
+        if kind not in self._opened:
+            opening = contextmanager(provide)(self._config, kind, opener(self._workspace))
+            self._opened[kind] = self._stack.enter_context(opening)
+        server: ServerT = self._opened[kind]  # type: ignore[assignment]
+        server.start()
+        return server
+
+
 @pytest.fixture(scope="module")
-def _own_postgres(server_workspace: Workspace, pytestconfig: pytest.Config) -> Iterator[PostgresServer]:
-    yield from provide(pytestconfig, "PostgreSQL", start_postgres(server_workspace, DURABLE))
+def own_servers(server_workspace: Workspace, pytestconfig: pytest.Config) -> Iterator[OwnServers]:
+    """Servers that are shared with no test of another module."""
+    with ExitStack() as stack:
+        yield OwnServers(server_workspace, pytestconfig, stack)
 
 
 @pytest.fixture
-def own_postgres(_own_postgres: PostgresServer) -> PostgresServer:
+def own_postgres(own_servers: OwnServers) -> PostgresServer:
     """A PostgreSQL server, durable, that the test may kill and start; it runs when the test begins."""
-    _own_postgres.start()
-    return _own_postgres
-
-
-@pytest.fixture(scope="module")
-def _own_mysql(server_workspace: Workspace, pytestconfig: pytest.Config) -> Iterator[MysqlServer]:
-    yield from provide(pytestconfig, "MySQL/MariaDB", start_mysql(server_workspace, {"innodb-buffer-pool-size": "64M"}))
+    return own_servers.running("PostgreSQL", lambda workspace: start_postgres(workspace, DURABLE))
 
 
 @pytest.fixture
-def own_mysql(_own_mysql: MysqlServer) -> MysqlServer:
+def own_mysql(own_servers: OwnServers) -> MysqlServer:
     """A MariaDB server, durable, that the test may kill and start; it runs when the test begins."""
-    _own_mysql.start()
-    return _own_mysql
-
-
-@pytest.fixture(scope="module")
-def _own_mongo(server_workspace: Workspace, pytestconfig: pytest.Config) -> Iterator[MongoServer]:
-    yield from provide(pytestconfig, "MongoDB", start_mongo(server_workspace))
+    settings = {"innodb-buffer-pool-size": "64M"}
+    return own_servers.running("MySQL/MariaDB", lambda workspace: start_mysql(workspace, settings))
 
 
 @pytest.fixture
-def own_mongo(_own_mongo: MongoServer) -> MongoServer:
+def own_mongo(own_servers: OwnServers) -> MongoServer:
     """A MongoDB-compatible server that the test may kill and start; it runs when the test begins."""
-    _own_mongo.start()
-    return _own_mongo
-
-
-@pytest.fixture(scope="module")
-def _own_redis(server_workspace: Workspace, pytestconfig: pytest.Config) -> Iterator[RedisServer]:
-    yield from provide(pytestconfig, "Redis", start_redis(server_workspace))
+    return own_servers.running("MongoDB", start_mongo)
 
 
 @pytest.fixture
-def own_redis(_own_redis: RedisServer) -> RedisServer:
+def own_redis(own_servers: OwnServers) -> RedisServer:
     """A Redis server that the test may kill and start; it runs, and forgets everything, when the test begins."""
-    _own_redis.start()
-    return _own_redis
-
-
-@pytest.fixture(scope="module")
-def _postgres_replica(server_workspace: Workspace, pytestconfig: pytest.Config) -> Iterator[PostgresReplica]:
-    yield from provide(pytestconfig, "PostgreSQL replica", own_postgres_replica(server_workspace))
+    return own_servers.running("Redis", start_redis)
 
 
 @pytest.fixture
-def postgres_replica(_postgres_replica: PostgresReplica) -> PostgresReplica:
+def postgres_replica(own_servers: OwnServers) -> PostgresReplica:
     """A primary and a streaming replica, both of which the test may kill and start; both run when the test begins."""
-    _postgres_replica.start()
-    return _postgres_replica
+    return own_servers.running("PostgreSQL replica", own_postgres_replica)
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import io
 import json
 import os
 import shutil
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,11 +139,6 @@ def test_a_killed_migration_completes_or_says_what_to_do(
     kind: str, request: pytest.FixtureRequest, make_workspace: Make
 ) -> None:
     """After SIGKILL the next run completes where DDL is transactional; on MariaDB it says what is there."""
-    import signal
-    import subprocess
-    import sys
-    import time
-
     workspace = make_workspace(request.getfixturevalue(f"{kind}_url"))
     workspace.init()
     marker = workspace.root / "half"
@@ -158,12 +155,11 @@ def test_a_killed_migration_completes_or_says_what_to_do(
         """,
     )
     code = "import sys; import svc_infra.db.sql.core as core; core.upgrade(project=core.find_project(sys.argv[1]))"
-    process = subprocess.Popen([sys.executable, "-c", code, str(workspace.root)], env=workspace.environ)
+    process = workspace.start(code, str(workspace.root))
     deadline = time.monotonic() + 60
     while not marker.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+        time.sleep(0.02)
+    assert process.kill().returncode == -signal.SIGKILL
     if kind == "mysql":
         with pytest.raises(core.MigrationFailed) as failed:
             core.upgrade(project=workspace.project)

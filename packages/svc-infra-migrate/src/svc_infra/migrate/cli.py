@@ -24,11 +24,12 @@ from svc_infra.migrate.options import (
     options_of,
     project_of,
 )
-from svc_infra.migrate.terminal import StderrProgress, print_json, print_revisions
+from svc_infra.migrate.stderr_progress import StderrProgress
+from svc_infra.migrate.terminal import print_json, print_revisions
 
 __all__ = ["app"]
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     no_args_is_help=True,
     help="Migrations: create, apply, undo, inspect and check revisions.",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -59,7 +60,9 @@ def _group(
 ) -> None:
     given = {"MIGRATION_LOCK_WAIT_SECONDS": lock_wait, "MIGRATION_LOCK_TIMEOUT_MS": lock_timeout}
     variables = {variable: str(value) for variable, value in given.items() if value is not None}
-    context.obj = Options(config, name, tuple(x or ()), StderrProgress(quiet=quiet, verbose=verbose), variables)
+    progress = StderrProgress(quiet=quiet, verbose=verbose)
+    context.call_on_close(progress.close)
+    context.obj = Options(config, name, tuple(x or ()), progress, variables)
 
 
 def _checked(revision: str) -> str:

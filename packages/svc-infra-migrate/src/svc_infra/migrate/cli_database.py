@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -80,16 +81,17 @@ def setup_and_migrate(
         project = project_of(context)
     except core.ProjectNotFound:
         project = None
-    done = core.setup_and_migrate(
-        overwrite_scaffold=overwrite_scaffold,
-        create_db_if_missing=create_db_if_missing,
-        create_followup_revision=create_followup_revision,
-        initial_message=initial_message,
-        followup_message=followup_message,
-        database_url=database_url,
-        project=project,
-        progress=options_of(context).progress,
-    )
+    with redirect_stdout(sys.stderr):  # for a project that is made here
+        done = core.setup_and_migrate(
+            overwrite_scaffold=overwrite_scaffold,
+            create_db_if_missing=create_db_if_missing,
+            create_followup_revision=create_followup_revision,
+            initial_message=initial_message,
+            followup_message=followup_message,
+            database_url=database_url,
+            project=project,
+            progress=options_of(context).progress,
+        )
     if as_json:
         print_json(done)
 

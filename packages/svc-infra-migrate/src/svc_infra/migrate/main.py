@@ -54,7 +54,7 @@ class _Groups(TyperGroup):
             self._is_listing = False
 
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="svc-infra",
     cls=_Groups,
     no_args_is_help=True,

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TextIO
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from svc_infra.db.sql.core import Revision
 
-__all__ = ["StderrProgress", "Style", "print_json", "print_revisions", "print_table"]
+__all__ = ["Style", "print_json", "print_revisions", "print_table"]
 
 
 @dataclass(frozen=True)
@@ -88,49 +88,3 @@ def print_revisions(revisions: Sequence[Revision], *, as_json: bool) -> None:
         for item in revisions
     ]
     print_table(("revision", "after", "", "message"), rows)
-
-
-@dataclass
-class StderrProgress:
-    """Progress as lines on stderr.
-
-    Attributes:
-        quiet: Write nothing.
-        verbose: Write the statements too.
-    """
-
-    quiet: bool = False
-    verbose: bool = False
-    stream: TextIO = field(default_factory=lambda: sys.stderr)
-
-    def note(self, text: str) -> None:
-        """Write a line."""
-        self._write(text)
-
-    def started(self, revision: str, message: str, *, upgrading: bool) -> None:
-        """Write the revision on a terminal; elsewhere its end is enough."""
-        if self.stream.isatty() and not self.quiet:
-            print(self._line(revision, message, upgrading=upgrading), end="", file=self.stream, flush=True)
-
-    def finished(self, revision: str, message: str, *, upgrading: bool, seconds: float) -> None:
-        """Write the revision with its seconds."""
-        style = Style.of(self.stream)
-        line = self._line(revision, message, upgrading=upgrading)
-        start = "\r" if self.stream.isatty() else ""
-        self._write(f"{start}{line}  {style.green('ok')} {style.dim(f'{seconds:.2f} s')}")
-
-    def waiting(self, reason: str, seconds: float) -> None:
-        """Write how long the wait has been."""
-        self._write(f"Waiting for {reason}: {seconds:.0f} s")
-
-    def statement(self, sql: str) -> None:
-        """Write the statement when verbose."""
-        if self.verbose:
-            self._write(Style.of(self.stream).dim("    " + sql.strip().replace("\n", "\n    ")))
-
-    def _line(self, revision: str, message: str, *, upgrading: bool) -> str:
-        return f"{'up' if upgrading else 'down':<4}  {Style.of(self.stream).bold(revision)}  {message}"
-
-    def _write(self, text: str) -> None:
-        if not self.quiet:
-            print(text, file=self.stream, flush=True)

@@ -18,6 +18,7 @@ from svc_infra.db.sql.copying import copies, copy_rows, is_confined, is_copyable
 from svc_infra.db.sql.errors import IntegrityViolation, InvalidValue, SqlError
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.json_rows import insert_json_rows
+from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.reading import natural
 from svc_infra.db.sql.translate import translate
 from svc_infra.db.sql.writing import Writing
@@ -26,7 +27,7 @@ __all__ = ["Creating", "at_row", "has_savepoints", "savepoint"]
 
 M = TypeVar("M")
 T = TypeVar("T")
-E = TypeVar("E", bound=AsyncSession | AsyncConnection)
+E = TypeVar("E", bound=AsyncSession | AsyncConnection | LoneStatements)
 
 # COPY costs two round trips more than an INSERT, which pays from about here.
 _MANY = 50

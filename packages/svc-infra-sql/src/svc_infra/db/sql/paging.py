@@ -15,6 +15,7 @@ from svc_infra.db.sql.cursors import Cursor, CursorCodec
 from svc_infra.db.sql.errors import InvalidQuery
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.keyset import after, key_parameter, reversed_ordering
+from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.ordering import OrderBy, Ordering
 from svc_infra.db.sql.reading import Reading, natural
 from svc_infra.db.sql.statements import Selection, Statements
@@ -25,7 +26,7 @@ __all__ = ["KeysetPage", "Paging"]
 
 M = TypeVar("M")
 T = TypeVar("T")
-E = TypeVar("E", bound=AsyncSession | AsyncConnection)
+E = TypeVar("E", bound=AsyncSession | AsyncConnection | LoneStatements)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ class Paging(Reading[M, T, E]):
         # A single-precision float is read rounded by some drivers, and would not equal itself as a parameter.
         apart = tuple(name for name in names if name not in form.names or isinstance(columns[name].type, Float))
         statement = self._keyset(execution, execution.statements, form.names, apart, *asked)
-        rows = execution.run(statement, parameters).all()
+        rows = execution.fetch(statement, parameters)
         width = len(form.names)
         places = [width + apart.index(name) if name in apart else form.names.index(name) for name in names]
         items = form.from_rows(execution.session, [row[:width] for row in rows] if apart else rows, refresh=False)
@@ -198,6 +199,8 @@ class Paging(Reading[M, T, E]):
             deleted: Whether soft-deleted rows count.
             batch_size: Rows that are fetched, and kept, at once.
         """
+        if isinstance(session, LoneStatements):
+            raise InvalidQuery("a stream needs a transaction; use database.session() and not lone()")
         ordering = None if order_by is None else self._plan.ordering(order_by)
         selection = Selection(Conditions(where), (), deleted)
         try:

@@ -55,7 +55,7 @@ class Replica:
 
     def __init__(self, family: EngineFamily, clock: Callable[[], float] = monotonic) -> None:
         self.family = family
-        self.is_up = True
+        self.is_up: bool = True
         self.caught_up_to: float | None = None
         self._clock = clock
         self._check_at = float("-inf")
@@ -114,7 +114,7 @@ class ReplicaSet:
         max_lag_seconds: float,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self.replicas = tuple(Replica(family, clock) for family in replicas)
+        self.replicas: tuple[Replica, ...] = tuple(Replica(family, clock) for family in replicas)
         self._primary = primary
         self._max_lag = max_lag_seconds
         self._clock = clock
@@ -128,11 +128,9 @@ class ReplicaSet:
         Raises:
             sqlalchemy.exc.SQLAlchemyError: When a replica refuses for another reason than being down.
         """
-        self._turn += 1
         for number in range(len(self.replicas)):
-            replica = self.replicas[(self._turn + number) % len(self.replicas)]
-            await replica.refresh(self._check)
-            if not self._may_answer(replica):
+            replica = await self.candidate(number)
+            if replica is None:
                 continue
             session = AsyncSession(replica.family.get(wishes), expire_on_commit=False)
             try:
@@ -145,6 +143,18 @@ class ReplicaSet:
             else:
                 return session, replica
         return None
+
+    async def candidate(self, number: int) -> Replica | None:
+        """The replica whose turn it is, checked when its last check is too old; None when it may not answer now.
+
+        Args:
+            number: How many were asked for before, for the same reader.
+        """
+        if number == 0:
+            self._turn += 1
+        replica = self.replicas[(self._turn + number) % len(self.replicas)]
+        await replica.refresh(self._check)
+        return replica if self._may_answer(replica) else None
 
     def note_write(self) -> None:
         """Note that the current scope has written: from now on it is answered by those that have it."""

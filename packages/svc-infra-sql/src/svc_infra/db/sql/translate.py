@@ -10,14 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Index, Table
+from sqlalchemy import (
+    CheckConstraint,
+    Constraint,
+    ForeignKeyConstraint,
+    Index,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+)
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.schema import ColumnCollectionConstraint
 
 from svc_infra.db.sql._connecting import is_from_connecting
-from svc_infra.db.sql._diagnosis import Diagnosis, diagnose
+from svc_infra.db.sql._diagnosis import diagnose
+from svc_infra.db.sql._sqlstate import Diagnosis
 from svc_infra.db.sql._written_table import written_table
 from svc_infra.db.sql.errors import (
     CheckViolation,
@@ -54,6 +63,14 @@ _MESSAGES: dict[type[SqlError], str] = {
     Disconnected: "the connection to the database failed",
     ReadOnlyViolation: "a write in a read-only transaction or on a read-only server",
     InvalidValue: "a value does not fit its column",
+}
+
+
+_KINDS: dict[type[Constraint], type[SqlError]] = {
+    CheckConstraint: CheckViolation,
+    ForeignKeyConstraint: ForeignKeyViolation,
+    PrimaryKeyConstraint: UniqueViolation,
+    UniqueConstraint: UniqueViolation,
 }
 
 
@@ -116,6 +133,8 @@ def _driver_error(error: BaseException) -> BaseException:
 
 
 def _typed(diagnosis: Diagnosis, table: Table | None) -> SqlError:
+    if diagnosis.kind is IntegrityViolation and table is not None:
+        diagnosis = _among_constraints(diagnosis, table)
     message = _MESSAGES[diagnosis.kind]
     if not issubclass(diagnosis.kind, IntegrityViolation):
         return diagnosis.kind(f"{message}: {diagnosis.detail}" if diagnosis.detail else message)
@@ -129,6 +148,20 @@ def _typed(diagnosis: Diagnosis, table: Table | None) -> SqlError:
         columns=columns,
         table=table_name,
     )
+
+
+def _among_constraints(diagnosis: Diagnosis, table: Table) -> Diagnosis:
+    """Find the constraint of the table that a message names, for drivers that tell no more than that."""
+    kinds: dict[str, type[SqlError]] = {}
+    for constraint in table.constraints:
+        kind = _KINDS.get(type(constraint))
+        if kind is not None and isinstance(constraint.name, str):
+            kinds[constraint.name] = kind
+    kinds |= {index.name: UniqueViolation for index in table.indexes if index.unique and index.name is not None}
+    for name in diagnosis.quoted:
+        if name in kinds:
+            return Diagnosis(kinds[name], name)
+    return diagnosis
 
 
 def _columns_of(constraint: str | None, table: Table | None) -> tuple[str, ...]:

@@ -26,8 +26,8 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
         >>> events = Table("events", MetaData(), Column("at", UtcDateTime))
     """
 
-    impl = DateTime(timezone=True)
-    cache_ok = True
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = DateTime(timezone=True)
+    cache_ok: bool | None = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Return the database's type; MySQL's own would drop the fractions of a second."""
@@ -66,8 +66,8 @@ class ExactDecimal(TypeDecorator[Decimal]):
         scale: Digits behind the point.
     """
 
-    impl = Numeric
-    cache_ok = True
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = Numeric
+    cache_ok: bool | None = True
 
     def __init__(self, precision: int, scale: int) -> None:
         super().__init__(precision, scale)

@@ -6,7 +6,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -49,18 +49,18 @@ class Command:
         *,
         output: TextIO | None = None,
     ) -> None:
-        self.project = project or find_project()
+        self.project: Project = project or find_project()
         self.config: Config = self.project.alembic_config(output=output or sys.stdout)
         self.config.attributes["project"] = self.project
         self.config.attributes["database_url"] = database_url
-        self.scripts = open_scripts(self.project, self.config)
+        self.scripts: ScriptDirectory = open_scripts(self.project, self.config)
 
     def run(self, work: Work, *, as_sql: bool = False, **options: object) -> None:
         """Load `env.py`, which connects and then calls `work` with the current heads and the migration context.
 
         Args:
             work: Returns the steps to run; returns an empty list when it only reads.
-            as_sql: Write SQL instead of running it. Whatever else is printed goes to stderr.
+            as_sql: Write SQL instead of running it.
             options: Further options of Alembic's `EnvironmentContext`.
         """
         from alembic.runtime.environment import EnvironmentContext
@@ -69,7 +69,7 @@ class Command:
             _one_at_a_time,
             alembic_errors(),
             EnvironmentContext(self.config, self.scripts, fn=work, as_sql=as_sql, **options),
-            redirect_stdout(sys.stderr),
+            redirect_stdout(sys.stderr) if self.project.prints_to_stderr else nullcontext(),
         ):
             self.scripts.run_env()
 

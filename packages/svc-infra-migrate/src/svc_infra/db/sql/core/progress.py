@@ -22,6 +22,9 @@ class Progress(Protocol):
     def finished(self, revision: str, message: str, *, upgrading: bool, seconds: float) -> None:
         """Tell that a revision is applied (or undone) and committed."""
 
+    def failed(self, revision: str, message: str, *, upgrading: bool, seconds: float) -> None:
+        """Tell that a revision has failed for good; the error that follows has the reason."""
+
     def waiting(self, reason: str, seconds: float) -> None:
         """Tell that the run has waited for `seconds`; called about once a second."""
 
@@ -43,6 +46,10 @@ class LoggedProgress:
     def finished(self, revision: str, message: str, *, upgrading: bool, seconds: float) -> None:
         """Log at level INFO."""
         _log.info("%s %s (%s) in %.2f s", "Applied" if upgrading else "Undone", revision, message, seconds)
+
+    def failed(self, revision: str, message: str, *, upgrading: bool, seconds: float) -> None:
+        """Log at level INFO; the error itself is the caller's to log."""
+        _log.info("Failed to %s %s (%s) after %.2f s", "apply" if upgrading else "undo", revision, message, seconds)
 
     def waiting(self, reason: str, seconds: float) -> None:
         """Log at level INFO."""

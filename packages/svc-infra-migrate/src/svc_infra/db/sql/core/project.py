@@ -35,6 +35,8 @@ class Project:
         x: Arguments for the project's own `env.py` (Alembic's `-x`), each `key=value`.
         environ: Where variables are read from, the process environment by default.
         progress: Receives what happens, the logger `svc_infra.migrate` by default.
+        prints_to_stderr: Whether what `env.py` and the revision files print goes to stderr. The command line, whose
+            stdout is its answer, sets it; a service's own stdout is left alone.
     """
 
     root: Path
@@ -44,6 +46,7 @@ class Project:
     x: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     progress: Progress = field(default_factory=LoggedProgress, repr=False, compare=False)
+    prints_to_stderr: bool = False
 
     @property
     def source_roots(self) -> tuple[Path, ...]:

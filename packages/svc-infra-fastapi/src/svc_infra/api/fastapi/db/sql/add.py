@@ -42,6 +42,7 @@ class DatabaseOptions(TypedDict, total=False):
     pool_recycle: int | None
     pool_pre_ping: bool | None
     statement_timeout_ms: int | None
+    answer_timeout: float | None
     echo: bool
 
 

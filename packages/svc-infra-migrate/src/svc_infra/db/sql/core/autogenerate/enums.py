@@ -52,7 +52,8 @@ class CreateEnumOp(ops.MigrateOperation):
     """Create an enum type."""
 
     def __init__(self, name: str, values: Sequence[str]) -> None:
-        self.name, self.values = name, tuple(values)
+        self.name: str = name
+        self.values: tuple[str, ...] = tuple(values)
 
     def reverse(self) -> DropEnumOp:
         """Return the operation that drops it."""
@@ -63,7 +64,8 @@ class DropEnumOp(ops.MigrateOperation):
     """Drop an enum type that no column uses any more."""
 
     def __init__(self, name: str, values: Sequence[str]) -> None:
-        self.name, self.values = name, tuple(values)
+        self.name: str = name
+        self.values: tuple[str, ...] = tuple(values)
 
     def reverse(self) -> CreateEnumOp:
         """Return the operation that creates it again."""
@@ -74,7 +76,10 @@ class ReplaceEnumOp(ops.MigrateOperation):
     """Replace an enum type by one with other values, which rewrites its columns."""
 
     def __init__(self, name: str, values: Sequence[str], old_values: Sequence[str], uses: Sequence[EnumUse]) -> None:
-        self.name, self.values, self.old_values, self.uses = name, tuple(values), tuple(old_values), tuple(uses)
+        self.name: str = name
+        self.values: tuple[str, ...] = tuple(values)
+        self.old_values: tuple[str, ...] = tuple(old_values)
+        self.uses: tuple[EnumUse, ...] = tuple(uses)
 
     @property
     def removed(self) -> tuple[str, ...]:
