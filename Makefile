@@ -80,9 +80,10 @@ lint: sync ## pins, formatting, lint rules, import directions, lock file
 	python3 tools/lock.py check
 
 .PHONY: types
-types: sync ## mypy and pyright
+types: sync ## mypy, pyright, and whether the public types are complete
 	$(RUN) mypy packages/*/src packages/*/typing_tests tools examples/quickstart/quickstart
 	$(RUN) pyright
+	$(RUN) python tools/verify_types.py
 
 .PHONY: bench
 bench: sync ## measure against hand-written code and the driver, in one run (NAME=weight for one)

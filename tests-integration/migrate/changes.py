@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
+from svc_infra.db.sql.live_unique import live_unique
+
 __all__ = ["CHANGES", "build"]
 
 CHANGES: dict[str, Callable[[sa.MetaData, bool, str], None]] = {}
@@ -19,11 +21,11 @@ NAMING = {
 }
 
 
-def build(after: bool, dialect: str, only: str | None = None) -> sa.MetaData:
-    """Return the models before or after all changes, or one of them."""
+def build(after: bool, dialect: str, *, without: str | None = None) -> sa.MetaData:
+    """Return the models before or after all changes, or all but one."""
     metadata = sa.MetaData(naming_convention=NAMING)
     for name, change in CHANGES.items():
-        if only in {None, name}:
+        if name != without:
             change(metadata, after, dialect)
     return metadata
 
@@ -268,3 +270,76 @@ def comment_changed(m: sa.MetaData, after: bool, dialect: str) -> None:
     """SQLite has no comments."""
     note = "new" if after else "old"
     sa.Table("comment_changed", m, sa.Column("id", sa.Integer, primary_key=True, comment=note), comment=note)
+
+
+def live(m: sa.MetaData, name: str, *keys: sa.Index) -> None:
+    table(m, name, sa.Column("a", sa.Integer), sa.Column("b", sa.Integer), sa.Column("deleted_at", sa.DateTime), *keys)
+
+
+@change
+def live_unique_added(m: sa.MetaData, after: bool, dialect: str) -> None:
+    live(m, "live_unique_added", *([live_unique("a")] if after else []))
+
+
+@change
+def live_unique_dropped(m: sa.MetaData, after: bool, dialect: str) -> None:
+    live(m, "live_unique_dropped", *([] if after else [live_unique("a")]))
+
+
+@change
+def live_unique_columns(m: sa.MetaData, after: bool, dialect: str) -> None:
+    live(m, "live_unique_columns", live_unique("a", *(["b"] if after else []), name="ix_live_unique_columns"))
+
+
+@change
+def live_unique_same(m: sa.MetaData, after: bool, dialect: str) -> None:
+    live(m, "live_unique_same", live_unique("a", "b"))
+
+
+def numbered(m: sa.MetaData, name: str, dialect: str, sequence: sa.Sequence | None) -> None:
+    """On MariaDB the client asks for the number: SQLAlchemy does not reflect a default that does."""
+    default = sequence.next_value() if sequence is not None and dialect == "postgresql" else None
+    table(m, name, sa.Column("n", sa.BigInteger, server_default=default))
+
+
+@change
+def sequence_added(m: sa.MetaData, after: bool, dialect: str) -> None:
+    """SQLite has no sequences."""
+    exists = after and dialect != "sqlite"
+    numbered(m, "sequence_added", dialect, sa.Sequence("counter_added", start=100, metadata=m) if exists else None)
+
+
+@change
+def sequence_dropped(m: sa.MetaData, after: bool, dialect: str) -> None:
+    """SQLite has no sequences."""
+    exists = not after and dialect != "sqlite"
+    numbered(m, "sequence_dropped", dialect, sa.Sequence("counter_dropped", metadata=m) if exists else None)
+
+
+@change
+def sequence_changed(m: sa.MetaData, after: bool, dialect: str) -> None:
+    """SQLite has no sequences."""
+    if dialect != "sqlite":
+        numbered(
+            m, "sequence_changed", dialect, sa.Sequence("counter_changed", increment=5 if after else 2, metadata=m)
+        )
+        numbered(m, "sequence_same", dialect, sa.Sequence("counter_same", start=7, cache=20, metadata=m))
+
+
+@change
+def identity_changed(m: sa.MetaData, after: bool, dialect: str) -> None:
+    """Of the databases here only PostgreSQL has identity columns with options."""
+    identity = [sa.Identity(increment=2 if after else 1)] if dialect == "postgresql" else []
+    sa.Table("identity_changed", m, sa.Column("id", sa.Integer, *identity, primary_key=True))
+
+
+@change
+def unique_columns(m: sa.MetaData, after: bool, dialect: str) -> None:
+    columns = sa.Column("a", sa.Integer), sa.Column("b", sa.Integer)
+    table(m, "unique_columns", *columns, sa.UniqueConstraint("a", *(["b"] if after else []), name="uq_pair"))
+
+
+@change
+def plain_to_computed(m: sa.MetaData, after: bool, dialect: str) -> None:
+    total = [sa.Computed("n * 2", persisted=True)] if after else []
+    table(m, "plain_to_computed", sa.Column("n", sa.Integer), sa.Column("total", sa.Integer, *total))

@@ -13,6 +13,7 @@ import svc_infra.db.sql.core as core
 from migrate.changes import CHANGES
 from migrate.workspace import Workspace
 from svc_infra.db.sql.core.autogenerate.definitions import index_definitions
+from svc_infra.db.sql.core.autogenerate.sequences import existing_sequences as sequences
 from svc_infra.db.sql.core.connection import run_on_connection
 from svc_infra.db.sql.core.target import resolve_target
 
@@ -46,6 +47,13 @@ EVERYWHERE = {
         "drop index ix_index_predicate of index_predicate",
         "create index ix_index_predicate on index_predicate (n)",
     ],
+    "live_unique_added": ["create unique index ix_live_unique_added_a on live_unique_added (a)"],
+    "live_unique_dropped": ["drop index ix_live_unique_dropped_a of live_unique_dropped"],
+    "live_unique_columns": [
+        "drop index ix_live_unique_columns of live_unique_columns",
+        "create unique index ix_live_unique_columns on live_unique_columns (a, b)",
+    ],
+    "live_unique_same": [],
     "unique_added": ["add unique constraint uq_unique_added_name on unique_added (name)"],
     "unique_dropped": ["drop unique constraint uq_unique_dropped_name of unique_dropped"],
     "foreign_key_added": [
@@ -66,6 +74,20 @@ EVERYWHERE = {
         "drop check constraint ck_enum_as_text_kind of enum_as_text",
         "add check constraint ck_enum_as_text_kind on enum_as_text: kind IN ('red', 'amber', 'green')",
     ],
+    "unique_columns": [
+        "drop unique constraint uq_pair of unique_columns",
+        "add unique constraint uq_pair on unique_columns (a, b)",
+    ],
+    "plain_to_computed": ["drop column plain_to_computed.total", "add column plain_to_computed.total INTEGER"],
+    "sequence_added": ["create sequence counter_added"],
+    "sequence_changed": [
+        (
+            "change sequence counter_changed to INCREMENT BY 5 MINVALUE 1 MAXVALUE 9223372036854775806"
+            " START WITH 1 CACHE 1000 NOCYCLE"
+        )
+    ],
+    "sequence_dropped": ["drop sequence counter_dropped"],
+    "identity_changed": [],
     "primary_key_changed": [
         "drop primary key pk_primary_key_changed of primary_key_changed",
         "add primary key pk_primary_key_changed on primary_key_changed (a, b)",
@@ -74,6 +96,26 @@ EVERYWHERE = {
 """What is found, by kind; the entries of a database add to these or stand in their place."""
 
 POSTGRESQL = {
+    "sequence_added": [
+        "create sequence counter_added",
+        "change column sequence_added.n: default none to nextval('counter_added')",
+    ],
+    "sequence_changed": [
+        (
+            "change sequence counter_changed to AS bigint INCREMENT BY 5 MINVALUE 1 MAXVALUE 9223372036854775807"
+            " START WITH 1 CACHE 1 NO CYCLE"
+        )
+    ],
+    "sequence_dropped": [
+        "change column sequence_dropped.n: default nextval('counter_dropped'::regclass) to none",
+        "drop sequence counter_dropped",
+    ],
+    "identity_changed": [
+        (
+            "change column identity_changed.id: default Identity(start=1, increment=1, minvalue=1, maxvalue=2147483647,"
+            " cycle=False, cache=1) to Identity(increment=2)"
+        )
+    ],
     "default_changed": ["change column default_changed.name: default 'old'::character varying to new"],
     "computed_changed": ["drop column computed_changed.total", "add column computed_changed.total INTEGER"],
     "comment_changed": ["change column comment_changed.id: comment to 'new'", "set comment of comment_changed: 'new'"],
@@ -102,6 +144,9 @@ MYSQL = {
     "computed_changed": POSTGRESQL["computed_changed"],
 }
 SQLITE = {
+    "sequence_added": [],
+    "sequence_changed": [],
+    "sequence_dropped": [],
     "default_dropped": ["change column default_dropped.n: default '7' to none"],
     "comment_changed": [],
     "enum_value_added": [],
@@ -112,11 +157,20 @@ SQLITE = {
 DIFFERENT = {"postgresql": POSTGRESQL, "mysql": MYSQL, "sqlite": SQLITE}
 
 
-ENUMS = {"enum_value_added": "light", "enum_value_removed": "lamp", "enum_column_added": "signal"}
+TYPES = {
+    "enum_value_added": "light",
+    "enum_value_removed": "lamp",
+    "enum_column_added": "signal",
+    "sequence_added": "counter_added",
+    "sequence_changed": "counter_changed",
+    "sequence_dropped": "counter_dropped",
+}
+"""What a kind changes beside its table."""
 
 
 def is_about(line: str, kind: str) -> bool:
-    return bool(re.search(rf"\b({kind}|(create|add to|replace) enum {ENUMS.get(kind, kind)})\b", line))
+    verbs = "(create|add to|replace|change|drop) (enum|sequence)"
+    return bool(re.search(rf"\b({kind}|{verbs} {TYPES.get(kind, kind)})\b", line))
 
 
 def schema_of(workspace: Workspace) -> dict[str, object]:
@@ -137,6 +191,8 @@ def schema_of(workspace: Workspace) -> dict[str, object]:
                 sorted(re.sub(r"::[a-z ]+|[\[\]()]", "", str(item)) for item in inspector.get_check_constraints(table)),
                 comment,
             ]
+        if connection.dialect.supports_sequences:
+            found["sequences"] = sorted(map(repr, sequences(connection)))
         if connection.dialect.name == "postgresql":
             found["enums"] = inspector.get_enums()  # type: ignore[attr-defined]
         return found

@@ -121,15 +121,20 @@ class Workspace:
         return self.processes.start(source, [name, *arguments], folder=self.root / cwd, environ=self.environ)
 
 
+def clean_environ() -> dict[str, str]:
+    """Return the environment without what would choose a database or change the output."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    return {**kept, "PYTHONWARNINGS": "error", "NO_COLOR": "1"}
+
+
 @pytest.fixture
 def make_workspace(tmp_path: Path, processes: ProcessServer) -> Callable[[str], Workspace]:
     """Make a project for a database URL."""
 
     def make(url: str) -> Workspace:
-        environ = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
         root = tmp_path / "project"
         root.mkdir(exist_ok=True)
-        return Workspace(root, {**environ, "SQL_URL": url, "PYTHONWARNINGS": "error", "NO_COLOR": "1"}, processes)
+        return Workspace(root, {**clean_environ(), "SQL_URL": url}, processes)
 
     return make
 

@@ -104,11 +104,7 @@ async def load(url: str, ledger_url: str) -> AsyncIterator[Load]:
     assert state.longest < LONGEST_SECONDS
 
 
-# aiomysql 0.3.2 leaves its socket to the garbage collector when the server goes away during the handshake.
-LEAVES_SOCKETS = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(params=["asyncpg", "psycopg", "asyncmy", pytest.param("aiomysql", marks=LEAVES_SOCKETS)])
+@pytest.fixture(params=["asyncpg", "psycopg", "asyncmy", "aiomysql"])
 def server_and_url(request: pytest.FixtureRequest) -> Iterator[tuple[PostgresServer | MysqlServer, str]]:
     """A server of its own and the URL of a database on it, through each driver in turn."""
     scheme = URL_OF[request.param]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from sqlalchemy import Column, Enum, ForeignKey, Integer, MetaData, String, Table, UniqueConstraint, insert, text
+from sqlalchemy import Column, Enum, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint, insert, text
 
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.errors import (
@@ -19,6 +19,7 @@ from svc_infra.db.sql.errors import (
     InvalidValue,
     LockTimeout,
     NotNullViolation,
+    ReadOnlyViolation,
     SqlError,
     StatementTimeout,
     UniqueViolation,
@@ -174,6 +175,22 @@ async def test_an_exclusion_violation_is_typed(postgres_url: str) -> None:
     assert caught.value.constraint == "ex_stays"
 
 
+async def test_a_duplicate_within_one_transaction_is_a_unique_violation(duckdb_url: str) -> None:
+    """DuckDB has other words for it than for one of a committed row, and tells of a concurrent one at commit."""
+    async with Database(duckdb_url) as database:
+        async with database.session() as session:
+            await session.execute(text("CREATE TABLE things (id INTEGER PRIMARY KEY)"))
+        with pytest.raises(UniqueViolation):  # noqa: PT012 (the whole block is the subject)
+            async with database.session() as session:
+                await session.execute(text("INSERT INTO things VALUES (1)"))
+                await session.execute(text("INSERT INTO things VALUES (1)"))
+        with pytest.raises(UniqueViolation):  # noqa: PT012 (the whole block is the subject)
+            async with database.session() as first:
+                await first.execute(text("INSERT INTO things VALUES (2)"))
+                async with database.session() as second:
+                    await second.execute(text("INSERT INTO things VALUES (2)"))
+
+
 async def test_an_unusual_column_name_is_read(postgres_url: str) -> None:
     """Quoted names with blanks and quotes are read as they are; an expression has no columns."""
     async with Database(postgres_url) as database:
@@ -237,6 +254,21 @@ def test_errors_of_mssql_python_are_told_by_their_state() -> None:
         ),
         ("23000", 'The INSERT statement conflicted with the CHECK constraint "ck_a".', CheckViolation, "ck_a", ()),
         ("23000", "Etwas anderes", IntegrityViolation, None, ()),
+        ("23000", 'Verletzung der UNIQUE KEY-Einschränkung "uq_a".', UniqueViolation, "uq_a", ()),
+        (
+            "23000",
+            "Der Wert NULL kann in die Spalte 'e', Tabelle 'db.dbo.a' nicht eingefügt werden.",
+            NotNullViolation,
+            None,
+            ("e",),
+        ),
+        (
+            "23000",
+            'Die INSERT-Anweisung steht in Konflikt mit der FOREIGN KEY-Einschränkung "fk_a".',
+            ForeignKeyViolation,
+            "fk_a",
+            (),
+        ),
         ("40001", "Transaction was deadlocked", DeadlockDetected, None, ()),
         ("08S01", "Communication link failure", Disconnected, None, ()),
         ("HYT00", "Query timeout expired", StatementTimeout, None, ()),
@@ -251,6 +283,46 @@ def test_errors_of_mssql_python_are_told_by_their_state() -> None:
         assert error.__cause__ is driver_error
         if isinstance(error, IntegrityViolation):
             assert (error.constraint, error.columns) == (constraint, columns)
+
+
+def test_a_name_in_a_message_is_looked_up_in_the_model() -> None:
+    """Where the driver drops SQL Server's number and the message has no SQL keyword, the constraint's name decides."""
+    exceptions = pytest.importorskip("mssql_python.exceptions")
+    told = 'Zeile mit doppeltem Schlüssel im Objekt "dbo.things" mit dem eindeutigen Index "ix_things_email".'
+    things = Table("things", MetaData(), Column("email", String(20)), Index("ix_things_email", "email", unique=True))
+    driver_error = exceptions.sqlstate_to_exception("23000", told)
+    error = translate(driver_error, table=things)
+    assert isinstance(error, UniqueViolation)
+    assert (error.constraint, error.columns, error.table) == ("ix_things_email", ("email",), "things")
+    assert type(translate(driver_error)) is IntegrityViolation
+
+
+def test_errors_of_pyodbc_are_told_by_their_number() -> None:
+    """Pyodbc's errors, of which aioodbc's are, end with the number of SQL Server's error."""
+    head = "[Microsoft][ODBC Driver 18 for SQL Server][SQL Server]"
+    cases: list[tuple[str, str, type[SqlError], str | None]] = [
+        (
+            "23000",
+            "Doppelter Wert: 'dbo.a', 'ix_a'. (2601) (SQLExecDirectW); [01000] x (3621)",
+            UniqueViolation,
+            "ix_a",
+        ),
+        ("23000", "Violation of UNIQUE KEY constraint 'uq_a'. (2627) (SQLExecDirectW)", UniqueViolation, "uq_a"),
+        ("23000", 'conflicted with the CHECK constraint "ck_a". (547) (SQLExecDirectW)', CheckViolation, "ck_a"),
+        ("23000", "Spalte 'e', Tabelle 'db.dbo.a' (515) (SQLExecDirectW)", NotNullViolation, None),
+        ("40001", "deadlock victim (1205) (SQLExecDirectW)", DeadlockDetected, None),
+        ("42000", "Lock request time out period exceeded. (1222) (SQLExecDirectW)", LockTimeout, None),
+        ("42000", "the database is read-only. (3906) (SQLExecDirectW)", ReadOnlyViolation, None),
+        ("HYT00", "Query timeout expired (0) (SQLExecDirectW)", StatementTimeout, None),
+        ("08S01", "Communication link failure (10054) (SQLExecDirectW)", Disconnected, None),
+    ]
+    error_class = type(
+        "Error", (Exception,), {"__module__": "pyodbc"}
+    )  # importing pyodbc needs a library of the system
+    for state, message, kind, constraint in cases:
+        error = translate(error_class(state, f"[{state}] {head}{message}"))
+        assert type(error) is kind, message
+        assert getattr(error, "constraint", None) == constraint
 
 
 def test_errors_of_snowflake_are_told_by_number_and_state() -> None:

@@ -60,6 +60,7 @@ CAPABILITIES = MappingProxyType(
         "streaming": "Streaming results",
         "returning": "`RETURNING`",
         "constraints": "Typed errors of violated constraints",
+        "error_codes": "The kind of a violated constraint is a code of the driver",
         "transactional_ddl": "Schema changes roll back",
         "reflection": "Reflection of tables, keys and constraints",
         "migrations": "Migrations up and down",
@@ -95,10 +96,15 @@ MISSING = MappingProxyType(
         "duckdb": {
             "savepoints": "not in DuckDB",
             "row_locks": "concurrent writers of a row fail at once instead of waiting",
+            "error_codes": "DuckDB 1.5 has one class for all constraints; the SQL keyword in its message tells which",
         },
         "mssql": {
             "read_only": "not in SQL Server; what was written is rolled back",
             "arrays": "no such type; use JSON",
+        },
+        "mssql-mssql-python": {
+            "error_codes": "mssql-python 1.16 drops SQL Server's number; the SQL keyword or the constraint's name "
+            "in the message tells which",
         },
         "snowflake": {
             "savepoints": "not in Snowflake",
@@ -107,6 +113,7 @@ MISSING = MappingProxyType(
             "returning": "not in Snowflake",
             "transactional_ddl": "each schema change commits",
             "constraints": "only NOT NULL is enforced",
+            "error_codes": "only NOT NULL is enforced",
         },
     }
 )

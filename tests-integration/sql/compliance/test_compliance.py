@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -31,6 +32,7 @@ from svc_infra.db.sql.errors import (
 )
 from svc_infra.db.sql.repository import SqlRepository
 from svc_infra.db.sql.retry import RetryPolicy
+from svc_infra.db.sql.translate import translate
 
 RUNAWAY = {
     "postgresql": "SELECT pg_sleep(30)",
@@ -256,6 +258,28 @@ async def test_constraints(database: Database) -> None:
         with pytest.raises(kind):
             async with database.session() as session:
                 await session.execute(insert(Thing).values(values))
+
+
+@capability("error_codes")
+async def test_error_codes(database: Database) -> None:
+    """The kind of a violation is known without a word of the driver's message."""
+    async with database.session() as session:
+        await session.execute(insert(Shelf).values(id=1))
+        await session.execute(insert(Thing).values(id=1, name="a", size=1, shelf_id=1))
+    for values, kind in VIOLATIONS.values():
+        with pytest.raises(IntegrityViolation) as caught:
+            async with database.session() as session:
+                await session.execute(insert(Thing).values(values))
+        cause = caught.value.__cause__
+        assert cause is not None
+        cause.args = tuple(part if is_code(part) else "" for part in cause.args)
+        if hasattr(cause, "ddbc_error"):
+            cause.ddbc_error = ""  # mssql-python's copy of the message
+        assert type(translate(cause)) is kind
+
+
+def is_code(part: object) -> bool:
+    return isinstance(part, int) or re.fullmatch("[0-9A-Z]{5}", str(part)) is not None
 
 
 @capability("transactional_ddl")

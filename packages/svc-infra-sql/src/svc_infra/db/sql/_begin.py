@@ -49,6 +49,19 @@ def _postgresql(connection: Connection, _readonly: bool, limit_ms: int | None) -
         connection.exec_driver_sql(command)
 
 
+def limit_lone_statements(engine: Engine, limit_ms: int) -> None:
+    """Give every new asyncpg connection the limit of statements outside of transactions, which no `SET LOCAL` reaches.
+
+    Not to be used with a pooler in transaction mode, where it would stay on a server that others use next.
+    """
+
+    def connect(dbapi_connection: Any, _record: object) -> None:
+        # On the driver, as SQLAlchemy's adapter would send it in a transaction, which is rolled back.
+        await_only(dbapi_connection.driver_connection.execute(f"SET statement_timeout = {int(limit_ms)}"))
+
+    event.listen(engine, "connect", connect)
+
+
 def _mysql(connection: Connection, readonly: bool, limit_ms: int | None) -> None:
     limit_ms = limit_ms or 0
     if connection.info.get(STATEMENT_TIMEOUT_MS, 0) != limit_ms:
@@ -132,7 +145,28 @@ def prepare_sqlite_connections(engine: Engine, *, memory: bool) -> None:
             driver: Any = connection.driver_connection
             await_only(driver.execute(statement))
 
+    send_rollback = engine.dialect.do_rollback
+
+    def do_rollback(connection: PoolProxiedConnection) -> None:
+        # A connection that comes back without a transaction is spared the hop to its thread.
+        driver: Any = connection.driver_connection
+        try:
+            is_open = driver.in_transaction
+        except ValueError:  # it is closed, of which SQLAlchemy's adapter makes an error of the driver
+            is_open = True
+        if is_open:
+            send_rollback(connection)
+
+    set_level = engine.dialect.set_isolation_level
+
+    def set_isolation_level(dbapi_connection: Any, level: Any) -> None:
+        # SQLAlchemy would leave AUTOCOMMIT by letting the driver begin again, and nobody would commit that.
+        set_level(dbapi_connection, level)
+        dbapi_connection.isolation_level = None
+
     event.listen(engine, "connect", connect)
     event.listen(engine, "reset", reset)
+    engine.dialect.set_isolation_level = set_isolation_level  # type: ignore[method-assign]
+    engine.dialect.do_rollback = do_rollback  # type: ignore[method-assign,assignment]
     # SQLAlchemy calls it where it begins a transaction, and wraps its errors as those of any statement.
     engine.dialect.do_begin = do_begin  # type: ignore[method-assign,assignment]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Dialect, Engine, event
+from sqlalchemy import URL, Connection, Dialect, Engine, event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import await_only, greenlet_spawn
@@ -35,6 +35,7 @@ def connect_with(engine: Engine, resolved: ResolvedUrl) -> None:
     from svc_infra.dburl.engine import prepare_engine
 
     prepare_engine(engine, resolved)  # first: what opens the connection below ends SQLAlchemy's asking of listeners
+    _bound_first_questions(engine)
 
     def connect(
         dialect: Dialect, _record: ConnectionPoolEntry | None, cargs: list[Any], cparams: dict[str, Any]
@@ -42,7 +43,9 @@ def connect_with(engine: Engine, resolved: ResolvedUrl) -> None:
         limits = [float(cparams[name]) for name in _TIMEOUT_ARGUMENTS if isinstance(cparams.get(name), (int, float))]
         limit = limits[0] if limits else CONNECT_SECONDS
         try:
-            return await_only(bounded(greenlet_spawn(dialect.connect, *cargs, **cparams), limit + GRACE_SECONDS))
+            opening = greenlet_spawn(dialect.connect, *cargs, **cparams)
+            discard = dialect.do_terminate if dialect.has_terminate else None
+            return await_only(bounded(opening, limit + GRACE_SECONDS, discard=discard))
         except dialect.loaded_dbapi.Error as error:
             setattr(error, _WHILE_CONNECTING, True)
             raise
@@ -53,6 +56,23 @@ def connect_with(engine: Engine, resolved: ResolvedUrl) -> None:
             raise failure from error
 
     event.listen(engine, "do_connect", connect)
+
+
+def _bound_first_questions(engine: Engine) -> None:
+    """Bound what SQLAlchemy asks the first connection: the server's version and settings."""
+    ask = engine.dialect.initialize
+
+    def initialize(connection: Connection) -> None:
+        try:
+            await_only(bounded(greenlet_spawn(ask, connection), CONNECT_SECONDS))
+        except TimeoutError as error:
+            failure = engine.dialect.loaded_dbapi.OperationalError(
+                f"connected, and got no answer to the first questions within {CONNECT_SECONDS:g} s"
+            )
+            setattr(failure, _WHILE_CONNECTING, True)
+            raise failure from error
+
+    engine.dialect.initialize = initialize  # type: ignore[method-assign]
 
 
 def is_from_connecting(error: object) -> bool:

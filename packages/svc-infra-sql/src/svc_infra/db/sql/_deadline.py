@@ -1,28 +1,33 @@
 """The limit of a statement on this side of the connection.
 
 PostgreSQL, MySQL, SQL Server and Snowflake end a statement at its limit by themselves. The deadline here comes a little
-later and matters when their answer can't arrive: a frozen server, a network that swallows packets. SQLite and DuckDB
-have no limit of their own and run in this process: the deadline interrupts them.
+later and matters when their answer can't arrive: a frozen server, a network that swallows packets. A statement without
+a limit, and each fetch of rows that stream, has the database's `answer_timeout`. SQLite and DuckDB have no limit of
+their own and run in this process: the deadline interrupts them.
 
-It is armed only when there is a limit, and costs one timer of the event loop per statement.
+It costs one timer of the event loop per statement.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
+import socket
 import sqlite3
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.engine.cursor import BufferedRowCursorFetchStrategy
 from sqlalchemy.util import await_only
 
 from svc_infra.db.sql._options import STATEMENT_TIMEOUT_MS
 from svc_infra.db.sql._wait import bounded
 from svc_infra.db.sql.errors import Disconnected
+
+T = TypeVar("T")
 
 #: Seconds after its limit in which the server's own answer, that it ended the statement, should arrive.
 ANSWER_SECONDS = 5.0
@@ -30,98 +35,220 @@ ANSWER_SECONDS = 5.0
 INSIST_SECONDS, INSISTENCE = 0.05, 200
 #: Seconds that an interrupted statement of SQLite may take to end and be rolled back.
 INTERRUPT_SECONDS = 5.0
-#: Seconds that a KILL of a cancelled statement may take.
-KILL_SECONDS = 10.0
 _OWN_LIMIT = "svc_infra_own_limit"
 _DEADLINE = "_svc_infra_deadline"
+_ARMS = "_svc_infra_arms"
+
+#: PostgreSQL's SET statement_timeout: a number and its unit, milliseconds when there is none ("Numeric with Unit").
+_SET_LIMIT = re.compile(r"SET\s.*\bstatement_timeout\s*(?:=|TO)\s*'?\s*(\d+)\s*(us|ms|s|min|h|d)?\b", re.IGNORECASE)
+_SET = ("SET ", "set ", "Set ")
+_UNIT_SECONDS = {"us": 1e-6, "": 1e-3, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class _Deadline:
     """Cancels the running task at its time, so that the driver lets go of the connection."""
 
-    __slots__ = ("_cancelling", "_handle", "_task", "expired", "seconds")
+    __slots__ = ("_cancelling", "_connection", "_handle", "_task", "expired", "seconds")
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, connection: Connection) -> None:
         self.seconds = seconds
         self.expired = False
+        self._connection = connection
         self._task = asyncio.current_task()
         self._cancelling = self._task.cancelling() if self._task else 0
         self._handle = asyncio.get_running_loop().call_later(seconds, self._expire)
 
     def _expire(self) -> None:
         self.expired = True
-        if self._task is not None:
+        if self._task is not None and not _hang_up(self._connection):
             self._task.cancel()
 
     def disarm(self) -> None:
         self._handle.cancel()
 
-    def takes_back(self) -> bool:
-        """Take the cancellation back; False when the task was cancelled by somebody else as well."""
-        return self.expired and self._task is not None and self._task.uncancel() <= self._cancelling
+    def ended(self, error: BaseException) -> bool:
+        """Whether the error comes from this deadline; takes the cancellation of the task back."""
+        if not self.expired or self._task is None:
+            return False
+        if not isinstance(error, asyncio.CancelledError):
+            return True
+        return self._task.uncancel() <= self._cancelling  # else it was cancelled by somebody else as well
 
 
 class _Interrupt(_Deadline):
     """Interrupts the query of an embedded database, which then raises its own error."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_interrupted",)
 
-    def __init__(self, seconds: float, connection: Any) -> None:
-        super().__init__(seconds)
-        self._connection = connection
+    def __init__(self, seconds: float, connection: Connection) -> None:
+        super().__init__(seconds, connection)
+        self._interrupted = _INTERRUPTS[connection.dialect.name](connection)
 
     def _expire(self) -> None:
-        self._connection.interrupt()
+        self._interrupted.interrupt()
 
-    def takes_back(self) -> bool:
+
+def _hang_up(connection: Connection) -> bool:
+    """End psycopg's wait by ending its connection: a cancelled wait of it goes on for ten seconds."""
+    if connection.dialect.driver != "psycopg":
         return False
+    with contextlib.suppress(Exception):
+        driver: Any = connection.connection.driver_connection
+        with socket.socket(fileno=socket.dup(driver.fileno())) as duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)
+        return True
+    return False
 
 
-def listen_for_deadlines(engine: Engine, default_limit_ms: int | None) -> None:
-    """Arm a deadline for each statement that has a limit."""
+class _BoundedFetch(BufferedRowCursorFetchStrategy):
+    """Fetches the rows of a server-side cursor, each batch by its deadline."""
+
+    __slots__ = ("_seconds",)
+
+    def __init__(self, cursor: Any, context: Any, seconds: float) -> None:
+        self._seconds = seconds
+        with_first_row = super().__init__
+        self._in_time(context, cursor, lambda: with_first_row(cursor, context.execution_options))
+
+    def fetchone(self, result: Any, dbapi_cursor: Any, hard_close: bool = False) -> Any:
+        """Return the next row, or None."""
+        if self._rowbuffer:
+            return self._rowbuffer.popleft()
+        fetch = super().fetchone
+        return self._in_time(result.context, dbapi_cursor, lambda: fetch(result, dbapi_cursor, hard_close))
+
+    def fetchmany(self, result: Any, dbapi_cursor: Any, size: int | None = None) -> Any:
+        """Return the next rows."""
+        fetch = super().fetchmany
+        return self._in_time(result.context, dbapi_cursor, lambda: fetch(result, dbapi_cursor, size))
+
+    def fetchall(self, result: Any, dbapi_cursor: Any) -> Any:
+        """Return the rows that are left."""
+        fetch = super().fetchall
+        return self._in_time(result.context, dbapi_cursor, lambda: fetch(result, dbapi_cursor))
+
+    def _in_time(self, context: Any, cursor: Any, fetch: Callable[[], T]) -> T:
+        deadline = _Deadline(self._seconds, context.root_connection)
+        setattr(context, _DEADLINE, deadline)
+        try:
+            return fetch()
+        except BaseException:
+            if context.dialect.name == "postgresql" and context.root_connection.invalidated:
+                # SQLAlchemy leaves the cursor of a lost connection open, about which psycopg complains.
+                with contextlib.suppress(Exception):
+                    cursor.close()
+            raise
+        finally:
+            deadline.disarm()
+
+
+def listen_for_deadlines(engine: Engine, default_limit_ms: int | None, answer_timeout: float) -> None:
+    """Arm a deadline for each statement.
+
+    Args:
+        engine: The engine of the statements.
+        default_limit_ms: The limit of a statement whose session has none of its own.
+        answer_timeout: Seconds for a statement without any limit, and for a fetch; 0 is no limit.
+    """
     backend = engine.dialect.name
+    own_limits = _OwnLimits()
+
+    def arm(connection: Connection, context: object, statement: str = "") -> None:
+        limit_ms = connection.get_execution_options().get(STATEMENT_TIMEOUT_MS, default_limit_ms)
+        if backend in _INTERRUPTS:
+            if limit_ms:
+                setattr(context, _DEADLINE, _Interrupt(limit_ms / 1000, connection))
+            return
+        seconds = limit_ms / 1000 if limit_ms else 0.0
+        if backend == "postgresql":
+            seconds = own_limits.get(connection, statement, seconds)
+        seconds = seconds + ANSWER_SECONDS if seconds else answer_timeout
+        if seconds:
+            setattr(context, _DEADLINE, _Deadline(seconds, connection))
 
     def before(
-        connection: Connection, _cursor: object, statement: str, _parameters: object, context: Any, _many: bool
-    ) -> None:
-        limit_ms = connection.get_execution_options().get(STATEMENT_TIMEOUT_MS, default_limit_ms)
-        if not limit_ms:
-            return
-        if backend == "sqlite":
-            deadline: _Deadline = _Interrupt(limit_ms / 1000, _SqliteInterrupt(connection))
-        elif backend == "duckdb":
-            deadline = _Interrupt(limit_ms / 1000, connection.connection.dbapi_connection)
-        else:
-            transaction = connection.get_transaction()
-            if statement[:4].upper() == "SET " and "statement_timeout" in statement:
-                connection.info[_OWN_LIMIT] = transaction  # SET LOCAL: the transaction's own limit holds from here
-            if transaction is not None and connection.info.get(_OWN_LIMIT) is transaction:
-                return
-            deadline = _Deadline(limit_ms / 1000 + ANSWER_SECONDS)
-        setattr(context, _DEADLINE, deadline)
+        connection: Connection, _cursor: object, statement: str, parameters: object, context: Any, _many: bool
+    ) -> tuple[str, object]:
+        arm(connection, context, statement)
+        return statement, parameters
+
+    setattr(before, _ARMS, arm)
 
     def after(
-        _connection: object, _cursor: object, _statement: str, _parameters: object, context: Any, _many: bool
+        _connection: object, cursor: object, _statement: str, _parameters: object, context: Any, _many: bool
     ) -> None:
-        deadline: _Deadline | None = getattr(context, _DEADLINE, None)
-        if deadline is not None:
-            deadline.disarm()
+        disarm_deadline(context)
+        if answer_timeout and backend not in _INTERRUPTS:
+            is_stream = context._is_server_side  # noqa: SLF001 (SQLAlchemy has no public name for it)
+            if is_stream:
+                context.cursor_fetch_strategy = _BoundedFetch(cursor, context, answer_timeout)
 
     def failed(failure: ExceptionContext) -> BaseException | None:
         deadline: _Deadline | None = getattr(failure.execution_context, _DEADLINE, None)
         if deadline is None:
             return None
         deadline.disarm()
-        if isinstance(failure.original_exception, asyncio.CancelledError) and deadline.takes_back():
+        if deadline.ended(failure.original_exception):
             return Disconnected(
-                f"no answer to a statement within {deadline.seconds:g} s, its limit and {ANSWER_SECONDS:g} s; "
-                "the connection was given up"
+                f"no answer from {engine.url!r} to a statement within {deadline.seconds:g} s, its limit "
+                f"and {ANSWER_SECONDS:g} s or answer_timeout; the connection was given up"
             )
         return None
 
-    event.listen(engine, "before_cursor_execute", before)
+    setattr(after, _ARMS, arm)
+    # With retval SQLAlchemy keeps the function as it is, so that its mark is found again.
+    event.listen(engine, "before_cursor_execute", before, retval=True)
     event.listen(engine, "after_cursor_execute", after)
     event.listen(engine, "handle_error", failed)
+
+
+class _OwnLimits:
+    """The limits that transactions gave themselves by SET LOCAL."""
+
+    __slots__ = ("_are_used",)
+
+    def __init__(self) -> None:
+        self._are_used = False
+
+    def get(self, connection: Connection, statement: str, seconds: float) -> float:
+        """Return the limit of the transaction's own, in seconds; `seconds` when it has none."""
+        if statement[:4] in _SET and (match := _SET_LIMIT.match(statement)):
+            limit = int(match[1]) * _UNIT_SECONDS[(match[2] or "").lower()]
+            connection.info[_OWN_LIMIT] = (connection.get_transaction(), limit)
+            self._are_used = True
+        if not self._are_used:
+            return seconds
+        transaction, limit = connection.info.get(_OWN_LIMIT, (None, 0.0))
+        return limit if transaction is not None and transaction is connection.get_transaction() else seconds
+
+
+def arm_deadline(connection: Connection, context: object) -> bool:
+    """Arm the deadline of a statement that SQLAlchemy does not run itself.
+
+    Args:
+        connection: Where it is about to run.
+        context: Takes the deadline, for `disarm_deadline` and for the listener to `handle_error`.
+
+    Returns:
+        Whether that is all; False when somebody else listens to statements, who would miss this one.
+    """
+    dispatch = connection.dispatch
+    if not dispatch.before_cursor_execute and not dispatch.after_cursor_execute:
+        return True
+    if not all(hasattr(listener, _ARMS) for listener in dispatch.after_cursor_execute):
+        return False
+    if not all(hasattr(listener, _ARMS) for listener in dispatch.before_cursor_execute):
+        return False
+    for listener in dispatch.before_cursor_execute:
+        getattr(listener, _ARMS)(connection, context)
+    return True
+
+
+def disarm_deadline(context: object) -> None:
+    """End the deadline that `arm_deadline` gave to the context, if there is one."""
+    deadline: _Deadline | None = getattr(context, _DEADLINE, None)
+    if deadline is not None:
+        deadline.disarm()
 
 
 def interrupt_cancelled_statements(engine: Engine) -> None:
@@ -153,37 +280,6 @@ def _insist(loop: asyncio.AbstractEventLoop, interruption: _SqliteInterrupt, tim
         loop.call_later(INSIST_SECONDS, _insist, loop, interruption, times - 1)
 
 
-def kill_cancelled_statements(engine: Engine, side_engine: AsyncEngine) -> None:
-    """End MySQL's and MariaDB's statement when its task is cancelled, by a KILL from another connection.
-
-    These servers run a statement to its end, its transaction and locks held, when their client goes away.
-
-    Args:
-        engine: The engine of the statements.
-        side_engine: Connects to the same server, past the pool, which may be exhausted.
-    """
-    killings: set[asyncio.Task[None]] = set()
-
-    async def kill(number: int) -> None:
-        # The server may be gone, which is why the task was cancelled, or the statement may have ended by itself.
-        with contextlib.suppress(SQLAlchemyError, OSError):
-            await bounded(_execute(side_engine, f"KILL {number}"), KILL_SECONDS)
-
-    def failed(failure: ExceptionContext) -> None:
-        if isinstance(failure.original_exception, asyncio.CancelledError) and failure.connection is not None:
-            driver: Any = failure.connection.connection.driver_connection
-            killing = asyncio.get_running_loop().create_task(kill(int(driver.thread_id())))
-            killings.add(killing)
-            killing.add_done_callback(killings.discard)
-
-    event.listen(engine, "handle_error", failed)
-
-
-async def _execute(engine: AsyncEngine, statement: str) -> None:
-    async with engine.connect() as connection:
-        await connection.exec_driver_sql(statement)
-
-
 class _SqliteInterrupt:
     """Interrupts a SQLite connection from the event loop's thread, which SQLite allows."""
 
@@ -200,3 +296,9 @@ class _SqliteInterrupt:
         except StopIteration:
             return
         interrupting.close()
+
+
+_INTERRUPTS: dict[str, Callable[[Connection], Any]] = {
+    "duckdb": lambda connection: connection.connection.dbapi_connection,
+    "sqlite": _SqliteInterrupt,
+}

@@ -4,22 +4,23 @@ Each driver is told by the package that its error class comes from, so none of t
 PostgreSQL, appendix A "Error Codes"; MySQL, "Server Error Message Reference"; MariaDB, "Error Codes"; SQLite,
 "Result and Error Codes"; ODBC, appendix A "Error Codes"; Snowflake, "Driver error codes".
 
-DuckDB and mssql-python give no code below "integrity constraint violated" (DuckDB 1.5, mssql-python 1.16). For these
-two the engine's fixed English words decide which constraint it was; anything else stays an `IntegrityViolation`.
+DuckDB 1.5 has a class per kind of error and no code, also not in its JSON errors (`errors_as_json`): one class means
+all constraints. Which one it was is read from the SQL keywords (UNIQUE, NOT NULL, ...) in its message, which the
+library holds in one language; anything else stays an `IntegrityViolation`. For SQL Server see `_mssql_errors`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from svc_infra.db.sql._mssql_errors import read_mssql_python, read_odbc
+from svc_infra.db.sql._sqlstate import Diagnosis, Kind, by_sqlstate
 from svc_infra.db.sql.errors import (
     CheckViolation,
     DeadlockDetected,
     Disconnected,
-    ExclusionViolation,
     ForeignKeyViolation,
     IntegrityViolation,
     InvalidValue,
@@ -27,23 +28,9 @@ from svc_infra.db.sql.errors import (
     NotNullViolation,
     ReadOnlyViolation,
     SerializationFailure,
-    SqlError,
     StatementTimeout,
     UniqueViolation,
 )
-
-Kind = type[SqlError]
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """What a driver's error says."""
-
-    kind: Kind
-    constraint: str | None = None
-    columns: tuple[str, ...] = ()
-    table: str | None = None
-    detail: str = ""
 
 
 def diagnose(error: BaseException) -> Diagnosis | None:
@@ -54,40 +41,6 @@ def diagnose(error: BaseException) -> Diagnosis | None:
             return read(error)
     return None
 
-
-_SQLSTATE: dict[str, Kind] = {
-    "23000": IntegrityViolation,
-    "23001": ForeignKeyViolation,
-    "23502": NotNullViolation,
-    "23503": ForeignKeyViolation,
-    "23505": UniqueViolation,
-    "23514": CheckViolation,
-    "23P01": ExclusionViolation,
-    "25006": ReadOnlyViolation,
-    "25P03": Disconnected,  # idle_in_transaction_session_timeout ended the session
-    "25P04": StatementTimeout,  # transaction_timeout
-    "40001": SerializationFailure,
-    "40P01": DeadlockDetected,
-    "44000": CheckViolation,  # WITH CHECK OPTION
-    "53300": Disconnected,  # too_many_connections
-    "55P03": LockTimeout,
-    "57014": StatementTimeout,
-    "57P01": Disconnected,
-    "57P02": Disconnected,
-    "57P03": Disconnected,
-    "57P04": Disconnected,
-    "57P05": Disconnected,
-    "3D000": Disconnected,  # the database of the URL does not exist
-    "01002": Disconnected,
-    "HYT00": StatementTimeout,  # ODBC
-    "HYT01": Disconnected,  # ODBC: connection timeout expired
-}
-_SQLSTATE_CLASS: dict[str, Kind] = {
-    "08": Disconnected,
-    "22": InvalidValue,
-    "23": IntegrityViolation,
-    "28": Disconnected,  # the server refused the user or password
-}
 
 _MYSQL: dict[int, Kind] = {
     1020: SerializationFailure,  # MariaDB, innodb_snapshot_isolation: the record changed since it was read
@@ -166,7 +119,7 @@ _KEY = re.compile(r"\((.*?)\)=\(", re.DOTALL)
 
 def _postgresql(error: Any) -> Diagnosis | None:
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    kind = _by_sqlstate(state)
+    kind = by_sqlstate(state)
     if state is None and type(error).__name__ in ("OperationalError", "ConnectionTimeout"):
         return Diagnosis(Disconnected, detail=str(error).strip())  # libpq could not connect, or lost the connection
     if kind is None:
@@ -191,12 +144,6 @@ def _columns_in_key(detail: str | None) -> tuple[str, ...]:
     if ", ".join(names) != match[1]:
         return ()
     return tuple(name[1:-1].replace('""', '"') if name.startswith('"') else name for name in names)
-
-
-def _by_sqlstate(state: str | None) -> Kind | None:
-    if not state:
-        return None
-    return _SQLSTATE.get(state) or _SQLSTATE_CLASS.get(state[:2])
 
 
 def _mysql(error: Any) -> Diagnosis | None:
@@ -260,13 +207,16 @@ _DUCKDB: dict[str, Kind] = {
 def _duckdb(error: Any) -> Diagnosis | None:
     text = str(error)
     name = type(error).__name__
-    if name == "TransactionException":
-        # "Conflict on update!" and its kin: optimistic concurrency lost; other texts are misuse, e.g. a nested BEGIN.
+    if name in ("TransactionException", "InvalidInputException"):
         if "read-only mode" in text:
             return Diagnosis(ReadOnlyViolation)
+        if name == "InvalidInputException":
+            return None
+        # A key that a concurrent transaction has taken meanwhile is refused at the commit.
+        if "UNIQUE constraint" in text:
+            return Diagnosis(UniqueViolation)
+        # "Conflict on update!" and its kin: optimistic concurrency lost; other texts are misuse, e.g. a nested BEGIN.
         return Diagnosis(SerializationFailure) if "onflict" in text else None
-    if name == "InvalidInputException":
-        return Diagnosis(ReadOnlyViolation) if "read-only mode" in text else None
     if name != "ConstraintException":
         return Diagnosis(_DUCKDB[name]) if name in _DUCKDB else None
     if match := re.search(r"NOT NULL constraint failed: (?:(.+)\.)?(.+)", text):
@@ -277,64 +227,11 @@ def _duckdb(error: Any) -> Diagnosis | None:
         return Diagnosis(ForeignKeyViolation)
     if match := re.search(r'Duplicate key "(.*)" violates', text, re.DOTALL):
         return Diagnosis(UniqueViolation, None, tuple(re.findall(r"(?:^|, )(\w+): ", match[1])))
+    if "UNIQUE constraint" in text:  # of a row that the same transaction has written; only the value is told
+        return Diagnosis(UniqueViolation)
     if "onflict" in text:
         return Diagnosis(SerializationFailure)
     return Diagnosis(IntegrityViolation)
-
-
-#: mssql-python replaces the SQLSTATE by a fixed text of its own (its exceptions.py); these are its names for ours.
-_MSSQL: dict[str, Kind] = {
-    "Client unable to establish connection": Disconnected,
-    "Communication link failure": Disconnected,
-    "Connection failure during transaction": Disconnected,
-    "Connection not open": Disconnected,
-    "Connection operation failed": Disconnected,
-    "Connection timeout expired": Disconnected,
-    "Datetime field overflow": InvalidValue,
-    "Disconnect error": Disconnected,
-    "Integrity constraint violation": IntegrityViolation,
-    "Invalid authorization specification": Disconnected,
-    "Invalid character value for cast specification": InvalidValue,
-    "Invalid datetime format": InvalidValue,
-    "Numeric value out of range": InvalidValue,
-    "Operation canceled": StatementTimeout,
-    "Serialization failure": DeadlockDetected,
-    "Server rejected the connection": Disconnected,
-    "String data, right-truncated": InvalidValue,
-    "Timeout expired": StatementTimeout,
-    "WITH CHECK OPTION violation": CheckViolation,
-}
-
-
-def _mssql(error: Any) -> Diagnosis | None:
-    kind = _MSSQL.get(getattr(error, "driver_error", ""))
-    if kind is IntegrityViolation:
-        return _mssql_integrity(str(getattr(error, "ddbc_error", "")))
-    if kind is Disconnected:
-        return Diagnosis(kind, detail=str(error))
-    return Diagnosis(kind, detail=error.driver_error) if kind else None
-
-
-def _mssql_integrity(text: str) -> Diagnosis:
-    if match := re.search(r"column '([^']+)', table '(?:[^']*\.)?([^'.]+)'", text):
-        return Diagnosis(NotNullViolation, None, (match[1],), match[2])
-    if match := re.search(r"(?:FOREIGN KEY|REFERENCE)[A-Z ]* constraint [\"']([^\"']+)[\"']", text):
-        return Diagnosis(ForeignKeyViolation, match[1])
-    if match := re.search(r"CHECK constraint [\"']([^\"']+)[\"']", text):
-        return Diagnosis(CheckViolation, match[1])
-    if match := re.search(r"(?:KEY constraint|unique index) '([^']+)'", text):
-        return Diagnosis(UniqueViolation, match[1])
-    return Diagnosis(IntegrityViolation)
-
-
-def _odbc(error: Any) -> Diagnosis | None:
-    state = error.args[0] if error.args and isinstance(error.args[0], str) else None
-    kind = _by_sqlstate(state)
-    if kind is IntegrityViolation:
-        return _mssql_integrity(str(error))
-    if kind is SerializationFailure:  # SQL Server reports its deadlocks (1205) as 40001
-        kind = DeadlockDetected
-    return Diagnosis(kind, detail=f"SQLSTATE {state}") if kind else None
 
 
 _SNOWFLAKE: dict[int, Kind] = {
@@ -349,7 +246,7 @@ _SNOWFLAKE: dict[int, Kind] = {
 def _snowflake(error: Any) -> Diagnosis | None:
     errno = getattr(error, "errno", None)
     kind = _SNOWFLAKE.get(errno) if isinstance(errno, int) else None
-    kind = kind or _by_sqlstate(getattr(error, "sqlstate", None))
+    kind = kind or by_sqlstate(getattr(error, "sqlstate", None))
     if kind is None and isinstance(errno, int) and 250000 <= errno < 252000:  # the driver's connection errors
         kind = Disconnected
     return Diagnosis(kind, detail=f"error {errno}") if kind else None
@@ -361,11 +258,11 @@ _READERS: dict[str, Callable[[Any], Diagnosis | None]] = {
     "asyncmy": _mysql,
     "asyncpg": _postgresql,
     "duckdb": _duckdb,
-    "mssql_python": _mssql,
+    "mssql_python": read_mssql_python,
     "psycopg": _postgresql,
     "psycopg2": _postgresql,
     "pymysql": _mysql,
-    "pyodbc": _odbc,
+    "pyodbc": read_odbc,
     "snowflake": _snowflake,
     "sqlite3": _sqlite,
 }

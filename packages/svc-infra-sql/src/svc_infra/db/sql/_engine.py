@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
-from svc_infra.db.sql._begin import listen_for_begin, prepare_sqlite_connections
+from svc_infra.db.sql._begin import limit_lone_statements, listen_for_begin, prepare_sqlite_connections
 from svc_infra.db.sql._connecting import CONNECT_SECONDS, connect_with, listen_for_rest
 from svc_infra.db.sql._deadline import (
     interrupt_cancelled_statements,
-    kill_cancelled_statements,
     listen_for_deadlines,
 )
+from svc_infra.db.sql._fair_pool import FairQueuePool
 from svc_infra.db.sql._keepalive import keep_connections_alive
+from svc_infra.db.sql._mysql import drop_without_goodbye, kill_cancelled_statements
 from svc_infra.db.sql._options import Wishes
 from svc_infra.db.sql._written_table import note_written_table
+from svc_infra.db.sql.direct import runs_directly
 from svc_infra.db.sql.settings import DatabaseSettings
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def create_engine(resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bo
         register_dialects()
     memory = backend in EMBEDDED and is_memory(url)
     pool: dict[str, Any] = {
-        "poolclass": AsyncAdaptedQueuePool,
+        "poolclass": FairQueuePool,
         "pool_size": settings.pool_size,
         "max_overflow": settings.max_overflow,
         "pool_timeout": settings.pool_timeout,
@@ -67,11 +69,15 @@ def create_engine(resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bo
         prepare_sqlite_connections(engine.sync_engine, memory=memory)
         interrupt_cancelled_statements(engine.sync_engine)
     if backend in ("mariadb", "mysql"):
-        side_engine = create_async_engine(url, connect_args=connect_args, poolclass=NullPool)
-        connect_with(side_engine.sync_engine, resolved)
+        side_engine = create_async_engine(url, connect_args=connect_args, poolclass=NullPool).sync_engine
+        connect_with(side_engine, resolved)
+        drop_without_goodbye(side_engine)
+        drop_without_goodbye(engine.sync_engine)
         kill_cancelled_statements(engine.sync_engine, side_engine)
     if backend not in EMBEDDED:
         keep_connections_alive(engine.sync_engine)
+    if url.drivername == "postgresql+asyncpg" and settings.statement_timeout_ms is not None and not resolved.pooler:
+        limit_lone_statements(engine.sync_engine, settings.statement_timeout_ms)
     note_written_table(engine.sync_engine)
     listen_for_begin(engine.sync_engine, settings.statement_timeout_ms)
     return engine
@@ -80,18 +86,22 @@ def create_engine(resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bo
 class EngineFamily:
     """The engine of one server and its variants, which share its pool and differ in how transactions begin."""
 
-    def __init__(self, engine: AsyncEngine, settings: DatabaseSettings) -> None:
+    def __init__(self, engine: AsyncEngine, settings: DatabaseSettings, *, runs_alone: bool) -> None:
         self.engine = engine
+        #: Whether single statements may go without a transaction: not through a pooler that gives every statement
+        #: another server, as asyncpg prepares and runs one in two steps.
+        self.runs_alone = runs_alone
         self._settings = settings
         self._variants: dict[Wishes, AsyncEngine] = {Wishes(): engine}
         self._has_deadlines = False
-        if settings.statement_timeout_ms:
+        if settings.statement_timeout_ms or (settings.answer_timeout and engine.dialect.name not in EMBEDDED):
             self._listen_for_deadlines()
 
     @classmethod
     def create(cls, resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bool) -> EngineFamily:
         """Make the engine of a URL; nothing connects yet."""
-        return cls(create_engine(resolved, settings, echo=echo), settings)
+        engine = create_engine(resolved, settings, echo=echo)
+        return cls(engine, settings, runs_alone=runs_directly(engine.dialect) and not resolved.pooler)
 
     def get(self, wishes: Wishes) -> AsyncEngine:
         """Return the engine whose transactions are as wished."""
@@ -115,7 +125,8 @@ class EngineFamily:
         """Listen to each statement, from the moment that one of them has a limit."""
         if not self._has_deadlines:
             self._has_deadlines = True
-            listen_for_deadlines(self.engine.sync_engine, self._settings.statement_timeout_ms)
+            settings = self._settings
+            listen_for_deadlines(self.engine.sync_engine, settings.statement_timeout_ms, settings.answer_timeout)
 
 
 def is_memory(url: URL) -> bool:

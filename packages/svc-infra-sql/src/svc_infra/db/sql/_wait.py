@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
 T = TypeVar("T")
 
-#: Tasks that outlived their bound; referenced here until they end, as the event loop only refers to them weakly.
-_abandoned: set[asyncio.Task[object]] = set()
+#: Tasks that nobody waits for: those that outlived their bound, and work in the background. Referenced here until they
+#: end, as the event loop only refers to them weakly.
+_unattended: set[asyncio.Task[object]] = set()
 
 
-async def bounded(work: Coroutine[object, object, T], seconds: float) -> T:
+async def bounded(
+    work: Coroutine[object, object, T], seconds: float, *, discard: Callable[[T], object] | None = None
+) -> T:
     """Run `work` for at most `seconds`.
 
     `asyncio.wait_for` waits for the cancelled work to end, which on a frozen connection takes many seconds (psycopg) or
     for ever. Here the work is cancelled and left to itself.
+
+    Args:
+        work: What to run.
+        seconds: How long.
+        discard: Gets the result of work that ended in spite of its cancellation, for example to close it.
 
     Raises:
         TimeoutError: When the work has not ended in time.
@@ -25,21 +33,44 @@ async def bounded(work: Coroutine[object, object, T], seconds: float) -> T:
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds)
     except asyncio.CancelledError:
-        _abandon(task)
+        _abandon(task, discard)
         raise
     if not done:
-        _abandon(task)
+        _abandon(task, discard)
         raise TimeoutError
     return task.result()
 
 
-def _abandon(task: asyncio.Task[T]) -> None:
-    task.cancel()
-    _abandoned.add(task)
+def start(work: Coroutine[object, object, object]) -> None:
+    """Run `work`, which must be bounded by itself, in the background."""
+    task = asyncio.get_running_loop().create_task(work)
+    _unattended.add(task)
     task.add_done_callback(_forget)
 
 
+async def settle(seconds: float) -> None:
+    """Wait for what was given up, and for the work in the background, of this event loop; at most `seconds`."""
+    loop = asyncio.get_running_loop()
+    tasks = {task for task in _unattended if task.get_loop() is loop}
+    if tasks:
+        await asyncio.wait(tasks, timeout=seconds)
+        await asyncio.sleep(0)  # a transport that was closed meanwhile closes its socket in the loop's next turn
+
+
+def _abandon(task: asyncio.Task[T], discard: Callable[[T], object] | None) -> None:
+    task.cancel()
+    _unattended.add(task)
+    task.add_done_callback(_forget)
+    if discard is not None:
+        task.add_done_callback(lambda ended: _discard(ended, discard))
+
+
+def _discard(task: asyncio.Task[T], discard: Callable[[T], object]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        discard(task.result())
+
+
 def _forget(task: asyncio.Task[object]) -> None:
-    _abandoned.discard(task)
+    _unattended.discard(task)
     if not task.cancelled():
         task.exception()  # fetched, so that asyncio does not report it as never retrieved

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import ClassVar
 
 from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
@@ -37,4 +38,4 @@ class ModelBase(DeclarativeBase):
     ['pk_doctest_planets', 'uq_doctest_planets_name']
     """
 
-    metadata = MetaData(naming_convention=dict(NAMING_CONVENTION))
+    metadata: ClassVar[MetaData] = MetaData(naming_convention=dict(NAMING_CONVENTION))

@@ -16,6 +16,7 @@ from svc_infra.db.sql.creating import Creating
 from svc_infra.db.sql.entities import EntityLoader
 from svc_infra.db.sql.errors import InvalidQuery
 from svc_infra.db.sql.execution import Execution
+from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.statements import Selection
 from svc_infra.db.sql.visibility import Deleted
 
@@ -23,7 +24,7 @@ __all__ = ["BulkWriting"]
 
 M = TypeVar("M")
 T = TypeVar("T")
-E = TypeVar("E", bound=AsyncSession | AsyncConnection)
+E = TypeVar("E", bound=AsyncSession | AsyncConnection | LoneStatements)
 
 
 class BulkWriting(Creating[M, T, E]):

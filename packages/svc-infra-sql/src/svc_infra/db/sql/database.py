@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -13,8 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from svc_infra.db.sql._engine import EMBEDDED, EngineFamily
 from svc_infra.db.sql._options import Wishes
-from svc_infra.db.sql._wait import bounded
+from svc_infra.db.sql._wait import bounded, settle
 from svc_infra.db.sql.errors import Disconnected, InvalidSetting, PoolTimeout, SqlError, UnusableDatabase
+from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.replicas import ReplicaSet
 from svc_infra.db.sql.retry import DEFAULT_RETRIES, RetryPolicy, is_retryable
 from svc_infra.db.sql.session import SessionScope
@@ -36,6 +38,10 @@ FROM_ARGUMENT = "argument"
 ONE_LEVEL = frozenset({"duckdb", "snowflake", "sqlite"})
 
 
+#: Seconds in which `close()` says goodbye to the server, and then waits for what was given up before.
+GOODBYE_SECONDS, SETTLE_SECONDS = 5.0, 5.0
+
+
 class Database:
     """The engine, the sessions and the settings of one database.
 
@@ -51,6 +57,8 @@ class Database:
         pool_recycle: Seconds after which a connection is replaced (`DB_POOL_RECYCLE`, default 3600; -1 never).
         pool_pre_ping: Whether a connection is tested at each checkout (`DB_POOL_PRE_PING`, default true).
         statement_timeout_ms: Milliseconds that one statement may run (`DB_STATEMENT_TIMEOUT_MS`).
+        answer_timeout: Seconds that a server may be silent on a statement without a limit, or on the next rows of a
+            stream, before its connection is given up (`DB_ANSWER_TIMEOUT`, default 600; 0 waits for ever).
         read_urls: URLs of read replicas, which read-only sessions use. None takes `DB_READ_URLS`, or `READ_DB_URL` for
             one, when the database's own URL comes from the environment, too.
         max_replica_lag_seconds: How far behind a replica may be (`DB_MAX_REPLICA_LAG`, default 10).
@@ -82,6 +90,7 @@ class Database:
         pool_recycle: int | None = None,
         pool_pre_ping: bool | None = None,
         statement_timeout_ms: int | None = None,
+        answer_timeout: float | None = None,
         read_urls: Sequence[str | URL | ResolvedUrl] | None = None,
         max_replica_lag_seconds: float | None = None,
         echo: bool = False,
@@ -93,6 +102,7 @@ class Database:
             "pool_recycle": pool_recycle,
             "pool_pre_ping": pool_pre_ping,
             "statement_timeout_ms": statement_timeout_ms,
+            "answer_timeout": answer_timeout,
             "max_replica_lag_seconds": max_replica_lag_seconds,
         }
         resolved = _resolve(url, environ)
@@ -107,6 +117,7 @@ class Database:
         self._replicas: ReplicaSet | None = None
         if replicas:
             self._replicas = ReplicaSet(self._engines, replicas, self._settings.max_replica_lag_seconds)
+        self._lone: dict[bool, LoneStatements] = {}
         self._owner: tuple[asyncio.AbstractEventLoop, int] | None = None
         self._closed = False
 
@@ -167,6 +178,27 @@ class Database:
             UnusableDatabase: On entry, when the database is closed or was first used in another process or event loop.
         """
         return SessionScope(self, Wishes(readonly, statement_timeout_ms))
+
+    def lone(self, *, readonly: bool = False) -> AbstractAsyncContextManager[AsyncSession | LoneStatements]:
+        """Open what single statements run on, each committed by itself: `async with database.lone() as lone`.
+
+        For the methods of a repository's row form that are one statement, such as `repo.rows.get(lone, id)`: no BEGIN
+        and COMMIT, and on PostgreSQL (asyncpg) and SQLite the driver itself, at about half of the cost. Where single
+        statements gain nothing, or can't be (another database or driver, a pooler in transaction mode), it is a
+        session.
+
+        Args:
+            readonly: Whether they only read; then a read replica may answer, as in `session(readonly=True)`.
+
+        Raises:
+            UnusableDatabase: On entry, as for `session()`.
+        """
+        if not self._engines.runs_alone:
+            return self.session(readonly=readonly)
+        found = self._lone.get(readonly)
+        if found is None:
+            found = self._lone[readonly] = LoneStatements(self, readonly=readonly)
+        return found
 
     async def run_in_transaction(
         self,
@@ -244,7 +276,10 @@ class Database:
             await connection.exec_driver_sql(statement)
 
     async def close(self) -> None:
-        """Close every connection; the database can't be used afterwards. Closing twice is fine."""
+        """Close every connection; the database can't be used afterwards. Closing twice is fine.
+
+        It ends within seconds, also when the server does not answer any more.
+        """
         if self._closed:
             return
         self._closed = True
@@ -254,7 +289,8 @@ class Database:
                 engine.sync_engine.dispose(close=False)
             return
         for engine in self.all_engines:
-            await engine.dispose()
+            await _dispose(engine)
+        await settle(SETTLE_SECONDS)
 
     async def __aenter__(self) -> Self:
         return self
@@ -287,6 +323,16 @@ class Database:
             f"{self!r} was first used on another event loop and its connections are bound to that one. Make one "
             "Database per event loop and close it before the loop ends"
         )
+
+
+async def _dispose(engine: AsyncEngine) -> None:
+    try:
+        await bounded(engine.dispose(), GOODBYE_SECONDS)
+    except TimeoutError:
+        # A silent server hears no goodbye. Outside of SQLAlchemy's greenlet terminating a connection never waits.
+        dialect = engine.sync_engine.dialect
+        dialect.do_close = dialect.do_terminate  # type: ignore[method-assign]
+        engine.sync_engine.dispose()
 
 
 def _resolve_replicas(

@@ -6,13 +6,15 @@ The async half enters it once per operation, however many statements that sends,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Connection, CursorResult, Executable, Result
 from sqlalchemy.orm import Session
 
 from svc_infra.db.sql.capabilities import Capabilities, capabilities_of
+from svc_infra.db.sql.direct import run_directly
 from svc_infra.db.sql.filter_scope import FilterScope
+from svc_infra.db.sql.lone import LoneConnection
 from svc_infra.db.sql.plan import RepositoryPlan
 from svc_infra.db.sql.search import search_pattern
 from svc_infra.db.sql.statements import Selection, Statements
@@ -20,7 +22,7 @@ from svc_infra.db.sql.uuid7 import uuid7
 from svc_infra.db.sql.values import ValueChecker
 from svc_infra.db.sql.visibility import scope_parameter
 
-__all__ = ["Execution"]
+__all__ = ["Execution", "fetched"]
 
 M = TypeVar("M")
 
@@ -45,11 +47,14 @@ class Execution(Generic[M]):
         "_connection", "_scope", "checker", "dialect_name", "plan", "reads_directly", "session",
     )  # fmt: skip
 
-    def __init__(self, target: Session | Connection, plan: RepositoryPlan[M], scope: Mapping[str, object]) -> None:
-        self.plan = plan
+    def __init__(
+        self, target: Session | Connection | LoneConnection, plan: RepositoryPlan[M], scope: Mapping[str, object]
+    ) -> None:
+        self.plan: RepositoryPlan[M] = plan
         self._scope = scope
         self.session: Session | None
-        self._connection: Connection | None
+        self.reads_directly: bool
+        self._connection: Connection | LoneConnection | None
         fields = plan.fields
         if isinstance(target, Session):
             self.session, self._connection = target, None
@@ -147,7 +152,8 @@ class Execution(Generic[M]):
     def connect(self, statement: Executable) -> Connection:
         """The connection for a statement; a session may choose it by model and statement."""
         if self._connection is not None:
-            return self._connection
+            # A LoneConnection has what the methods use that are one statement, and refuses the rest.
+            return cast("Connection", self._connection)
         mapper = self.plan.fields.mapper
         return self.orm_session.connection(bind_arguments={"mapper": mapper, "clause": statement})
 
@@ -157,8 +163,20 @@ class Execution(Generic[M]):
         """Run a statement over the table."""
         return self.connect(statement).execute(statement, parameters)
 
+    def fetch(self, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Any]:
+        """Run a statement over the table that returns rows, on the driver itself where that is the same."""
+        return fetched(self.connect(statement), statement, parameters)
+
     def run_orm(self, statement: Executable, parameters: Mapping[str, object], **options: Any) -> Result[Any]:
         """Run a statement over the mapped class through the session, so that its listeners see it."""
         if self.session is None:
             return self.connect(statement).execute(statement, parameters, execution_options=options)
         return self.orm_session.execute(statement, parameters, execution_options=options)
+
+
+def fetched(connection: Connection, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Any]:
+    """The rows of a statement that returns some, run on the driver itself where that is the same."""
+    if isinstance(connection, LoneConnection):
+        return connection.fetch(statement, parameters)
+    rows = run_directly(connection, statement, parameters)
+    return connection.execute(statement, parameters).all() if rows is None else rows

@@ -52,7 +52,7 @@ class FilterScope(Generic[M]):
         self.fields = fields
         self.visibility = visibility
         self.checker = checker
-        self.column = column if column is not None else fields.columns.__getitem__
+        self.column: Callable[[str], ColumnElement[Any]] = column if column is not None else fields.columns.__getitem__
         self.use_arrays = use_arrays
         self.parameters: dict[str, Any] = {} if _shared is None else _shared
         """The bound values by parameter; in building SQL only their number counts."""

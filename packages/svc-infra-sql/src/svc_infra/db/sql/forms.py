@@ -75,10 +75,10 @@ class EntityForm(Generic[M]):
         self._fields = fields
         self._visibility = visibility
         self._loaded = tuple(loaded)
-        self.loader = EntityLoader(fields)
-        self.names = fields.names
+        self.loader: EntityLoader[M] = EntityLoader(fields)
+        self.names: tuple[str, ...] = fields.names
         self.orm_names: tuple[str, ...] | None = None
-        self.needs_orm = bool(loaded)
+        self.needs_orm: bool = bool(loaded)
 
     def options(self, scope: Mapping[str, object]) -> Sequence[ORMOption]:
         """SELECT IN loading of the relationships: one statement each, however many objects."""

@@ -10,10 +10,12 @@ from sqlalchemy import Connection, Select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
+from svc_infra.db.sql._synchronous import run_synchronously
 from svc_infra.db.sql.conditions import Conditions, Where
 from svc_infra.db.sql.errors import InvalidQuery, InvalidValue, NotFound
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.forms import ResultForm
+from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.ordering import OrderBy, Ordering
 from svc_infra.db.sql.plan import RepositoryPlan
 from svc_infra.db.sql.statements import RowLock, Selection, Statements
@@ -25,9 +27,9 @@ __all__ = ["Executor", "Reading"]
 M = TypeVar("M")
 T = TypeVar("T")
 R = TypeVar("R")
-E = TypeVar("E", bound=AsyncSession | AsyncConnection)
+E = TypeVar("E", bound=AsyncSession | AsyncConnection | LoneStatements)
 
-Executor: TypeAlias = AsyncSession | AsyncConnection
+Executor: TypeAlias = AsyncSession | AsyncConnection | LoneStatements
 """What a statement of the row form runs on."""
 
 _LARGEST = 2**63 - 1
@@ -50,6 +52,8 @@ class Reading(Generic[M, T, E]):
 
     async def _run(self, session: E, program: Callable[..., R], *args: object) -> R:
         try:
+            if isinstance(session, AsyncSession):
+                return await run_synchronously(program, session.sync_session, *args)
             return await session.run_sync(program, *args)
         except Exception as error:
             typed = translate(error, table=self._plan.fields.table)
@@ -68,7 +72,7 @@ class Reading(Generic[M, T, E]):
     ) -> Sequence[T]:
         form = self._form
         if execution.reads_directly and not form.needs_orm:
-            rows = execution.run(build(execution.statements, form.names), parameters).all()
+            rows = execution.fetch(build(execution.statements, form.names), parameters)
             return form.from_rows(execution.session, rows, refresh=False)
         statement = build(execution.orm_statements, form.orm_names).options(*form.options(execution.scope_values()))
         return form.from_orm(execution.run_orm(statement, parameters))
@@ -275,7 +279,7 @@ class Reading(Generic[M, T, E]):
         execution = self._execution(target)
         if execution.reads_directly and not self._form.needs_orm and not selection.searched:
             statement = execution.statements.select_with_total(self._form.names, ordering, selection)
-            rows = execution.run(statement, {**execution.by_selection(selection, q), **window}).all()
+            rows = execution.fetch(statement, {**execution.by_selection(selection, q), **window})
             if rows:
                 width = len(self._form.names)
                 page = self._form.from_rows(execution.session, [row[:width] for row in rows], refresh=False)
@@ -353,7 +357,8 @@ class Reading(Generic[M, T, E]):
         parameters: Mapping[str, object],
     ) -> Any:
         if execution.reads_directly:
-            return execution.run(build(execution.statements), parameters).scalar()
+            rows = execution.fetch(build(execution.statements), parameters)
+            return rows[0][0] if rows else None
         return execution.run_orm(build(execution.orm_statements), parameters).scalar()
 
 

@@ -55,7 +55,7 @@ class RowRepository(Upserting[M, ResultRow, Executor], Generic[M]):
         self._scope = scope
         self._cursors = cursors
         self._form = form
-        self.names = form.names
+        self.names: tuple[str, ...] = form.names
 
 
 class SqlRepository(Upserting[M, M, AsyncSession], Generic[M]):

@@ -22,6 +22,7 @@ _VARIABLES = {
     "pool_recycle": "DB_POOL_RECYCLE",
     "pool_pre_ping": "DB_POOL_PRE_PING",
     "statement_timeout_ms": "DB_STATEMENT_TIMEOUT_MS",
+    "answer_timeout": "DB_ANSWER_TIMEOUT",
     "max_replica_lag_seconds": "DB_MAX_REPLICA_LAG",
 }
 
@@ -39,6 +40,9 @@ class DatabaseSettings:
             the application.
         statement_timeout_ms: Milliseconds that one statement may run, or None for the server's own limit. 0 means no
             limit, as in PostgreSQL.
+        answer_timeout: Seconds that a server may be silent on a statement without a limit, or on the next rows of a
+            stream, before its connection is given up; 0 waits for ever. It is there for frozen servers and proxies; a
+            dead network is noticed within a minute by TCP keep-alive.
         max_replica_lag_seconds: Seconds that a read replica may be behind and still answer read-only sessions.
     """
 
@@ -48,6 +52,7 @@ class DatabaseSettings:
     pool_recycle: int = 3600
     pool_pre_ping: bool = True
     statement_timeout_ms: int | None = None
+    answer_timeout: float = 600.0
     max_replica_lag_seconds: float = 10.0
 
     def __post_init__(self) -> None:
@@ -57,6 +62,7 @@ class DatabaseSettings:
             ("max_overflow", self.max_overflow, 0),
             ("pool_timeout", self.pool_timeout, 0),
             ("pool_recycle", self.pool_recycle, -1),
+            ("answer_timeout", self.answer_timeout, 0),
             ("max_replica_lag_seconds", self.max_replica_lag_seconds, 0),
             ("statement_timeout_ms", self.statement_timeout_ms or 0, 0),
         )
@@ -98,7 +104,7 @@ def _parse(name: str, text: str, place: str) -> float | bool:
         if text.lower() in _TRUE | _FALSE:
             return text.lower() in _TRUE
         raise InvalidSetting(f"{place} is {text!r}; use true or false")
-    kind = float if name in ("max_replica_lag_seconds", "pool_timeout") else int
+    kind = float if name in ("answer_timeout", "max_replica_lag_seconds", "pool_timeout") else int
     try:
         return kind(text)
     except ValueError:

@@ -10,19 +10,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Index, Table
+from sqlalchemy import (
+    CheckConstraint,
+    Constraint,
+    ForeignKeyConstraint,
+    Index,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+)
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.schema import ColumnCollectionConstraint
 
 from svc_infra.db.sql._connecting import is_from_connecting
-from svc_infra.db.sql._diagnosis import Diagnosis, diagnose
+from svc_infra.db.sql._diagnosis import diagnose
+from svc_infra.db.sql._sqlstate import Diagnosis
 from svc_infra.db.sql._written_table import written_table
 from svc_infra.db.sql.errors import (
     CheckViolation,
     DeadlockDetected,
     Disconnected,
+    EncryptionRefused,
     ExclusionViolation,
     ForeignKeyViolation,
     IntegrityViolation,
@@ -37,6 +47,7 @@ from svc_infra.db.sql.errors import (
     StatementTimeout,
     UniqueViolation,
 )
+from svc_infra.dburl.errors import EncryptionRefused as EncryptionRefusedByUrl
 
 __all__ = ["translate", "translating"]
 
@@ -57,6 +68,14 @@ _MESSAGES: dict[type[SqlError], str] = {
 }
 
 
+_KINDS: dict[type[Constraint], type[SqlError]] = {
+    CheckConstraint: CheckViolation,
+    ForeignKeyConstraint: ForeignKeyViolation,
+    PrimaryKeyConstraint: UniqueViolation,
+    UniqueConstraint: UniqueViolation,
+}
+
+
 def translate(error: BaseException, *, table: Table | None = None) -> SqlError | None:
     """Return the typed error for an error of SQLAlchemy or a driver, or None when it is of no known kind.
 
@@ -74,6 +93,8 @@ def translate(error: BaseException, *, table: Table | None = None) -> SqlError |
         told = str(error.args[0]) if error.args else "timed out"
         remedy = "raise DB_POOL_SIZE or DB_MAX_OVERFLOW, or hold sessions for a shorter time"
         return _caused(PoolTimeout(f"no connection became free in time ({told}); {remedy}"), error)
+    if isinstance(error, EncryptionRefusedByUrl):
+        return _caused(EncryptionRefused(error.place, error.problem, error.remedy), error)
     if isinstance(error, StaleDataError):
         return _caused(StaleVersion("the row was changed or deleted since it was read"), error)
     cause = _driver_error(error)
@@ -116,6 +137,8 @@ def _driver_error(error: BaseException) -> BaseException:
 
 
 def _typed(diagnosis: Diagnosis, table: Table | None) -> SqlError:
+    if diagnosis.kind is IntegrityViolation and table is not None:
+        diagnosis = _among_constraints(diagnosis, table)
     message = _MESSAGES[diagnosis.kind]
     if not issubclass(diagnosis.kind, IntegrityViolation):
         return diagnosis.kind(f"{message}: {diagnosis.detail}" if diagnosis.detail else message)
@@ -129,6 +152,20 @@ def _typed(diagnosis: Diagnosis, table: Table | None) -> SqlError:
         columns=columns,
         table=table_name,
     )
+
+
+def _among_constraints(diagnosis: Diagnosis, table: Table) -> Diagnosis:
+    """Find the constraint of the table that a message names, for drivers that tell no more than that."""
+    kinds: dict[str, type[SqlError]] = {}
+    for constraint in table.constraints:
+        kind = _KINDS.get(type(constraint))
+        if kind is not None and isinstance(constraint.name, str):
+            kinds[constraint.name] = kind
+    kinds |= {index.name: UniqueViolation for index in table.indexes if index.unique and index.name is not None}
+    for name in diagnosis.quoted:
+        if name in kinds:
+            return Diagnosis(kinds[name], name)
+    return diagnosis
 
 
 def _columns_of(constraint: str | None, table: Table | None) -> tuple[str, ...]:

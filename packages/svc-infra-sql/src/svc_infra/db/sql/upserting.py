@@ -16,6 +16,7 @@ from svc_infra.db.sql.bulk import BulkWriting
 from svc_infra.db.sql.creating import at_row
 from svc_infra.db.sql.errors import InvalidQuery, UniqueViolation
 from svc_infra.db.sql.execution import Execution
+from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.statements import Selection
 from svc_infra.db.sql.visibility import Visibility
 
@@ -23,7 +24,7 @@ __all__ = ["Upserting"]
 
 M = TypeVar("M")
 T = TypeVar("T")
-E = TypeVar("E", bound=AsyncSession | AsyncConnection)
+E = TypeVar("E", bound=AsyncSession | AsyncConnection | LoneStatements)
 
 
 class Upserting(BulkWriting[M, T, E]):

@@ -51,7 +51,7 @@ class Uuid7:
         return uuid.UUID(int=(ms << 80) | (0x7 << 76) | (high << 64) | (0b10 << 62) | (low << 32) | tail)
 
 
-uuid7 = Uuid7()
+uuid7: Uuid7 = Uuid7()
 """Make a UUID of version 7.
 
 >>> first, second = uuid7(), uuid7()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, CursorResult
+from sqlalchemy import Connection, Executable
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
@@ -13,7 +13,8 @@ from sqlalchemy.orm.attributes import set_committed_value
 from svc_infra.db.sql import unit_of_work
 from svc_infra.db.sql.entities import EntityLoader
 from svc_infra.db.sql.errors import InvalidQuery, InvalidValue, StaleVersion
-from svc_infra.db.sql.execution import Execution
+from svc_infra.db.sql.execution import Execution, fetched
+from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.paging import Paging
 from svc_infra.db.sql.statements import Statements, id_parameter
 from svc_infra.db.sql.values import is_expression
@@ -23,7 +24,7 @@ __all__ = ["Writing"]
 
 M = TypeVar("M")
 T = TypeVar("T")
-E = TypeVar("E", bound=AsyncSession | AsyncConnection)
+E = TypeVar("E", bound=AsyncSession | AsyncConnection | LoneStatements)
 
 
 class Writing(Paging[M, T, E]):
@@ -64,10 +65,10 @@ class Writing(Paging[M, T, E]):
         plan, names = self._plan, self._form.names
         parameters = plan.by_column(values)
         if connection.dialect.insert_returning:
-            return connection.execute(statements.insert(names), parameters).one()
+            return fetched(connection, statements.insert(names), parameters)[0]
         key = connection.execute(statements.insert(()), parameters).inserted_primary_key
         by_key = {id_parameter(name): part for name, part in zip(plan.fields.primary_key, key or (), strict=True)}
-        return connection.execute(statements.select_by_key(names), by_key).one()
+        return fetched(connection, statements.select_by_key(names), by_key)[0]
 
     async def update(
         self,
@@ -143,24 +144,24 @@ class Writing(Paging[M, T, E]):
             statement = statement.values(plan.by_column(computed))
         bound = plan.by_column({name: value for name, value in values.items() if name not in computed})
         guard = {"expected_version": version} if guarded else {}
-        result = connection.execute(statement, {**parameters, **guard, **bound})
+        parameters_bound = {**parameters, **guard, **bound}
         if names:
-            return list(result.all())
-        if result.rowcount == 0:
+            return list(fetched(connection, statement, parameters_bound))
+        if connection.execute(statement, parameters_bound).rowcount == 0:
             return []
         moved = {id_parameter(name): values[name] for name in plan.id_fields if name in values}
         after: Deleted = "include" if deleted != "exclude" else "exclude"
-        return list(connection.execute(statements.select_one(self._form.names, after), {**parameters, **moved}).all())
+        return list(fetched(connection, statements.select_one(self._form.names, after), {**parameters, **moved}))
 
     def _raise_if_stale(self, execution: Execution[M], parameters: Mapping[str, Any], version: int) -> None:
         """Tell a row of another version from one that is not there."""
         counted = self._plan.version_field
         if counted is None:
             return
-        found = execution.run(execution.statements.select_one((counted,), "exclude"), parameters).first()
-        if found is not None and found[0] != version:
+        found = execution.fetch(execution.statements.select_one((counted,), "exclude"), parameters)
+        if found and found[0][0] != version:
             raise StaleVersion(
-                f"{self._plan.fields.model.__name__} has version {found[0]} by now, not {version}; read it again"
+                f"{self._plan.fields.model.__name__} has version {found[0][0]} by now, not {version}; read it again"
             )
 
     async def delete(self, session: E, id: object, *, version: int | None = None) -> bool:  # noqa: A002
@@ -195,8 +196,9 @@ class Writing(Paging[M, T, E]):
         key = plan.fields.primary_key if connection.dialect.update_returning else ()
         guard = {"expected_version": version} if guarded else {}
         statement = statements.update_one(key, "exclude", guarded=guarded)
-        result = connection.execute(statement, {**parameters, **guard, **plan.by_column(marks)})
-        return self._followed(execution, parameters, result, key, marks, version)
+        bound = {**parameters, **guard, **plan.by_column(marks)}
+        keys = self._keys_written(connection, statement, bound, key)
+        return self._followed(execution, parameters, keys, marks, version)
 
     def _remove(
         self, execution: Execution[M], parameters: dict[str, Any], deleted: Deleted, version: int | None = None
@@ -210,26 +212,36 @@ class Writing(Paging[M, T, E]):
         connection = execution.connect(statements.delete_one((), deleted, guarded=guarded))
         key = plan.fields.primary_key if connection.dialect.delete_returning else ()
         guard = {"expected_version": version} if guarded else {}
-        result = connection.execute(statements.delete_one(key, deleted, guarded=guarded), {**parameters, **guard})
-        return self._followed(execution, parameters, result, key, None, version)
+        statement = statements.delete_one(key, deleted, guarded=guarded)
+        keys = self._keys_written(connection, statement, {**parameters, **guard}, key)
+        return self._followed(execution, parameters, keys, None, version)
+
+    def _keys_written(
+        self, connection: Connection, statement: Executable, parameters: Mapping[str, Any], key: tuple[str, ...]
+    ) -> Sequence[Any]:
+        """Run a statement about one row and return the row's primary key, in a list that is empty when there is none.
+
+        Args:
+            connection: Where to run it.
+            statement: The statement.
+            parameters: Its parameters, which hold the key where the statement does not return it.
+            key: The fields that the statement returns, if it does.
+        """
+        if key:
+            return fetched(connection, statement, parameters)
+        if connection.execute(statement, parameters).rowcount == 0:
+            return []
+        return [tuple(parameters.get(id_parameter(name)) for name in self._plan.fields.primary_key)]
 
     def _followed(
         self,
         execution: Execution[M],
         parameters: Mapping[str, Any],
-        result: CursorResult[Any],
-        key: tuple[str, ...],
+        rows: Sequence[Any],
         marks: Mapping[str, object] | None,
         version: int | None,
     ) -> bool:
         """Let the session's object follow its row, and tell whether there was one."""
-        plan = self._plan
-        if key:
-            rows: list[Any] = list(result.all())
-        elif result.rowcount == 0:
-            rows = []
-        else:
-            rows = [tuple(parameters.get(id_parameter(name)) for name in plan.fields.primary_key)]
         if execution.session is not None:
             for row in rows:
                 forget(execution, row, marks)

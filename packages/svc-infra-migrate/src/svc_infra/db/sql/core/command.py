@@ -49,11 +49,11 @@ class Command:
         *,
         output: TextIO | None = None,
     ) -> None:
-        self.project = project or find_project()
+        self.project: Project = project or find_project()
         self.config: Config = self.project.alembic_config(output=output or sys.stdout)
         self.config.attributes["project"] = self.project
         self.config.attributes["database_url"] = database_url
-        self.scripts = open_scripts(self.project, self.config)
+        self.scripts: ScriptDirectory = open_scripts(self.project, self.config)
 
     def run(self, work: Work, *, as_sql: bool = False, **options: object) -> None:
         """Load `env.py`, which connects and then calls `work` with the current heads and the migration context.
@@ -131,6 +131,10 @@ def _translate(error: Exception) -> MigrationError:
         return MigrationError(text)
     if isinstance(cause, revision.MultipleHeads) or "multiple heads" in text.lower():
         return MultipleHeads(f'{text.rstrip(".")}; join them with `svc-infra sql merge heads -m "merge branches"`')
+    if text == "Ambiguous walk":
+        return RevisionError(
+            "a number of steps is ambiguous at a branch or merge; name the revision, `svc-infra sql graph` draws them"
+        )
     if isinstance(cause, revision.ResolutionError) or text.startswith("Can't locate revision"):
         return UnknownRevision(
             f"{text.rstrip('.')}; `svc-infra sql history` lists the revisions. If the database records it, its file is "

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from alembic import context
 from sqlalchemy import Connection, MetaData
 
-from svc_infra.db.sql.core.autogenerate.comparison import Comparison
+from svc_infra.db.sql.core.autogenerate.comparison import Comparison, as_target
 from svc_infra.db.sql.core.connection import run_blocking, run_on_connection
 from svc_infra.db.sql.core.discovery import Discovery, discover_models
 from svc_infra.db.sql.core.file_lock import OpenFile
@@ -105,12 +105,18 @@ def _run_online(
         return
     if "destination_rev" in opts:
         chosen.setdefault("target_metadata", _naming(metadata))
+        _configure(connection=connection, **chosen)
         limits = context.config.attributes.get("limits") or Limits.from_environ(project.variables)
         configure = partial(_configure, connection=connection, **chosen)
         run_steps(connection, project.progress, limits, configure, goes_through_pooler=goes_through_pooler)
     else:
-        with context.begin_transaction():
-            context.run_migrations()
+        if "project" not in context.config.attributes and not opts.get("dont_mutate"):
+            # A tool that loads env.py by itself, as pytest-alembic does, may ask it for the models.
+            _configure(connection=connection, **{**chosen, "target_metadata": as_target(models().metadata), **options})
+        is_owner = not connection.in_transaction()
+        context.run_migrations()
+        if is_owner and not opts.get("dont_mutate"):
+            connection.commit()  # of `ensure-version`; with a transaction for each revision Alembic begins none here
 
 
 def _configure(**options: object) -> None:
@@ -159,7 +165,6 @@ def _run_offline(project: Project, database_url: str | None, options: Mapping[st
 
 def _run_on_shared(shared: object, work: Callable[[Connection], None]) -> None:
     """Run on a connection or engine that the caller has put into `config.attributes["connection"]`."""
-    from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     if isinstance(shared, AsyncEngine):
@@ -172,11 +177,11 @@ def _run_on_shared(shared: object, work: Callable[[Connection], None]) -> None:
         import asyncio
 
         run_blocking(lambda: asyncio.run(run()))
-    elif isinstance(shared, Engine):
-        with shared.connect() as connection:
-            work(connection)
     elif isinstance(shared, Connection):
         work(shared)
+    elif hasattr(shared, "connect"):  # an Engine, or what stands for one, as pytest-alembic's wrapped connection
+        with shared.connect() as connection:
+            work(connection)
     else:
         raise TypeError(f"config.attributes['connection'] must be a Connection or an Engine, not {type(shared)!r}")
 

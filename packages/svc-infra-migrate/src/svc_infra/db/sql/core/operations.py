@@ -10,6 +10,7 @@ from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.types import TypeEngine
 
 from svc_infra.db.sql.core.autogenerate.enums import AddEnumValuesOp, CreateEnumOp, DropEnumOp, ReplaceEnumOp
+from svc_infra.db.sql.core.autogenerate.sequences import AlterSequenceOp, CreateSequenceOp, DropSequenceOp
 
 __all__ = ["describe_operation", "leaf_operations"]
 
@@ -85,6 +86,12 @@ def describe_operation(operation: ops.MigrateOperation, dialect: Dialect | None 
             return f"create enum {operation.name}: {', '.join(operation.values)}"
         case DropEnumOp():
             return f"drop enum {operation.name}"
+        case CreateSequenceOp():
+            return f"create sequence {operation.name}"
+        case DropSequenceOp():
+            return f"drop sequence {operation.name}"
+        case AlterSequenceOp():
+            return f"change sequence {operation.name} to {operation.options.clauses()}"
         case ops.ExecuteSQLOp():
             return f"execute {operation.sqltext}"
         case _:
@@ -97,16 +104,17 @@ def _changes(operation: ops.AlterColumnOp, dialect: Dialect | None) -> Iterator[
     if operation.modify_nullable is not None:
         yield "nullable" if operation.modify_nullable else "not nullable"
     if operation.modify_server_default is not False:
-        yield f"default {_default(operation.existing_server_default)} to {_default(operation.modify_server_default)}"
+        old, new = operation.existing_server_default, operation.modify_server_default
+        yield f"default {_default(old, dialect)} to {_default(new, dialect)}"
     if operation.modify_comment is not False:
         yield f"comment to {operation.modify_comment!r}"
     if operation.modify_name is not None:
         yield f"name to {operation.modify_name}"
 
 
-def _default(default: object) -> str:
+def _default(default: object, dialect: Dialect | None) -> str:
     argument = getattr(default, "arg", getattr(default, "sqltext", default))
-    return "none" if argument is None or argument is False else str(argument)
+    return "none" if argument is None or argument is False else _sql(argument, dialect)
 
 
 def _table(name: str, schema: str | None) -> str:

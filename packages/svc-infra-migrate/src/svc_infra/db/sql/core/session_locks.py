@@ -37,6 +37,8 @@ class SessionLock:
 
     def __enter__(self) -> Self:
         self._session = self._other.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        # Out of the pool of an engine that the caller brought, where it would keep the lock after it is given back.
+        self._session.detach()
         try:
             self._prepare()
         except BaseException:
@@ -45,7 +47,7 @@ class SessionLock:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # The pool is a NullPool: closing ends the session, and with it the lock.
+        # It belongs to no pool: closing ends the session, and with it the lock.
         self._session.close()
 
     def _prepare(self) -> None:

@@ -43,7 +43,7 @@ class ThreadCursor:
         self._rows: Sequence[Any] | None = None
         self._position = 0
         self._description: Any = None
-        self.server_side = server_side
+        self.server_side: bool = server_side
 
     @property
     def rows(self) -> Sequence[Any]:
@@ -164,7 +164,7 @@ class ThreadConnection(AdaptedConnection):
 
     def __init__(self, connection: Any, worker: Worker) -> None:
         self._connection = connection
-        self.worker = worker
+        self.worker: Worker = worker
 
     @classmethod
     async def open(cls, connect: Callable[[], Any], name: str) -> Self:

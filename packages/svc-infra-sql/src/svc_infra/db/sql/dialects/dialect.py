@@ -40,7 +40,7 @@ class ThreadDialect(_Dialect):
 
     is_async = True
     has_terminate = True
-    supports_server_side_cursors = True
+    supports_server_side_cursors: bool = True
     connection_class: type[ThreadConnection] = ThreadConnection
 
     def connect(self, *cargs: Any, **cparams: Any) -> Any:

@@ -36,7 +36,7 @@ class DuckDBConnection(ThreadConnection):
 
     def __init__(self, connection: Any, worker: Worker) -> None:
         super().__init__(connection, worker)
-        self.readonly = False
+        self.readonly: bool = False
 
     def begin(self) -> None:
         """Begin a transaction, one that refuses writes when `readonly` is set."""
@@ -50,7 +50,7 @@ class DuckDBConnection(ThreadConnection):
         self._connection.interrupt()
 
 
-class DuckDBContextAsync(ThreadExecutionContext, DuckDBExecutionContext):  # pyright: ignore[reportIncompatibleMethodOverride]
+class _DuckDBContextAsync(ThreadExecutionContext, DuckDBExecutionContext):  # pyright: ignore[reportIncompatibleMethodOverride]
     """Reads the row count of a write with RETURNING off the rows that its cursor has fetched."""
 
     def _setup_result_proxy(self) -> Any:
@@ -64,8 +64,8 @@ class DuckDBContextAsync(ThreadExecutionContext, DuckDBExecutionContext):  # pyr
 class DuckDBDialectAsync(ThreadDialect, SyncDialect):
     """duckdb-sqlalchemy's dialect with each connection in a thread."""
 
-    connection_class = DuckDBConnection
-    execution_ctx_cls = DuckDBContextAsync
+    connection_class: type[ThreadConnection] = DuckDBConnection
+    execution_ctx_cls: type[DuckDBExecutionContext] = _DuckDBContextAsync
     supports_statement_cache = True
 
     @classmethod

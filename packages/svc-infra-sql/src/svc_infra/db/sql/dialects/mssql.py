@@ -55,8 +55,8 @@ class MSSQLContextAsync(ThreadExecutionContext, MSExecutionContext):
 class MSSQLDialectAsync(ThreadDialect, MSDialect_mssqlpython):
     """SQLAlchemy's dialect for mssql-python with each connection in a thread."""
 
-    connection_class = MSSQLConnection
-    execution_ctx_cls = MSSQLContextAsync
+    connection_class: type[ThreadConnection] = MSSQLConnection
+    execution_ctx_cls: type[MSExecutionContext] = MSSQLContextAsync
     supports_statement_cache = True
 
 

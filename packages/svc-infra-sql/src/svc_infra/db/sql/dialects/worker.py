@@ -47,7 +47,7 @@ class Worker:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._stopped = False
-        self.interrupt = interrupt
+        self.interrupt: Callable[[], object] | None = interrupt
         self._thread.start()
 
     async def run(self, call: Callable[[], T]) -> T:

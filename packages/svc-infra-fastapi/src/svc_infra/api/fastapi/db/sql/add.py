@@ -42,6 +42,7 @@ class DatabaseOptions(TypedDict, total=False):
     pool_recycle: int | None
     pool_pre_ping: bool | None
     statement_timeout_ms: int | None
+    answer_timeout: float | None
     echo: bool
 
 
@@ -156,6 +157,7 @@ def setup_sql(
             slot.checks.append(_tenant_check(resource.prefix, resource.tenant_field))
         routes = ResourceRoutes(ResourceBinding.of(resource), name, resolver, depends_of(dependencies))
         routes.add_to(app)
+        slot.served.append(routes.binding)
     if include_health:
         add_sql_health(app, prefix=health_prefix, name=name)
 

@@ -13,21 +13,23 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from fastapi import Depends, params
+from fastapi.dependencies.models import Dependant
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.routing import APIRoute
 from svc_infra.api.fastapi.db.sql.reads import Reader
 from svc_infra.api.fastapi.db.sql.session import session_of
-from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of, slots_of
+from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of
 from svc_infra.api.fastapi.problems import MEDIA_TYPE, Problem, ProblemError, problem_of
 from svc_infra.db.sql.database import Database
 
@@ -37,7 +39,9 @@ __all__ = ["Call", "Operation", "ResourceRoute", "RouteSpec"]
 class ProblemDetails(BaseModel):
     """An error, as RFC 9457 defines it."""
 
-    model_config = ConfigDict(json_schema_extra={"required": ["type", "title", "status", "detail"]})
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        json_schema_extra={"required": ["type", "title", "status", "detail"]}
+    )
 
     type: str = Field(
         description="Names the kind of problem; stable, meant for programs.",
@@ -66,19 +70,29 @@ class Call:
 
     Attributes:
         request: The request.
-        open_session: Opens the session of the request; leaving it commits or rolls back, unless FastAPI does that.
-        open_reader: Opens what one SELECT runs on, which is cheaper than a session.
-        open_writer: Opens what one INSERT, UPDATE or DELETE runs on.
         database: The database, for what outlives the request's session, such as a stream.
+        readonly: Whether the route only reads, so that a replica may serve it.
         tenant: The tenant of the request, None where the resource has none.
+        session: The session that the request's dependencies use too; None when none of them does.
     """
 
     request: Request
-    open_session: Callable[[], AbstractAsyncContextManager[AsyncSession]]
-    open_reader: Callable[[], AbstractAsyncContextManager[Reader]]
-    open_writer: Callable[[], AbstractAsyncContextManager[Reader]]
     database: Database
+    readonly: bool = False
     tenant: object = None
+    session: AsyncSession | None = None
+
+    def open_session(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """Open the session of the request; leaving it commits or rolls back, unless FastAPI does that."""
+        return self.database.session(readonly=self.readonly) if self.session is None else nullcontext(self.session)
+
+    def open_reader(self) -> AbstractAsyncContextManager[Reader]:
+        """Open what one SELECT runs on, which is cheaper than a session."""
+        return self.database.lone(readonly=True) if self.session is None else nullcontext(self.session)
+
+    def open_writer(self) -> AbstractAsyncContextManager[Reader]:
+        """Open what one INSERT, UPDATE or DELETE runs on."""
+        return self.database.lone() if self.session is None else nullcontext(self.session)
 
 
 class Operation(Protocol):
@@ -100,6 +114,7 @@ class RouteSpec:
         path_parameters: Name and annotation of each path parameter, for the document.
         body: The schema of the body, for the document.
         problems: Status codes of the problems that it may answer with.
+        reserved: Paths that its own path would match and that other routes have: an id can't be one of their names.
     """
 
     readonly: bool = False
@@ -108,6 +123,7 @@ class RouteSpec:
     path_parameters: Mapping[str, object] = field(default_factory=dict)
     body: object = None
     problems: Sequence[int] = ()
+    reserved: Sequence[str] = ()
 
 
 class ResourceRoute(APIRoute):
@@ -128,34 +144,53 @@ class ResourceRoute(APIRoute):
             responses.setdefault(status, _problem_response_doc(status))
         super().__init__(path, _documented(operation, spec), responses=responses, **options)
         # The problem's schema has to be in the document although its media type is not the route's.
-        self.response_fields = {**self.response_fields, **_problem_fields()}
+        self.response_fields: dict[int | str, Any] = {**self.response_fields, **_problem_fields()}
         # One route serves both forms of the path, so that neither redirects nor doubles the routes to try.
-        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + "/?$")
+        others = "|".join(re.escape(other) for other in spec.reserved)
+        start = f"^(?!(?:{others})/?$)" if others else "^"
+        pattern = self.path_regex.pattern.removeprefix("^").removesuffix("$")
+        self.path_regex: re.Pattern[str] = re.compile(f"{start}{pattern}/?$")
+        self._through_fastapi = self.app
+        if not self.dependencies and spec.tenant is None:
+            self.app = self._answer
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler: FastAPI's dependency resolution where it is needed, the operation directly elsewhere."""
-        spec, operation = self.spec, self.operation
-        session = session_of(spec.database, readonly=spec.readonly)
-        guarded = _guarded_handler(self, session)
-        if self.dependencies or spec.tenant is not None:
-            return _answering(guarded)
+        """Return the handler of a route with dependencies or with an overridden session, which FastAPI resolves."""
+        self._session = session_of(self.spec.database, readonly=self.spec.readonly)
+        sharing = _guarded_handler(self, self._session)
+        apart = _guarded_handler(self, None)
+        if _depends_on(apart.dependant, self._session):
+            return _answering(sharing.handler)
 
         async def handle(request: Request) -> Response:
-            if session in request.app.dependency_overrides:
-                return await guarded(request)
-            database = database_of(request, spec.database)
-            singles = slots_of(request.app)[spec.database].statements()
-            return await operation(
-                Call(
-                    request,
-                    lambda: database.session(readonly=spec.readonly),
-                    singles.reader,
-                    singles.writer,
-                    database,
-                )
-            )
+            is_overridden = self._session in request.app.dependency_overrides
+            return await (sharing if is_overridden else apart).handler(request)
 
         return _answering(handle)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request of a route without dependencies, as an ASGI application of its own.
+
+        Errors are answered by the application's middleware, as those of any route.
+        """
+        overrides = scope["app"].dependency_overrides
+        if overrides and self._session in overrides:
+            await self._through_fastapi(scope, receive, send)
+            return
+        request = Request(scope, receive, send)
+        try:
+            call = Call(request, database_of(request, self.spec.database), self.spec.readonly)
+            response = await self.operation(call)
+        except Exception as error:
+            _raise_problem(request, error)
+            raise
+        await response(scope, receive, send)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Tell whether the route serves a request; most do not, which the path alone tells."""
+        if not scope.get("root_path") and self.path_regex.match(scope["path"]) is None:
+            return Match.NONE, {}
+        return super().matches(scope)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a method that no route of this path has by the problem 405 with all methods of the path."""
@@ -184,42 +219,60 @@ def _answering(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[R
     async def answer(request: Request) -> Response:
         try:
             return await handler(request)
-        except ProblemError:
-            raise
         except Exception as error:
-            known = request.app.exception_handlers
-            if isinstance(error, HTTPException) and known.get(HTTPException) is not http_exception_handler:
-                raise
-            problem = problem_of(error)
-            if problem is None:
-                raise
-            raise ProblemError(problem) from error
+            _raise_problem(request, error)
+            raise
 
     return answer
 
 
-def _guarded_handler(
-    route: ResourceRoute, session: Callable[..., object]
-) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-    """Return FastAPI's handler of an endpoint that has the route's dependencies and none of its parameters."""
-    operation, tenant = route.operation, route.spec.tenant
+def _raise_problem(request: Request, error: Exception) -> None:
+    """Raise the problem that an error is, if it is one and not the application's own to answer."""
+    if isinstance(error, ProblemError):
+        return
+    known = request.app.exception_handlers
+    if isinstance(error, HTTPException) and known.get(HTTPException) is not http_exception_handler:
+        return
+    problem = problem_of(error)
+    if problem is not None:
+        raise ProblemError(problem) from error
 
-    async def endpoint(request: Request, session: AsyncSession, tenant: object = None) -> Response:
-        database = database_of(request, route.spec.database)
 
-        def opened() -> AbstractAsyncContextManager[AsyncSession]:
-            return nullcontext(session)
+@dataclass(frozen=True)
+class _Guarded:
+    """A handler of FastAPI's with what it depends on."""
 
-        return await operation(Call(request, opened, opened, opened, database, tenant))
+    handler: Callable[[Request], Coroutine[Any, Any, Response]]
+    dependant: Dependant
 
-    parameters = [
-        inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=Request),
-        inspect.Parameter(
-            "session",
-            inspect.Parameter.KEYWORD_ONLY,
-            annotation=Annotated[AsyncSession, Depends(session, scope="function")],
-        ),
-    ]
+
+def _depends_on(dependant: Dependant, wanted: Callable[..., object]) -> bool:
+    return any(each.call is wanted or _depends_on(each, wanted) for each in dependant.dependencies)
+
+
+def _guarded_handler(route: ResourceRoute, session: Callable[..., object] | None) -> _Guarded:
+    """Return FastAPI's handler of an endpoint that has the route's dependencies and none of its parameters.
+
+    Args:
+        route: The route.
+        session: The dependency that gives the session that the operation shares with others; None when none needs it,
+            so that the operation opens what it wants.
+    """
+    operation, spec = route.operation, route.spec
+    tenant = spec.tenant
+
+    async def endpoint(request: Request, session: AsyncSession | None = None, tenant: object = None) -> Response:
+        return await operation(Call(request, database_of(request, spec.database), spec.readonly, tenant, session))
+
+    parameters = [inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=Request)]
+    if session is not None:
+        parameters.append(
+            inspect.Parameter(
+                "session",
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=Annotated[AsyncSession, Depends(session, scope="function")],
+            )
+        )
     if tenant is not None:
         parameters.append(
             inspect.Parameter("tenant", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[object, Depends(tenant)])
@@ -233,7 +286,7 @@ def _guarded_handler(
         dependency_overrides_provider=route.dependency_overrides_provider,
         methods=["POST"],
     )
-    return inner.get_route_handler()
+    return _Guarded(inner.get_route_handler(), inner.dependant)
 
 
 def _documented(operation: Operation, spec: RouteSpec) -> Callable[..., object]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from starlette.requests import HTTPConnection
 
 from fastapi import FastAPI
-from svc_infra.api.fastapi.db.sql.reads import SingleStatements
+from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
 from svc_infra.db.sql.database import Database
 from svc_infra.health import HealthRegistry
 
@@ -33,8 +33,8 @@ class DatabaseSlot:
         implied: Whether `setup_sql` declared it because nothing else had; an explicit declaration replaces it.
         database: The open database while the application runs.
         checks: Called at start, before the database opens; raise to stop the start-up.
-        singles: Opens what single statements run on, made with the open database.
         health: The check of this database, made at the first health request.
+        served: The resources in this database that have generated routes.
     """
 
     name: str
@@ -42,20 +42,8 @@ class DatabaseSlot:
     implied: bool = False
     database: Database | None = None
     checks: list[Callable[[FastAPI], None]] = field(default_factory=list)
-    singles: SingleStatements | None = None
     health: HealthRegistry | None = None
-
-    def statements(self) -> SingleStatements:
-        """Return what single statements run on.
-
-        Raises:
-            DatabaseNotStarted: The database is not open.
-        """
-        if self.singles is None:
-            if self.database is None:
-                raise DatabaseNotStarted(f"The database {self.name!r} is declared but not open.")
-            self.singles = SingleStatements(self.database)
-        return self.singles
+    served: list[ResourceBinding] = field(default_factory=list)
 
     @asynccontextmanager
     async def opened(self, app: FastAPI) -> AsyncIterator[None]:
@@ -67,11 +55,11 @@ class DatabaseSlot:
             yield
             return
         database = self.connect()
-        self.database, self.singles = database, None
+        self.database = database
         try:
             yield
         finally:
-            self.database = self.singles = None
+            self.database = None
             await database.close()
 
 

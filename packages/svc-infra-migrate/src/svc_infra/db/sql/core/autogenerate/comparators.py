@@ -17,8 +17,11 @@ from sqlalchemy.types import NullType
 
 from svc_infra.db.sql.core.autogenerate.duckdb import compare_unnamed_constraints
 from svc_infra.db.sql.core.autogenerate.enums import compare_enums
+from svc_infra.db.sql.core.autogenerate.identities import render_alter_column
 from svc_infra.db.sql.core.autogenerate.indexes import compare_indexes
+from svc_infra.db.sql.core.autogenerate.live_unique import compare_live_unique
 from svc_infra.db.sql.core.autogenerate.mysql import compare_foreign_key_indexes
+from svc_infra.db.sql.core.autogenerate.sequences import compare_sequences
 from svc_infra.db.sql.core.autogenerate.twins import Twin, Twins, checks_of
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ PLUGIN = "svc_infra.migrate"
 CONTINUE, STOP = PriorityDispatchResult.CONTINUE, PriorityDispatchResult.STOP
 
 _registered: list[Plugin] = []
+_renders = render_alter_column  # importing it replaces Alembic's
 
 
 def register() -> str:
@@ -45,12 +49,15 @@ def register() -> str:
         plugin.add_autogenerate_comparator(_compare_primary_key, "table", "primarykey")
         plugin.add_autogenerate_comparator(_compare_computed, "table", "computed")
         plugin.add_autogenerate_comparator(compare_indexes, "table", "indexes", priority=DispatchPriority.LAST)
+        plugin.add_autogenerate_comparator(compare_live_unique, "table", "indexes", priority=DispatchPriority.LAST)
         plugin.add_autogenerate_comparator(
             compare_foreign_key_indexes, "table", "foreignkeys", priority=DispatchPriority.LAST
         )
         plugin.add_autogenerate_comparator(
             compare_unnamed_constraints, "table", "constraints", priority=DispatchPriority.LAST
         )
+        # Enums come last, because a new value is added outside the transaction and so before everything else.
+        plugin.add_autogenerate_comparator(compare_sequences, "schema", "sequences", priority=DispatchPriority.LAST)
         plugin.add_autogenerate_comparator(compare_enums, "schema", "enums", priority=DispatchPriority.LAST)
         _registered.append(plugin)
     return PLUGIN

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from alembic import context
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, MetaData, inspect
 
 from svc_infra.db.sql.core.autogenerate.comparators import register
-from svc_infra.db.sql.core.autogenerate.enums import render_enum
 from svc_infra.db.sql.core.autogenerate.filters import Filters
 from svc_infra.db.sql.core.autogenerate.twins import SUPPORTED, Twins
+from svc_infra.db.sql.core.autogenerate.types import render_type
 from svc_infra.db.sql.core.discovery import Discovery
 from svc_infra.db.sql.core.errors import DiscoveryError
 from svc_infra.db.sql.core.project import Project
@@ -21,7 +21,7 @@ from svc_infra.db.sql.core.project import Project
 if TYPE_CHECKING:
     from svc_infra.db.sql.core.autogenerate.filters import IncludeObject
 
-__all__ = ["Comparison"]
+__all__ = ["Comparison", "as_target"]
 
 
 class Comparison:
@@ -48,14 +48,15 @@ class Comparison:
         if not models.tables:
             _refuse_to_drop_everything(connection)
         self.options: dict[str, object] = {
-            "target_metadata": list(models.metadata),
+            "target_metadata": as_target(models.metadata),
             "include_schemas": bool(self._filters.schemas - {None}),
             "include_name": self._filters.include_name,
             "include_object": self._filters.include_object,
             "compare_server_default": True,
-            "render_item": render_enum,
+            "render_item": render_type,
             "autogenerate_plugins": ["alembic.autogenerate.*", register()],
             "twins": self._twins,
+            "filters": self._filters,
         }
         if connection.dialect.name not in SUPPORTED:
             self.options["autogenerate_plugins"] = ["alembic.autogenerate.*"]
@@ -76,9 +77,18 @@ class Comparison:
             note(f"Not compared: {message}")
         for table, reason in self._twins.failures.items():
             note(f"Defaults, checks and index predicates of {table} were compared by their text only: {reason}")
+        if self._filters.uncompared:
+            names = ", ".join(self._filters.uncompared)
+            note(f"Not compared, because the database refuses the model's definition: {names}")
         unseen = _unseen(self._connection)
         if unseen:
             note(f"Not compared, write revisions for them by hand: {unseen}")
+
+
+def as_target(metadata: Sequence[MetaData]) -> MetaData | list[MetaData]:
+    """Return the models as Alembic's `target_metadata`: one collection where there is one, as most tools expect."""
+    filled = [collection for collection in metadata if collection.tables] or list(metadata[:1])
+    return filled[0] if len(filled) == 1 else filled
 
 
 def _refuse_to_drop_everything(connection: Connection) -> None:

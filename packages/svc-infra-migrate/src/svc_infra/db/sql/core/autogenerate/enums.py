@@ -27,6 +27,7 @@ __all__ = [
     "EnumUse",
     "ReplaceEnumOp",
     "compare_enums",
+    "native_enum",
     "render_enum",
 ]
 
@@ -52,7 +53,8 @@ class CreateEnumOp(ops.MigrateOperation):
     """Create an enum type."""
 
     def __init__(self, name: str, values: Sequence[str]) -> None:
-        self.name, self.values = name, tuple(values)
+        self.name: str = name
+        self.values: tuple[str, ...] = tuple(values)
 
     def reverse(self) -> DropEnumOp:
         """Return the operation that drops it."""
@@ -63,7 +65,8 @@ class DropEnumOp(ops.MigrateOperation):
     """Drop an enum type that no column uses any more."""
 
     def __init__(self, name: str, values: Sequence[str]) -> None:
-        self.name, self.values = name, tuple(values)
+        self.name: str = name
+        self.values: tuple[str, ...] = tuple(values)
 
     def reverse(self) -> CreateEnumOp:
         """Return the operation that creates it again."""
@@ -74,7 +77,10 @@ class ReplaceEnumOp(ops.MigrateOperation):
     """Replace an enum type by one with other values, which rewrites its columns."""
 
     def __init__(self, name: str, values: Sequence[str], old_values: Sequence[str], uses: Sequence[EnumUse]) -> None:
-        self.name, self.values, self.old_values, self.uses = name, tuple(values), tuple(old_values), tuple(uses)
+        self.name: str = name
+        self.values: tuple[str, ...] = tuple(values)
+        self.old_values: tuple[str, ...] = tuple(old_values)
+        self.uses: tuple[EnumUse, ...] = tuple(uses)
 
     @property
     def removed(self) -> tuple[str, ...]:
@@ -130,12 +136,13 @@ def _change(connection: Connection, name: str, values: Sequence[str], old: Seque
 def _enums_of(tables: Iterable[Table], dialect: Dialect) -> Iterator[tuple[str, tuple[str, ...]]]:
     for table in tables:
         for column in table.columns:
-            enum = _native_enum(column.type, dialect)
+            enum = native_enum(column.type, dialect)
             if enum is not None:
                 yield _type_name(enum, dialect), tuple(enum.enums)
 
 
-def _native_enum(column_type: TypeEngine[object], dialect: Dialect) -> Enum | None:
+def native_enum(column_type: TypeEngine[object], dialect: Dialect) -> Enum | None:
+    """Return the enum of a column that is stored as a type of the database, also inside a decorator or an array."""
     if isinstance(column_type, TypeDecorator):
         column_type = column_type.load_dialect_impl(dialect)
     if isinstance(column_type, ARRAY):
@@ -210,14 +217,15 @@ def render_enum(kind: str, item: object, context: AutogenContext) -> str | Liter
     dialect = context.dialect
     if kind != "type" or dialect.name != "postgresql" or not isinstance(item, TypeEngine):
         return False
-    enum = _native_enum(item, dialect)
-    if enum is None or isinstance(item, TypeDecorator):
+    enum = native_enum(item, dialect)
+    if enum is None:
         return False
     context.imports.add("from sqlalchemy.dialects import postgresql")
     schema = f", schema={enum.schema!r}" if enum.schema else ""
     values = ", ".join(repr(value) for value in enum.enums)
     text = f"postgresql.ENUM({values}, name={str(enum.name)!r}{schema}, create_type=False)"
-    return f"postgresql.ARRAY({text})" if isinstance(item, ARRAY) else text
+    stored = item.load_dialect_impl(dialect) if isinstance(item, TypeDecorator) else item
+    return f"postgresql.ARRAY({text})" if isinstance(stored, ARRAY) else text
 
 
 def _literal(value: str) -> str:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import MetaData
-from sqlalchemy.sql.schema import SchemaItem, Table
+from sqlalchemy.sql.schema import Column, SchemaItem, Table
+
+from svc_infra.db.sql.core.autogenerate.live_unique import is_marker
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
 
-__all__ = ["Filters", "is_true", "tables_of_history"]
+__all__ = ["Filters", "is_true", "sequences_of_history", "tables_of_history"]
 
 IncludeObject = Callable[["SchemaItem", "str | None", str, bool, "SchemaItem | None"], bool]
+_CREATE_SEQUENCE = re.compile(r"\bCREATE\s+SEQUENCE\s+(?:IF\s+NOT\s+EXISTS\s+)?([\w.\"`]+)", re.IGNORECASE)
 _SKIPPED_DROPS = frozenset({"table", "column", "index"})
 
 
@@ -35,6 +39,7 @@ class Filters:
     Attributes:
         foreign_tables: The tables that were left alone.
         skipped_drops: What `ALEMBIC_SKIP_DROPS` kept.
+        uncompared: What could not be compared.
     """
 
     def __init__(
@@ -44,7 +49,9 @@ class Filters:
         variables: Mapping[str, str],
         include_object: IncludeObject | None = None,
     ) -> None:
-        self.schemas = {table.schema for collection in metadata for table in collection.tables.values()}
+        self.schemas: set[str | None] = {
+            table.schema for collection in metadata for table in collection.tables.values()
+        }
         named = variables.get("ALEMBIC_INCLUDE_SCHEMAS", "")
         words = {name.strip() for name in named.split(",") if name.strip()}
         # Of svc-infra 1 the variable was a switch: true meant the models' schemas, which are always compared now.
@@ -55,6 +62,7 @@ class Filters:
         self._include_object = include_object
         self.foreign_tables: list[str] = []
         self.skipped_drops: list[str] = []
+        self.uncompared: list[str] = []
 
     def include_name(self, name: str | None, kind: str, _parents: Mapping[str, str | None]) -> bool:
         """Tell whether something of this name in the database is looked at."""
@@ -68,6 +76,8 @@ class Filters:
             return False
         if not reflected or compare_to is not None:
             return True
+        if isinstance(item, Column) and is_marker(item):
+            return False
         if isinstance(item, Table):
             if self._history is None:
                 self._history = tables_of_history(self._scripts)
@@ -79,6 +89,15 @@ class Filters:
             self.skipped_drops.append(f"{kind} {f'{table.fullname}.' if table is not None else ''}{name}")
             return False
         return True
+
+    def drops_sequence(self, name: str) -> bool:
+        """Tell whether a sequence without a model is proposed for dropping; the name is quoted as SQL wants it."""
+        if name not in sequences_of_history(self._scripts):
+            self.foreign_tables.append(f"sequence {name}")
+            return False
+        if self._skip_drops:
+            self.skipped_drops.append(f"sequence {name}")
+        return not self._skip_drops
 
 
 def is_true(variables: Mapping[str, str], name: str) -> bool:
@@ -100,9 +119,25 @@ def tables_of_history(scripts: ScriptDirectory) -> frozenset[str]:
     return frozenset(found)
 
 
+def sequences_of_history(scripts: ScriptDirectory) -> frozenset[str]:
+    """Return the sequences that the revision files create, by SQL or by SQLAlchemy's `CreateSequence`."""
+    found: set[str] = set()
+    for revision in scripts.walk_revisions():
+        for node in ast.walk(ast.parse(Path(revision.path).read_text(encoding="utf-8"))):
+            if (text := _constant(node)) is not None:
+                found.update(_CREATE_SEQUENCE.findall(text))
+            elif isinstance(node, ast.Call) and _called(node) == "Sequence":
+                found.update(name for name in [_text(node.args, 0)] if name is not None)
+    return frozenset(found)
+
+
+def _called(node: ast.Call) -> str:
+    return str(getattr(node.func, "attr", getattr(node.func, "id", "")))
+
+
 def _text(arguments: list[ast.expr], position: int) -> str | None:
     return _constant(arguments[position]) if len(arguments) > position else None
 
 
-def _constant(node: ast.expr) -> str | None:
+def _constant(node: ast.AST) -> str | None:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None

@@ -1,4 +1,4 @@
-"""Which operations lose data: dropped tables and columns, narrower types, removed enum values."""
+"""Which operations lose data: dropped tables, columns and sequences, narrower types, removed enum values."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sqlalchemy import types as sa
 from sqlalchemy.types import TypeEngine
 
 from svc_infra.db.sql.core.autogenerate.enums import AddEnumValuesOp, ReplaceEnumOp
+from svc_infra.db.sql.core.autogenerate.sequences import DropSequenceOp
 from svc_infra.db.sql.core.operations import describe_operation, leaf_operations
 
 __all__ = ["is_narrowing", "losses"]
@@ -26,9 +27,10 @@ def losses(operations: ops.OpContainer) -> Iterator[str]:
     }
     for operation in leaves:
         if isinstance(operation, ops.DropColumnOp):
-            if (operation.table_name, operation.column_name) not in regenerated:
+            was_computed = operation.to_column().computed is not None
+            if not was_computed or (operation.table_name, operation.column_name) not in regenerated:
                 yield describe_operation(operation)
-        elif isinstance(operation, ops.DropTableOp):
+        elif isinstance(operation, (ops.DropTableOp, DropSequenceOp)):
             yield describe_operation(operation)
         elif isinstance(operation, ReplaceEnumOp) and not isinstance(operation, AddEnumValuesOp):
             if operation.removed:

@@ -12,7 +12,7 @@ from sqlalchemy import Table
 if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
 
-__all__ = ["compare_foreign_key_indexes"]
+__all__ = ["compare_foreign_key_indexes", "leave_indexes_to_their_tables"]
 
 
 def compare_foreign_key_indexes(
@@ -45,6 +45,22 @@ def compare_foreign_key_indexes(
                 index_op = ops.CreateIndexOp(str(operation.constraint_name), operation.source_table, columns)
                 group.ops.insert(group.ops.index(operation), index_op)
     return PriorityDispatchResult.CONTINUE
+
+
+def leave_indexes_to_their_tables(operations: ops.OpContainer) -> None:
+    """Take out the drops of indexes whose table is dropped too: one that a foreign key uses can't be dropped before.
+
+    Alembic drops every index before its table, so that a first revision can not be undone there; see
+    https://github.com/miguelgrinberg/Flask-Migrate/issues/13 .
+    """
+    dropped = {(item.table_name, item.schema) for item in operations.ops if isinstance(item, ops.DropTableOp)}
+    for group in list(operations.ops):
+        if isinstance(group, ops.ModifyTableOps) and (group.table_name, group.schema) in dropped:
+            group.ops = [item for item in group.ops if not isinstance(item, ops.DropIndexOp)]
+            if group.is_empty():
+                operations.ops.remove(group)
+        elif isinstance(group, ops.DropIndexOp) and (group.table_name, group.schema) in dropped:
+            operations.ops.remove(group)
 
 
 def _is_covered(table: Table, columns: Sequence[str]) -> bool:

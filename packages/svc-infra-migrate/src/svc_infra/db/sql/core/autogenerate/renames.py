@@ -164,9 +164,15 @@ def _rename_column(operations: ops.UpgradeOps, rename: Rename) -> bool:
             existing_type=old.type,
             existing_nullable=old.nullable,
         )
-        # In a group of its own, so that a batch on SQLite knows the new name before indexes ask for it.
+        # In groups of their own, so that a batch on SQLite knows the new name before indexes ask for it, and so that
+        # the way back, in reverse order, drops and adds by the name that the column has at that time.
         place = operations.ops.index(group)
         operations.ops.insert(place, ops.ModifyTableOps(group.table_name, [renaming], schema=group.schema))
+        drops = [item for item in group.ops if isinstance(item, (ops.DropIndexOp, ops.DropConstraintOp))]
+        if drops:
+            operations.ops.insert(place, ops.ModifyTableOps(group.table_name, drops, schema=group.schema))
+            for item in drops:
+                group.ops.remove(item)
         if bool(old.nullable) != bool(added.column.nullable):
             change = ops.AlterColumnOp(
                 group.table_name,

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from svc_infra.db.sql.core.autogenerate.guard import losses
+from svc_infra.db.sql.core.autogenerate.mysql import leave_indexes_to_their_tables
+from svc_infra.db.sql.core.autogenerate.naming import name_constraints
 from svc_infra.db.sql.core.autogenerate.renames import apply_renames, find_renames, parse_renames
 from svc_infra.db.sql.core.errors import Refused
 
@@ -47,7 +49,11 @@ def review(
         lost = list(losses(operations))
         if lost and not allow_drops and not (ask is not None and ask(_question(lost))):
             raise Refused(_refusal(lost, [str(rename) for rename in possible]))
+        name_constraints(operations, dialect)
         operations.reverse_into(script.downgrade_ops_list[0])
+        if dialect.name in {"mysql", "mariadb"}:
+            for container in (operations, script.downgrade_ops_list[0]):
+                leave_indexes_to_their_tables(container)
 
 
 def _question(lost: Sequence[str]) -> str:

@@ -1,0 +1,140 @@
+"""One statement, no transaction: the cheapest way to run a method of a repository's row form.
+
+A statement by itself is atomic and consistent, so BEGIN and COMMIT around it are round trips for nothing.
+
+    async with database.lone(readonly=True) as lone:
+        row = await users.rows.get(lone, "user-123")
+
+Every statement takes a connection of the pool for itself, is committed when it returns, and runs on the driver where
+that is the same (see `svc_infra.db.sql.direct`). Pool, limits, listeners, typed errors, read replicas and
+read-your-writes are those of a session. What takes several statements to be whole (`create_many`, `upsert_many`, a
+stream) is refused: it needs a transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+
+from sqlalchemy import Dialect, Executable
+from sqlalchemy.util import await_only
+
+from svc_infra.db.sql._engine import EngineFamily
+from svc_infra.db.sql._options import READONLY, Wishes
+from svc_infra.db.sql._synchronous import run_synchronously
+from svc_infra.db.sql.direct import run_directly
+from svc_infra.db.sql.errors import Disconnected, InvalidQuery, PoolTimeout, ReadOnlyViolation
+from svc_infra.db.sql.translate import translate
+
+if TYPE_CHECKING:
+    from svc_infra.db.sql.database import Database
+
+__all__ = ["LoneConnection", "LoneStatements"]
+
+R = TypeVar("R")
+
+
+class LoneStatements:
+    """Stands where the row form takes a session; made by `Database.lone()`. It may be shared between tasks.
+
+    Args:
+        database: Where the statements run.
+        readonly: Whether they only read, so that a replica may answer.
+    """
+
+    def __init__(self, database: Database, *, readonly: bool) -> None:
+        self._database = database
+        self._readonly = readonly
+        self._primary = LoneConnection(database.engines, readonly=readonly)
+
+    async def __aenter__(self) -> Self:
+        self._database.enter()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        return None
+
+    async def run_sync(self, program: Callable[..., R], *arguments: object) -> R:
+        """Run a program of SQLAlchemy's synchronous half, which gets a `LoneConnection`.
+
+        Read-only ones go to a replica that may answer now, as `session(readonly=True)` does; when it is lost meanwhile,
+        to the next, at last to the primary.
+        """
+        replicas = self._database.replicas
+        if replicas is None:
+            return await run_synchronously(program, self._primary, *arguments)
+        if not self._readonly:
+            result = await run_synchronously(program, self._primary, *arguments)
+            replicas.note_write()
+            return result
+        for number in range(len(replicas.replicas)):
+            replica = await replicas.candidate(number)
+            if replica is None:
+                continue
+            connection = LoneConnection(replica.family, readonly=True)
+            try:
+                return await run_synchronously(program, connection, *arguments)
+            except Exception as error:
+                if not isinstance(translate(error), (Disconnected, PoolTimeout)):
+                    raise
+                replica.failed()
+        return await run_synchronously(program, self._primary, *arguments)
+
+
+class LoneConnection:
+    """Stands where a `sqlalchemy.Connection` is expected, and takes one from the pool for each statement.
+
+    Args:
+        family: The engines of a server.
+        readonly: Whether statements that write are refused.
+
+    Attributes:
+        dialect: SQLAlchemy's dialect of the database.
+    """
+
+    def __init__(self, family: EngineFamily, *, readonly: bool) -> None:
+        self._engine = family.engine.sync_engine
+        self._usual = family.get(Wishes(isolation_level="AUTOCOMMIT")).sync_engine
+        self._readonly = readonly
+        self._has_pragma = self._engine.dialect.name == "sqlite"
+        self.dialect: Dialect = self._engine.dialect
+
+    def fetch(self, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Any]:
+        """Run a statement that returns rows, and return them."""
+        self._check(statement)
+        with self._engine.connect() as connection:
+            if self._has_pragma and not self._readonly and connection.info.get(READONLY):
+                # The last session on it was a read-only one.
+                driver: Any = connection.connection.driver_connection
+                await_only(driver.execute("PRAGMA query_only = OFF"))
+                connection.info[READONLY] = False
+            rows = run_directly(connection, statement, parameters, alone=True)
+            if rows is not None:
+                return rows
+        with self._usual.connect() as connection:
+            return connection.execute(statement, parameters).all()
+
+    def execute(
+        self,
+        statement: Executable,
+        parameters: Mapping[str, Any],
+        *,
+        execution_options: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run a statement the usual way, and return its result with every row fetched."""
+        self._check(statement)
+        with self._usual.connect() as connection:
+            result = connection.execute(statement, parameters, execution_options=execution_options)
+            return result.freeze()() if result.returns_rows else result
+
+    def exec_driver_sql(self, statement: str) -> NoReturn:
+        """Refuse what needs a transaction, such as a savepoint.
+
+        Raises:
+            InvalidQuery: Always.
+        """
+        raise InvalidQuery(f"{statement.split(' ')[0]} needs a transaction; use database.session() and not lone()")
+
+    def _check(self, statement: Any) -> None:
+        if self._readonly and not statement.is_select:
+            raise ReadOnlyViolation("a write through lone(readonly=True)")
