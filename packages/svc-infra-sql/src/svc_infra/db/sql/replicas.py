@@ -4,8 +4,8 @@ A replica may answer when it is reachable, not too far behind, and has what the 
 one question: up to which moment has it caught up? At each check the primary's position is noted with the time on this
 machine's clock, then the replica is asked which position it has replayed: it has caught up to the newest noted moment
 whose position it has passed. Clocks of different machines are never compared, and an idle primary causes no lag.
-A position is PostgreSQL's WAL address or MariaDB's GTIDs; MySQL is asked for its own count of seconds instead, for which
-the user needs the privilege REPLICATION CLIENT.
+A position is PostgreSQL's WAL address or MariaDB's GTIDs; MySQL is asked for its own count of seconds instead, for
+which the user needs the privilege REPLICATION CLIENT.
 
 A replica is checked when a session asks for one and its last check is `CHECK_SECONDS` old. When the primary does not
 answer, lag can't be told, and the replicas go on answering.
