@@ -16,11 +16,13 @@ class Result:
         seconds: How long it took.
         latencies: Seconds of each request.
         statuses: Number of answers by status code.
+        per_client: Number of answers that each connection got.
     """
 
     seconds: float
     latencies: list[float]
     statuses: dict[int, int] = field(default_factory=dict)
+    per_client: list[int] = field(default_factory=list)
 
     @property
     def per_second(self) -> float:
@@ -41,16 +43,22 @@ def request(method: str, path: str, body: bytes = b"") -> bytes:
     return head.encode() + b"\r\n" + body
 
 
-async def run(port: int, make: Callable[[int], bytes], *, seconds: float, clients: int) -> Result:
-    """Send requests for *seconds* over *clients* connections; `make(number)` gives the bytes of each."""
+async def run(
+    port: int, make: Callable[[int], bytes], *, seconds: float, clients: int, requests: int = 1 << 62
+) -> Result:
+    """Send requests for *seconds*, or that many *requests*, over *clients* connections.
+
+    `make(number)` gives the bytes of each.
+    """
     result = Result(0.0, [])
-    numbers = iter(range(1 << 62))
+    numbers = iter(range(requests))
     deadline = time.perf_counter() + seconds
 
     async def client() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
-        while (start := time.perf_counter()) < deadline:
-            writer.write(make(next(numbers)))
+        answered = 0
+        while (start := time.perf_counter()) < deadline and (number := next(numbers, None)) is not None:
+            writer.write(make(number))
             head = await reader.readuntil(b"\r\n\r\n")
             lowered = head.lower()
             place = lowered.find(b"content-length:")
@@ -61,7 +69,10 @@ async def run(port: int, make: Callable[[int], bytes], *, seconds: float, client
             status = int(head[9:12])
             result.statuses[status] = result.statuses.get(status, 0) + 1
             result.latencies.append(time.perf_counter() - start)
+            answered += 1
+        result.per_client.append(answered)
         writer.close()
+        await writer.wait_closed()
 
     began = time.perf_counter()
     await asyncio.gather(*(client() for _ in range(clients)))

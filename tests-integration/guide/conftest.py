@@ -10,7 +10,10 @@ import pytest
 from myapp.tables import create_tables
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from migrate.processes import processes
 from svc_infra.db.sql.database import Database
+
+__all__ = ["processes"]
 
 # The variables of the guide; one that is set on the machine must not decide what an example does.
 PREFIXES = ("SQL_", "DB_", "DATABASE_", "PRIVATE_SQL_", "MONGO_", "REDIS_", "ALEMBIC_", "READ_DB_")

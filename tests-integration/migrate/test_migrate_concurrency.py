@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,28 +12,12 @@ import pytest
 import sqlalchemy as sa
 
 import svc_infra.db.sql.core as core
+from migrate.processes import COMMAND, Spawned
 from migrate.workspace import RecordedProgress, Workspace
 from svc_infra.db.sql.core.connection import run_on_connection
 from svc_infra.db.sql.core.target import resolve_target
 
-# Imports once, and then is eight processes: what runs at once is the migration, not the imports.
-EIGHT_PROCESSES = """
-import os, sys
-import alembic.autogenerate, asyncmy, asyncpg, sqlalchemy.ext.asyncio
-import svc_infra.db.sql.core as core
-children = []
-for number in range(8):
-    child = os.fork()
-    if child == 0:
-        try:
-            core.upgrade(project=core.find_project(sys.argv[1]))
-        except BaseException as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            os._exit(1)
-        os._exit(0)
-    children.append(child)
-sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
-"""
+UPGRADE = "import sys; import svc_infra.db.sql.core as core; core.upgrade(project=core.find_project(sys.argv[1]))"
 
 
 def five_revisions(workspace: Workspace, *, concurrently: bool) -> None:
@@ -70,22 +51,16 @@ def rows(workspace: Workspace, statement: str) -> list[tuple[object, ...]]:
     return run_on_connection(resolve_target(workspace.project), read)
 
 
-@pytest.mark.parametrize("kind", ["postgres", "mysql", "sqlite"])
+@pytest.mark.parametrize("kind", ["postgres", "mysql", "sqlite", "duckdb", "mssql"])
 def test_eight_processes_apply_each_revision_once(
     kind: str, request: pytest.FixtureRequest, make_workspace: Callable[[str], Workspace]
 ) -> None:
     """All exit with 0; on PostgreSQL one of the revisions builds an index concurrently."""
     workspace = make_workspace(request.getfixturevalue(f"{kind}_url"))
     five_revisions(workspace, concurrently=kind == "postgres")
-    done = subprocess.run(
-        [sys.executable, "-c", EIGHT_PROCESSES, str(workspace.root)],
-        env=workspace.environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    started = [workspace.start(COMMAND, "sql", "upgrade", name="svc-infra") for _ in range(8)]
+    finished = [process.wait() for process in started]
+    assert [done.returncode for done in finished] == [0] * 8, "\n".join(done.stderr for done in finished)
     assert rows(workspace, "SELECT id FROM counted ORDER BY id") == [(1,), (3,), (4,), (5,)]
     assert rows(workspace, "SELECT version_num FROM alembic_version") == [("r5",)]
     if kind == "postgres":
@@ -103,24 +78,30 @@ HOLDS_THE_LOCK = """
 """
 
 
-def start_holder(workspace: Workspace, *, after: str | None = None) -> subprocess.Popen[str]:
+def start_holder(workspace: Workspace, *, after: str | None = None) -> Spawned:
     """Start a process that holds the migration lock until the file `go on` is there."""
     if after is None:
         workspace.init()
     workspace.revision("r1", HOLDS_THE_LOCK.format(root=str(workspace.root)), after=after)
-    code = "import sys; import svc_infra.db.sql.core as core; core.upgrade(project=core.find_project(sys.argv[1]))"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(workspace.root)], env=workspace.environ, stderr=subprocess.PIPE, text=True
-    )
+    process = workspace.start(UPGRADE, str(workspace.root))
     deadline = time.monotonic() + 30
     while not (workspace.root / "holding").exists():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, "the holder never began"
+        assert time.monotonic() < deadline, f"the holder never began: {process.stderr}"
         time.sleep(0.02)
     return process
 
 
-@pytest.mark.parametrize("kind", ["postgres", "mysql", "sqlite"])
+# What the one who waits reads of the other process, and how to end it.
+HOLDERS = {
+    "postgres": r"server process \d+ of \S+ \(migration, process {pid} on .*pg_terminate_backend\(\d+\)",
+    "mysql": r"connection (\d+) of the server of \S+ from .*KILL \1",
+    "sqlite": r"the migration lock: process {pid} on \S+ since 20",
+    "duckdb": r"the database file: .*\(PID {pid}\)",
+    "mssql": r"another process holds the migration lock",
+}
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mysql", "sqlite", "duckdb", "mssql"])
 def test_the_lock_has_a_deadline_and_ends_with_a_killed_process(
     kind: str, request: pytest.FixtureRequest, make_workspace: Callable[[str], Workspace]
 ) -> None:
@@ -129,13 +110,10 @@ def test_the_lock_has_a_deadline_and_ends_with_a_killed_process(
     holder = start_holder(workspace)
     try:
         workspace.environ["MIGRATION_LOCK_WAIT_SECONDS"] = "0.3"
-        with pytest.raises(
-            core.LockNotObtained, match=r"another process held the migration lock for .*process|connection"
-        ):
+        with pytest.raises(core.LockNotObtained, match=HOLDERS[kind].format(pid=holder.pid)):
             core.upgrade(project=workspace.project)
     finally:
-        os.kill(holder.pid, signal.SIGKILL)
-        holder.communicate()
+        assert holder.kill().returncode == -signal.SIGKILL
     (workspace.root / "go on").touch()
     workspace.environ["MIGRATION_LOCK_WAIT_SECONDS"] = "10"
     core.upgrade(project=workspace.project)
@@ -150,9 +128,18 @@ def test_the_command_line_exits_with_4_when_the_lock_is_not_obtained(workspace: 
         done = workspace.run("sql", "upgrade")
     finally:
         holder.kill()
-        holder.communicate()
     assert (done.returncode, done.stdout) == (4, "")
     assert "Traceback" not in done.stderr
+
+
+def test_a_pooler_that_the_url_tells_is_refused_without_a_try(
+    postgres_url: str, make_workspace: Callable[[str], Workspace]
+) -> None:
+    """A busy pooler may hide that it hands out another session for each transaction; hosted ones have known names."""
+    workspace = make_workspace(f"{postgres_url}&pgbouncer=true")
+    five_revisions(workspace, concurrently=False)
+    with pytest.raises(core.TargetNotResolved, match="MIGRATION_DATABASE_URL"):
+        core.upgrade(project=workspace.project)
 
 
 def test_a_transaction_pooler_is_refused_and_a_direct_url_asked_for(
@@ -191,6 +178,5 @@ def test_a_relative_step_is_not_taken_on_a_database_that_moved_meanwhile(workspa
             core.downgrade(project=core.find_project(workspace.root, environ=workspace.environ, progress=progress))
     finally:
         holder.kill()
-        holder.communicate()
     assert progress.waits
     assert [item.revision for item in core.current(project=workspace.project)] == ["r1"]

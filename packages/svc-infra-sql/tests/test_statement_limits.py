@@ -82,9 +82,9 @@ async def test_the_limit_is_local_to_the_transaction(postgres_url: str, driver: 
         assert await show(database, "SET LOCAL statement_timeout = 300000") == "5min"
         assert await show(database) == "30s"
         async with database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            # asyncpg's connections have the database's own limit, for lone statements.
-            outside = "30s" if driver == "asyncpg" else "0"
-            assert (await connection.execute(text("SHOW statement_timeout"))).scalar_one() == outside
+            # asyncpg's connections bring the limit with them, for statements that have no transaction.
+            expected = "30s" if driver == "asyncpg" else "0"
+            assert (await connection.execute(text("SHOW statement_timeout"))).scalar_one() == expected
 
 
 async def test_the_limit_costs_no_round_trip_with_asyncpg(postgres_url: str) -> None:

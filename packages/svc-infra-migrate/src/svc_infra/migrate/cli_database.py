@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import svc_infra.db.sql.core as core
-from svc_infra.migrate.options import AsJson, DatabaseUrl, Yes, options_of, project_of
+from svc_infra.migrate.options import AsJson, DatabaseUrl, Sql, Yes, options_of, project_of
 from svc_infra.migrate.terminal import print_json
 
 __all__ = ["add_database_verbs"]
@@ -39,9 +40,12 @@ def wait(
     context: typer.Context,
     timeout: Annotated[float, typer.Option(min=0, help="How long to wait, in seconds.")] = 60,
     database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
 ) -> None:
     """Wait until the database answers."""
     seconds = core.wait(timeout, database_url=database_url, project=options_of(context).any_project())
+    if as_json:
+        print_json({"seconds": seconds})
     options_of(context).progress.note(f"The database answered after {seconds:.1f} s")
 
 
@@ -80,16 +84,17 @@ def setup_and_migrate(
         project = project_of(context)
     except core.ProjectNotFound:
         project = None
-    done = core.setup_and_migrate(
-        overwrite_scaffold=overwrite_scaffold,
-        create_db_if_missing=create_db_if_missing,
-        create_followup_revision=create_followup_revision,
-        initial_message=initial_message,
-        followup_message=followup_message,
-        database_url=database_url,
-        project=project,
-        progress=options_of(context).progress,
-    )
+    with redirect_stdout(sys.stderr):  # for a project that is made here
+        done = core.setup_and_migrate(
+            overwrite_scaffold=overwrite_scaffold,
+            create_db_if_missing=create_db_if_missing,
+            create_followup_revision=create_followup_revision,
+            initial_message=initial_message,
+            followup_message=followup_message,
+            database_url=database_url,
+            project=project,
+            progress=options_of(context).progress,
+        )
     if as_json:
         print_json(done)
 
@@ -149,9 +154,9 @@ def export_tenant(
     options_of(context).progress.note(f"{count} rows")
 
 
-def ensure_version(context: typer.Context, database_url: DatabaseUrl = None) -> None:
+def ensure_version(context: typer.Context, sql: Sql = False, database_url: DatabaseUrl = None) -> None:
     """Create the version table."""
-    core.ensure_version(database_url=database_url, project=project_of(context))
+    core.ensure_version(sql=sql, database_url=database_url, project=project_of(context))
 
 
 def scaffold(

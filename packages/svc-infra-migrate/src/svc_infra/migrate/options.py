@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import svc_infra.db.sql.core as core
-from svc_infra.migrate.terminal import StderrProgress
+from svc_infra.migrate.stderr_progress import StderrProgress
 
 __all__ = [
     "AsJson",
@@ -53,6 +53,7 @@ class Options:
     x: tuple[str, ...]
     progress: StderrProgress
     variables: Mapping[str, str] = field(default_factory=dict)
+    reads_env_file: bool = True
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -63,7 +64,8 @@ class Options:
         """Return the project, or the working directory where there is none."""
         if self.config is not None:
             return project_from(self)
-        return core.any_project(environ=self.environ, progress=self.progress)
+        found = core.any_project(environ=self.environ, progress=self.progress)
+        return replace(found, prints_to_stderr=True, reads_env_file=self.reads_env_file)
 
 
 def options_of(context: typer.Context) -> Options:
@@ -83,10 +85,11 @@ def project_of(context: typer.Context) -> core.Project:
 
 def project_from(options: Options) -> core.Project:
     """Find the project of the options."""
-    return core.find_project(
+    found = core.find_project(
         config=options.config,
         section=options.section,
         x=options.x,
         environ=options.environ,
         progress=options.progress,
     )
+    return replace(found, prints_to_stderr=True, reads_env_file=options.reads_env_file)

@@ -6,8 +6,8 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TextIO
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from svc_infra.db.sql.core import Revision
 
-__all__ = ["StderrProgress", "Style", "print_json", "print_revisions", "print_table"]
+__all__ = ["Style", "print_json", "print_revisions", "print_table"]
 
 
 @dataclass(frozen=True)
@@ -78,59 +78,40 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], stream: 
         print(line(row), file=output)
 
 
-def print_revisions(revisions: Sequence[Revision], *, as_json: bool) -> None:
-    """Write revisions as a table, or as JSON."""
+def print_revisions(
+    revisions: Sequence[Revision], *, as_json: bool, verbose: bool = False, current: Collection[str] = ()
+) -> None:
+    """Write revisions as a table, as JSON, or with a line for everything that is known of each.
+
+    Args:
+        revisions: The revisions.
+        as_json: Write JSON.
+        verbose: Write a block of lines for each.
+        current: Where the database is; marked.
+    """
     if as_json:
         print_json(list(revisions))
         return
-    rows = [
-        (item.revision, ", ".join(item.down_revisions) or "-", "head" if item.is_head else "", item.message)
-        for item in revisions
-    ]
-    print_table(("revision", "after", "", "message"), rows)
 
+    def marks(item: Revision) -> str:
+        found = [("head", item.is_head), ("current", item.revision in current)]
+        return ", ".join(name for name, holds in found if holds)
 
-@dataclass
-class StderrProgress:
-    """Progress as lines on stderr.
-
-    Attributes:
-        quiet: Write nothing.
-        verbose: Write the statements too.
-    """
-
-    quiet: bool = False
-    verbose: bool = False
-    stream: TextIO = field(default_factory=lambda: sys.stderr)
-
-    def note(self, text: str) -> None:
-        """Write a line."""
-        self._write(text)
-
-    def started(self, revision: str, message: str, *, upgrading: bool) -> None:
-        """Write the revision on a terminal; elsewhere its end is enough."""
-        if self.stream.isatty() and not self.quiet:
-            print(self._line(revision, message, upgrading=upgrading), end="", file=self.stream, flush=True)
-
-    def finished(self, revision: str, message: str, *, upgrading: bool, seconds: float) -> None:
-        """Write the revision with its seconds."""
-        style = Style.of(self.stream)
-        line = self._line(revision, message, upgrading=upgrading)
-        start = "\r" if self.stream.isatty() else ""
-        self._write(f"{start}{line}  {style.green('ok')} {style.dim(f'{seconds:.2f} s')}")
-
-    def waiting(self, reason: str, seconds: float) -> None:
-        """Write how long the wait has been."""
-        self._write(f"Waiting for {reason}: {seconds:.0f} s")
-
-    def statement(self, sql: str) -> None:
-        """Write the statement when verbose."""
-        if self.verbose:
-            self._write(Style.of(self.stream).dim("    " + sql.strip().replace("\n", "\n    ")))
-
-    def _line(self, revision: str, message: str, *, upgrading: bool) -> str:
-        return f"{'up' if upgrading else 'down':<4}  {Style.of(self.stream).bold(revision)}  {message}"
-
-    def _write(self, text: str) -> None:
-        if not self.quiet:
-            print(text, file=self.stream, flush=True)
+    if not verbose:
+        rows = [(item.revision, ", ".join(item.down_revisions) or "-", marks(item), item.message) for item in revisions]
+        print_table(("revision", "after", "", "message"), rows)
+        return
+    output = sys.stdout
+    for item in revisions:
+        lines = {
+            "after": ", ".join(item.down_revisions) or "-",
+            "depends on": ", ".join(item.depends_on),
+            "branch": ", ".join(item.branch_labels),
+            "is": marks(item),
+            "created": item.created or "",
+            "file": item.path or "none: the database records it, but no file has it",
+        }
+        print(f"{item.revision}: {item.message}", file=output)
+        for name, text in lines.items():
+            if text:
+                print(f"    {name}: {text}", file=output)

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from svc_infra.api.fastapi.shutdown import is_draining
 from svc_infra.health import HealthRegistry, HealthReport
 
 __all__ = ["add_health_route", "report_response"]
@@ -63,7 +64,10 @@ def add_health_route(
 
     async def health(request: Request) -> Response:
         """Whether what the application depends on can be used."""
-        found = report_response(await registry().run(group=group))
+        checks = registry()
+        if is_draining(request.app):
+            checks.start_draining()
+        found = report_response(await checks.run(group=group))
         if request.method == "HEAD":
             return Response(status_code=found.status_code, headers=dict(found.headers))
         return found

@@ -230,9 +230,15 @@ def handle_database_errors(app: FastAPI) -> None:
         app.exception_handlers.setdefault(cls, _answer)
 
 
+async def _answer_bug(_request: Request, _error: Exception) -> Response:
+    # Starlette raises the error again once this is sent, so that the server logs it.
+    return problem_response(_SQL_PROBLEMS[sql.SqlError])
+
+
 def add_problem_details(app: FastAPI) -> None:
     """Answer every HTTPException and validation error of *app* as application/problem+json, not only generated routes.
 
+    An error that nothing handles is a 500 of the same form, which tells nothing of it; the server logs it as before.
     Handlers that the application registered itself stay.
     """
     handle_database_errors(app)
@@ -240,3 +246,5 @@ def add_problem_details(app: FastAPI) -> None:
     for cls, default in defaults.items():
         if app.exception_handlers.get(cls) is default:
             app.exception_handlers[cls] = _answer
+    if 500 not in app.exception_handlers:
+        app.exception_handlers.setdefault(Exception, _answer_bug)

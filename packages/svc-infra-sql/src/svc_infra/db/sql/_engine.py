@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from svc_infra.db.sql._begin import limit_lone_statements, listen_for_begin, prepare_sqlite_connections
 from svc_infra.db.sql._connecting import CONNECT_SECONDS, connect_with, listen_for_rest
@@ -14,6 +14,7 @@ from svc_infra.db.sql._deadline import (
     interrupt_cancelled_statements,
     listen_for_deadlines,
 )
+from svc_infra.db.sql._fair_pool import FairQueuePool
 from svc_infra.db.sql._keepalive import keep_connections_alive
 from svc_infra.db.sql._mysql import drop_without_goodbye, kill_cancelled_statements
 from svc_infra.db.sql._options import Wishes
@@ -43,7 +44,7 @@ def create_engine(resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bo
         register_dialects()
     memory = backend in EMBEDDED and is_memory(url)
     pool: dict[str, Any] = {
-        "poolclass": AsyncAdaptedQueuePool,
+        "poolclass": FairQueuePool,
         "pool_size": settings.pool_size,
         "max_overflow": settings.max_overflow,
         "pool_timeout": settings.pool_timeout,

@@ -6,7 +6,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -60,7 +60,7 @@ class Command:
 
         Args:
             work: Returns the steps to run; returns an empty list when it only reads.
-            as_sql: Write SQL instead of running it. Whatever else is printed goes to stderr.
+            as_sql: Write SQL instead of running it.
             options: Further options of Alembic's `EnvironmentContext`.
         """
         from alembic.runtime.environment import EnvironmentContext
@@ -69,7 +69,7 @@ class Command:
             _one_at_a_time,
             alembic_errors(),
             EnvironmentContext(self.config, self.scripts, fn=work, as_sql=as_sql, **options),
-            redirect_stdout(sys.stderr),
+            redirect_stdout(sys.stderr) if self.project.prints_to_stderr else nullcontext(),
         ):
             self.scripts.run_env()
 
@@ -131,6 +131,10 @@ def _translate(error: Exception) -> MigrationError:
         return MigrationError(text)
     if isinstance(cause, revision.MultipleHeads) or "multiple heads" in text.lower():
         return MultipleHeads(f'{text.rstrip(".")}; join them with `svc-infra sql merge heads -m "merge branches"`')
+    if text == "Ambiguous walk":
+        return RevisionError(
+            "a number of steps is ambiguous at a branch or merge; name the revision, `svc-infra sql graph` draws them"
+        )
     if isinstance(cause, revision.ResolutionError) or text.startswith("Can't locate revision"):
         return UnknownRevision(
             f"{text.rstrip('.')}; `svc-infra sql history` lists the revisions. If the database records it, its file is "

@@ -19,8 +19,10 @@ from svc_infra.db.sql.core.autogenerate.comparison import Comparison, as_target
 from svc_infra.db.sql.core.connection import run_blocking, run_on_connection
 from svc_infra.db.sql.core.discovery import Discovery, discover_models
 from svc_infra.db.sql.core.errors import TargetNotResolved
+from svc_infra.db.sql.core.file_lock import OpenFile
 from svc_infra.db.sql.core.impls import register_impls
 from svc_infra.db.sql.core.limits import Limits
+from svc_infra.db.sql.core.lock import acquire
 from svc_infra.db.sql.core.project import Project
 from svc_infra.db.sql.core.runner import run_steps
 from svc_infra.db.sql.core.target import resolve_target
@@ -72,7 +74,13 @@ def run_migrations(
         _run_on_shared(shared, work)
     else:
         target = resolve_target(project, attributes.get("database_url"), config=config)
-        run_blocking(partial(run_on_connection, target, work))
+        work = partial(work, goes_through_pooler=target.pooler)
+        if target.dialect == "duckdb":
+            limits = Limits.from_environ(variables)
+            file = OpenFile(target, work)
+            acquire(file, "the database file", wait_seconds=limits.lock_wait_seconds, progress=project.progress)
+        else:
+            run_blocking(partial(run_on_connection, target, work))
 
 
 def _run_online(
@@ -83,6 +91,7 @@ def _run_online(
     models: Callable[[], Discovery],
     include_object: IncludeObject | None,
     options: Mapping[str, object],
+    goes_through_pooler: bool = False,
 ) -> None:
     chosen = {**_options(project.variables, connection.dialect.name), **options}
     chosen["include_object"] = include_object
@@ -99,13 +108,16 @@ def _run_online(
         chosen.setdefault("target_metadata", _naming(metadata))
         _configure(connection=connection, **chosen)
         limits = context.config.attributes.get("limits") or Limits.from_environ(project.variables)
-        run_steps(connection, project.progress, limits, partial(_configure, connection=connection, **chosen))
+        configure = partial(_configure, connection=connection, **chosen)
+        run_steps(connection, project.progress, limits, configure, goes_through_pooler=goes_through_pooler)
     else:
         if "project" not in context.config.attributes and not opts.get("dont_mutate"):
             # A tool that loads env.py by itself, as pytest-alembic does, may ask it for the models.
             _configure(connection=connection, **{**chosen, "target_metadata": as_target(models().metadata), **options})
-        with context.begin_transaction():
-            context.run_migrations()
+        is_owner = not connection.in_transaction()
+        context.run_migrations()
+        if is_owner and not opts.get("dont_mutate"):
+            connection.commit()  # of `ensure-version`; with a transaction for each revision Alembic begins none here
 
 
 def _configure(**options: object) -> None:

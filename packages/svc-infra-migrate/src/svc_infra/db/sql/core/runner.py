@@ -13,12 +13,13 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from svc_infra.db.sql.core.effects import Effects
-from svc_infra.db.sql.core.errors import MigrationError, RevisionError
+from svc_infra.db.sql.core.errors import MigrationError, MigrationFailed, RevisionError
 from svc_infra.db.sql.core.failure import describe_failure
 from svc_infra.db.sql.core.journal import Journal
 from svc_infra.db.sql.core.limits import Limits
 from svc_infra.db.sql.core.lock import MigrationLock, migration_lock
 from svc_infra.db.sql.core.progress import Progress
+from svc_infra.db.sql.core.session_locks import pooler_refused
 from svc_infra.db.sql.core.timeouts import is_lock_conflict, pause_seconds, timeouts
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class _Run:
     revision: str | None = None
     message: str = ""
     upgrading: bool = True
+    began: float = 0.0
 
     def watch(self, steps: Iterable[RevisionStep]) -> Iterator[RevisionStep]:
         """Yield the steps; Alembic runs and commits each before it asks for the next one."""
@@ -49,22 +51,36 @@ class _Run:
             self.lock.verify()
             self.revision, self.upgrading = str(info.up_revision_id), info.is_upgrade
             self.message = "stamp" if info.is_stamp else str(step.doc or "")
-            self.effects.begin()
+            self.effects.begin(self.revision)
             if self.journal is not None:
                 self.journal.begin(self.revision)
             self.progress.started(self.revision, self.message, upgrading=self.upgrading)
-            began = time.monotonic()
+            self.began = time.monotonic()
             yield step
             self.progress.finished(
-                self.revision, self.message, upgrading=self.upgrading, seconds=time.monotonic() - began
+                self.revision, self.message, upgrading=self.upgrading, seconds=time.monotonic() - self.began
             )
             if self.journal is not None:
                 self.journal.finish()
             self.applied.append(self.revision)
             self.revision = None
 
+    def fail(self, connection: Connection, error: Exception) -> MigrationFailed:
+        """Tell that the run stops, and return its error; the transaction is rolled back already."""
+        if self.revision is not None:
+            seconds = time.monotonic() - self.began
+            self.progress.failed(self.revision, self.message, upgrading=self.upgrading, seconds=seconds)
+        return describe_failure(connection, self, error)
 
-def run_steps(connection: Connection, progress: Progress, limits: Limits, configure: Callable[..., None]) -> None:
+
+def run_steps(
+    connection: Connection,
+    progress: Progress,
+    limits: Limits,
+    configure: Callable[..., None],
+    *,
+    goes_through_pooler: bool = False,
+) -> None:
     """Run the steps of an upgrade, downgrade or stamp.
 
     Nothing to do is found out without the lock. Otherwise the lock is taken, the steps are worked out again from what
@@ -76,10 +92,12 @@ def run_steps(connection: Connection, progress: Progress, limits: Limits, config
         progress: Hears of each step.
         limits: The bounds of the waits.
         configure: Alembic's `context.configure` with its options; called again for each attempt.
+        goes_through_pooler: Whether the URL says so; other poolers are found out when the lock is taken.
 
     Raises:
         MigrationFailed: A step failed.
         LockNotObtained: Another process migrates.
+        TargetNotResolved: The connection goes through a pooler that hands out a session per transaction.
     """
     migration_context = context.get_context()
     steps_of: StepFunction = migration_context.opts["fn"]
@@ -92,6 +110,8 @@ def run_steps(connection: Connection, progress: Progress, limits: Limits, config
     connection.rollback()
     if is_done:
         return
+    if goes_through_pooler:
+        raise pooler_refused()
     relative = _is_relative(migration_context.opts["destination_rev"])
     schema = migration_context.version_table_schema
     name = f"{schema}.{migration_context.version_table}" if schema else migration_context.version_table
@@ -102,7 +122,7 @@ def run_steps(connection: Connection, progress: Progress, limits: Limits, config
         journal = None
         if connection.dialect.name in {"mysql", "mariadb"}:
             journal = stack.enter_context(Journal.open(connection.engine))
-        effects = Effects(connection, progress.statement, journal)
+        effects = Effects(connection, progress, journal)
         run = _Run(progress, effects, lock, journal)
 
         def watched(recorded: tuple[str, ...], current: MigrationContext) -> Iterator[RevisionStep]:
@@ -134,7 +154,7 @@ def _attempts(connection: Connection, run: _Run, limits: Limits, *, configure: C
                 conflicts, last = 0, run.revision
             conflicts += 1
             if conflicts > limits.lock_retries or run.effects.kept or not is_lock_conflict(error):
-                raise describe_failure(connection, run, error) from error
+                raise run.fail(connection, error) from error
             pause = pause_seconds(conflicts)
             run.progress.note(
                 f"A table that {run.revision} needs is in use; "
@@ -148,7 +168,7 @@ def _attempts(connection: Connection, run: _Run, limits: Limits, *, configure: C
             _roll_back(connection)
             if run.revision is None:
                 raise
-            raise describe_failure(connection, run, error) from error
+            raise run.fail(connection, error) from error
         else:
             return
 

@@ -35,7 +35,7 @@ def upgrade(
         sql: Write the SQL instead of running it; needs neither database nor driver.
         tag: Handed to the project's own `env.py`.
         project: The project, by default found from the working directory upwards.
-        output: Where SQL goes, stdout by default.
+        output: Where SQL goes, stdout by default; what a revision prints goes to stdout too.
 
     Raises:
         MigrationFailed: A revision failed; the message says what is applied and what stayed of it.

@@ -157,6 +157,7 @@ def setup_sql(
             slot.checks.append(_tenant_check(resource.prefix, resource.tenant_field))
         routes = ResourceRoutes(ResourceBinding.of(resource), name, resolver, depends_of(dependencies))
         routes.add_to(app)
+        slot.served.append(routes.binding)
     if include_health:
         add_sql_health(app, prefix=health_prefix, name=name)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -15,7 +15,13 @@ from svc_infra.api.fastapi.db.sql.columns import ApiColumn, api_columns
 from svc_infra.api.fastapi.db.sql.encode import Encoder, ModelEncoder, RowEncoder
 from svc_infra.api.fastapi.db.sql.query import ListQuery, ListRules
 from svc_infra.api.fastapi.db.sql.resource import ApiResource, api_resource
-from svc_infra.api.fastapi.db.sql.schemas import ResourceSchemas, create_schema_of, read_schema_of, update_schema_of
+from svc_infra.api.fastapi.db.sql.schemas import (
+    ResourceSchemas,
+    create_schema_of,
+    read_schema_of,
+    selection_schema_of,
+    update_schema_of,
+)
 from svc_infra.api.fastapi.problems import FieldError, Problem, ProblemError, invalid_request
 from svc_infra.db.sql.repository import RowRepository, SqlRepository
 from svc_infra.db.sql.resource import SqlResource
@@ -58,15 +64,20 @@ class ResourceBinding:
         resource = api_resource(described)
         repo = resource.repository()
         columns = dict(_columns(resource, repo))
-        visible = [name for name, column in columns.items() if not column.is_hidden and column.is_comparable]
         schemas = _schemas(resource, columns)
+        keeps_reads = _keeps(type(resource.service(repo)), _READS)
+        # What responses don't show can't be asked for either, or its value could be found out by asking.
+        shown = _shown_columns(schemas.read, columns)
+        visible = [name for name in shown if columns[name].is_comparable and not columns[name].is_hidden]
         rules = ListRules(
             columns,
             filter_fields=_allowed(resource.allowed_filter_fields, visible),
             order_fields=_allowed(resource.allowed_order_fields, visible),
             order_default=_terms(resource.ordering_default),
             search_fields=tuple(resource.search_fields or ()),
-            relations=tuple(resource.include),
+            select_fields=tuple(schemas.read.model_fields) if keeps_reads else (),
+            has_cursor=keeps_reads,
+            relations=tuple(resource.include) if keeps_reads else (),
             limit_default=resource.limit_default,
             limit_max=resource.limit_max,
             total_default=resource.total_default,
@@ -150,7 +161,7 @@ class ResourceBinding:
         return type(self.resource.service(self.repo))
 
     def _keeps(self, names: Sequence[str]) -> bool:
-        return all(getattr(self.service_type, name, None) is getattr(SqlService, name) for name in names)
+        return _keeps(self.service_type, names)
 
     @cached_property
     def keeps_reads(self) -> bool:
@@ -183,14 +194,12 @@ class ResourceBinding:
         return all(self._source_of(name) in self.columns for name in self.schemas.read.model_fields)
 
     def _source_of(self, name: str) -> str:
-        alias = self.schemas.read.model_fields[name].validation_alias
-        return alias if isinstance(alias, str) else name
+        return _source_of(self.schemas.read, name)
 
     @cached_property
     def shown_names(self) -> tuple[str, ...]:
         """The columns that responses show."""
-        shown = [self._source_of(name) for name in self.schemas.read.model_fields]
-        return tuple(dict.fromkeys(name for name in shown if name in self.columns))
+        return _shown_columns(self.schemas.read, self.columns)
 
     @cached_property
     def row_names(self) -> tuple[str, ...]:
@@ -232,6 +241,13 @@ class ResourceBinding:
         }
         name = f"{self.resource.model.__name__}ReadIncluding"
         return create_model(name, __base__=self.schemas.read, **optional)
+
+    @cached_property
+    def documented_selection(self) -> type[BaseModel] | None:
+        """The schema of a record of which `select` names some fields, or None where there is no `select`."""
+        if not self.rules.select_fields:
+            return None
+        return selection_schema_of(self.documented_read, self.rules.select_fields)
 
     def including_encoder(self, relations: tuple[str, ...]) -> Encoder:
         """Return what encodes objects together with *relations*."""
@@ -276,29 +292,31 @@ class ResourceBinding:
         return self.repo if self.resource.tenant_field is None else self.repo.scoped(self.scope(tenant))
 
     def source(self, query: ListQuery, tenant: object) -> tuple[Any, Encoder]:
-        """Return what reads the records of *query*, and what encodes them.
-
-        Raises:
-            ProblemError: 422 when the query asks for what a service that has reads of its own can't answer.
-        """
+        """Return what reads the records of *query*, and what encodes them."""
         if not self.keeps_reads:
-            if query.cursor is not None or query.select is not None or query.include:
-                raise ProblemError(Problem("not-supported", 422, "cursor, select and include are not available here."))
             return self.service(tenant), self.object_encoder
         if query.include:
             return self.scoped(tenant).loading(*query.include), self.including_encoder(query.include)
         if query.select is not None:
-            return self.scoped(tenant).rows_of(*query.select), self._choosing(query.select)
+            return self._selecting(query.select, tenant)
         if self.reads_rows:
             return self.rows(tenant), self.encoder
         return self.scoped(tenant), self.object_encoder
+
+    def _selecting(self, names: tuple[str, ...], tenant: object) -> tuple[Any, Encoder]:
+        if self.resource.read_schema is None:
+            return self.scoped(tenant).rows_of(*names), self._choosing(names)
+        # The application's own schema may change what it shows, so it is made in full and then cut down.
+        return self.rows(tenant) if self.reads_rows else self.scoped(tenant), self._choosing(names)
 
     def _choosing(self, names: tuple[str, ...]) -> Encoder:
         found = self._chosen.get(names)
         if found is None:
             if len(self._chosen) >= 64:
                 self._chosen.clear()
-            found = self._chosen[names] = RowEncoder(self.columns, names)
+            is_made = self.resource.read_schema is None
+            found = RowEncoder(self.columns, names) if is_made else ModelEncoder(self.schemas.read, only=names)
+            self._chosen[names] = found
         return found
 
     @cached_property
@@ -308,6 +326,20 @@ class ResourceBinding:
     def service(self, tenant: object) -> SqlService[AnyModel]:
         """Return the service of a request, confined to its tenant."""
         return self.resource.service(self.scoped(tenant))
+
+
+def _keeps(service: type[SqlService[AnyModel]], names: Sequence[str]) -> bool:
+    return all(getattr(service, name, None) is getattr(SqlService, name) for name in names)
+
+
+def _source_of(schema: type[BaseModel], name: str) -> str:
+    alias = schema.model_fields[name].validation_alias
+    return alias if isinstance(alias, str) else name
+
+
+def _shown_columns(schema: type[BaseModel], columns: Mapping[str, ApiColumn]) -> tuple[str, ...]:
+    shown = [_source_of(schema, name) for name in schema.model_fields]
+    return tuple(dict.fromkeys(name for name in shown if name in columns))
 
 
 def _columns(resource: ApiResource[AnyModel], repo: SqlRepository[AnyModel]) -> dict[str, ApiColumn]:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
-from enum import Enum
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal, cast
-from uuid import UUID
+from typing import Any, Final, cast
 
 import sqlalchemy as sa
-from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, PlainSerializer, TypeAdapter, WithJsonSchema
+from pydantic import JsonValue, TypeAdapter
+
+from svc_infra.api.fastapi.db.sql.value_types import body_type, response_type, text_type
 
 __all__ = ["ApiColumn", "api_columns"]
 
@@ -25,40 +22,7 @@ _SECRET_NAME: Final = re.compile(
 )
 _DERIVED_NAME: Final = re.compile(r"_(hash|digest|salt)$", re.IGNORECASE)
 
-# PostgreSQL and MySQL hold integers of these sizes; SQLite's are 64 bits whatever the declared type.
-_INTEGER_BITS: Final[tuple[tuple[type[sa.types.TypeEngine[int]], int], ...]] = (
-    (sa.SmallInteger, 16),
-    (sa.BigInteger, 64),
-    (sa.Integer, 32),
-)
-
 _TIMESTAMP_NAMES: Final = frozenset({"created_at", "updated_at"})
-
-
-def _naive(value: datetime) -> datetime:
-    return value if value.tzinfo is None else value.astimezone(UTC).replace(tzinfo=None)
-
-
-def _aware(value: datetime) -> datetime:
-    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-
-
-_NaiveDatetime = Annotated[
-    datetime,
-    AfterValidator(_naive),
-    WithJsonSchema({"type": "string", "format": "date-time"}, mode="validation"),
-    WithJsonSchema({"type": "string", "description": "Date and time without offset"}, mode="serialization"),
-]
-# SQLite stores no offset: what was written with one comes back as UTC without one.
-_AwareDatetime = Annotated[datetime, PlainSerializer(_aware, return_type=datetime)]
-# The configuration of the outermost type decides how Pydantic writes bytes, so the type itself has to say it.
-_Base64 = Annotated[
-    bytes,
-    PlainSerializer(lambda value: b64encode(value).decode(), return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
-]
-# No database of ours can hold NUL in a text.
-_NO_NUL: Final = r"^[^\x00]*$"
 
 
 @dataclass(frozen=True)
@@ -102,19 +66,19 @@ class ApiColumn:
     @cached_property
     def read_type(self) -> object:
         """The annotation of the value in a response."""
-        found = _json_type(self.column.type, write=False)
+        found = response_type(self.column.type)
         return found | None if self.column.nullable else found  # type: ignore[operator]
 
     @cached_property
     def write_type(self) -> object:
         """The annotation of the value in a request body, with the limits of the column."""
-        found = _json_type(self.column.type, write=True)
+        found = body_type(self.column.type)
         return found | None if self.column.nullable else found  # type: ignore[operator]
 
     @cached_property
     def parameter_type(self) -> object:
-        """The annotation of the value in a path."""
-        return _json_type(self.column.type, write=True)
+        """The annotation of the value in a path or a query string, with the limits of the column."""
+        return text_type(self.column.type)
 
     @cached_property
     def text_parser(self) -> TypeAdapter[object]:
@@ -192,54 +156,3 @@ def api_columns(
         )
         found[name] = ApiColumn(name, column, is_hidden, owned, is_generated)
     return found
-
-
-def _json_type(kind: sa.types.TypeEngine[object], *, write: bool) -> object:
-    """Return the annotation of a column type; `write` adds the limits that the column sets."""
-    if isinstance(kind, sa.TypeDecorator) and not _says_python_type(kind):
-        kind = kind.impl_instance
-    if isinstance(kind, sa.Enum):
-        return kind.enum_class if kind.enum_class is not None else Literal[tuple(kind.enums)]
-    if isinstance(kind, sa.ARRAY):
-        return list[_json_type(kind.item_type, write=write)]  # type: ignore[misc]
-    if isinstance(kind, sa.JSON):
-        return JsonValue
-    if isinstance(kind, sa.Uuid):
-        return UUID if kind.as_uuid else Annotated[str, Field(pattern=r"^[0-9a-fA-F-]{32,36}$")]
-    if isinstance(kind, sa.DateTime):
-        if kind.timezone:
-            return AwareDatetime if write else _AwareDatetime
-        return _NaiveDatetime
-    try:
-        python = kind.python_type
-    except NotImplementedError:
-        return JsonValue
-    return _limited(python, kind) if write else _plain(python)
-
-
-def _plain(python: type[object]) -> object:
-    if python is bytes:
-        return _Base64
-    known = (bool, int, float, str, Decimal, date, time, timedelta, datetime, UUID, list, dict)
-    if python in known or issubclass(python, Enum):
-        return python
-    return JsonValue
-
-
-def _limited(python: type[object], kind: sa.types.TypeEngine[object]) -> object:
-    if python is int:
-        bits = next((bits for cls, bits in _INTEGER_BITS if isinstance(kind, cls)), 64)
-        return Annotated[int, Field(ge=-(2 ** (bits - 1)), le=2 ** (bits - 1) - 1)]
-    if python is float:
-        return Annotated[float, Field(allow_inf_nan=False)]
-    if python is str:
-        length = getattr(kind, "length", None)
-        return Annotated[str, Field(max_length=length, pattern=_NO_NUL)]
-    if python is Decimal:
-        digits, places = getattr(kind, "precision", None), getattr(kind, "scale", None)
-        return Annotated[Decimal, Field(max_digits=digits, decimal_places=places, allow_inf_nan=False)]
-    return _plain(python)
-
-
-def _says_python_type(kind: sa.TypeDecorator[object]) -> bool:
-    return type(kind).python_type is not sa.types.TypeEngine.python_type

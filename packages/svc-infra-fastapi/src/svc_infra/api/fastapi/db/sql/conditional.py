@@ -6,6 +6,7 @@ equal ETags mean the same bytes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Final
@@ -20,6 +21,18 @@ PRECONDITION_FAILED: Final = Problem(
     "precondition-failed", 412, "The record is not the version that If-Match names. Read it again."
 )
 _MISSING: Final = Problem("precondition-required", 428, "Say by If-Match which version is to be changed.")
+
+_ONE: Final = '(?:W/)?"[!#-~]*"'
+_ETAG: Final = re.compile(_ONE)
+_LIST: Final = re.compile(rf"{_ONE}(?:[ \t]*,[ \t]*{_ONE})*")
+ETAGS_PATTERN: Final = rf"^(?:\*|{_LIST.pattern})$"
+"""What If-Match looks like, for the document."""
+_NO_LIST: Final = Problem(
+    "invalid-request",
+    422,
+    'If-Match: Input should be * or ETags as a read gave them, in their quotes: "..."',
+    errors=[{"loc": ["header", "if-match"], "msg": "Input should be * or ETags in quotes", "type": "etag_parsing"}],
+)
 
 
 def etag_of(content: bytes, version: object = None) -> str:
@@ -46,16 +59,20 @@ def required_etags(request: Request, *, must: bool) -> frozenset[str] | None:
         must: Whether the header has to be there.
 
     Raises:
-        ProblemError: 428 when it has to be there and is not.
+        ProblemError: 428 when it has to be there and is not, 422 when it is no list of ETags: one without its quotes
+            would else be taken for one of an older version.
     """
     given = request.headers.get("if-match")
     if given is None:
         if must:
             raise ProblemError(_MISSING)
         return None
-    if given.strip() == "*":
+    given = given.strip()
+    if given == "*":
         return None
-    return frozenset(tag.strip() for tag in given.split(","))
+    if _LIST.fullmatch(given) is None:
+        raise ProblemError(_NO_LIST)
+    return frozenset(_ETAG.findall(given))
 
 
 def version_in(etags: frozenset[str]) -> int | None:

@@ -200,7 +200,7 @@ class Restore(_Operation):
     """Undo a soft delete."""
 
     async def __call__(self, call: Call) -> Response:
-        """Make a deleted record live again and answer it; 404 when no deleted record has the id."""
+        """Make a deleted record live again and answer it; one that is live already stays. 404 when there is none."""
         binding = self.binding
         key = binding.parse_id(call.request)
         direct = binding.shows_columns
@@ -208,6 +208,9 @@ class Restore(_Operation):
         encoder = binding.encoder if direct else binding.object_encoder
         async with call.open_session() as session:
             record = await repo.restore(session, key)
+            if record is None:
+                # So that a client that did not get the first answer may ask again.
+                record = await repo.get(session, key)
             if record is None:
                 raise ProblemError(NOT_FOUND)
             content, etag = self.encoded(encoder, record)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias, get_args
 from urllib.parse import parse_qsl
 
@@ -88,6 +87,8 @@ class ListRules:
         order_fields: Fields that `order_by` may name.
         order_default: The order when none is asked for.
         search_fields: Fields that `q` searches; none switches `q` off.
+        select_fields: Fields that `select` may name; none switches it off.
+        has_cursor: Whether there are pages by key.
         relations: Names that `include` may hold.
         limit_default: Rows of a page when `limit` is absent.
         limit_max: Rows of a page at most.
@@ -100,6 +101,8 @@ class ListRules:
     order_fields: Sequence[str]
     order_default: tuple[str, ...] = ()
     search_fields: Sequence[str] = ()
+    select_fields: Sequence[str] = ()
+    has_cursor: bool = True
     relations: Sequence[str] = ()
     limit_default: int = 50
     limit_max: int = 1000
@@ -133,15 +136,12 @@ class ListRules:
             return _PLAIN_ITEM
         return _Reader(self).read_item(query_string)
 
-    @cached_property
-    def selectable(self) -> frozenset[str]:
-        """The fields that `select` may name."""
-        return frozenset(column.name for column in self.columns.values() if not column.is_hidden)
-
     def item_parameters(self) -> list[dict[str, Any]]:
         """Return the OpenAPI parameter objects of a route that answers one record."""
-        names = sorted(self.selectable)
-        found = [_list_parameter("select", {"type": "string", "enum": names}, "Fields of the answer; all when absent.")]
+        found: list[dict[str, Any]] = []
+        if self.select_fields:
+            names = {"type": "string", "enum": list(self.select_fields)}
+            found.append(_list_parameter("select", names, "Fields of the answer; all when absent."))
         if self.relations:
             relations = {"type": "string", "enum": list(self.relations)}
             found.append(_list_parameter("include", relations, "Related records to add."))
@@ -149,7 +149,7 @@ class ListRules:
 
     def parameters(self) -> list[dict[str, Any]]:
         """Return the OpenAPI parameter objects of the list route."""
-        order = [sign + name for name in self.order_fields for sign in ("", "-")]
+        order = {sign + name: name + word for name in self.order_fields for sign, word in (("", ""), ("-", "_desc"))}
         found = [
             _parameter(
                 "limit",
@@ -160,20 +160,28 @@ class ListRules:
                 "offset", {"type": "integer", "minimum": 0, "maximum": _MAX_OFFSET, "default": 0}, "Rows to skip."
             ),
             _parameter(
-                "cursor",
-                {"type": "string", "maxLength": 4096},
-                "A page by key: empty for the first, then what `next_cursor` of the last one says. Excludes `offset`.",
-            ),
-            _parameter(
                 "total",
                 {"type": "string", "enum": list(get_args(TotalMode)), "default": self.total_default},
                 "How `total` is found: counted, counted up to a limit, estimated, or not at all (null).",
             ),
         ]
+        if self.has_cursor:
+            found.append(
+                _parameter(
+                    "cursor",
+                    # A name of its own for the form: only texts that this API gave mean something.
+                    {"type": "string", "format": "cursor"},
+                    "A page by key: empty for the first, then what `next_cursor` of the last page says, with the same"
+                    " conditions and order. Excludes `offset`.",
+                )
+            )
         if order:
             found.append(
                 _list_parameter(
-                    "order_by", {"type": "string", "enum": order}, "Fields to order by; a minus sign for descending."
+                    "order_by",
+                    # The second list is what generators of clients call the members.
+                    {"type": "string", "enum": list(order), "x-enum-varnames": list(order.values())},
+                    "Fields to order by; a minus sign for descending.",
                 )
             )
         if self.search_fields:
@@ -259,14 +267,14 @@ class _Reader:
 
     def read_item(self, query_string: bytes) -> ListQuery:
         rules, values = self.rules, self._pairs(query_string)
-        select = self._names(values, "select", rules.selectable) if "select" in values else None
+        select = self._names(values, "select", rules.select_fields) if rules.select_fields else ()
         include = self._names(values, "include", rules.relations) if rules.relations else ()
         for name in values:
             if not name.startswith("_") and name not in rules.foreign:
                 self._refuse(name, "There is no such parameter", "unknown_parameter")
         if self.errors:
             raise ProblemError(invalid_request(self.errors))
-        return ListQuery(limit=1, select=select, include=include)
+        return ListQuery(limit=1, select=select or None, include=include)
 
     def _pairs(self, query_string: bytes) -> dict[str, list[str]]:
         values: dict[str, list[str]] = {}
@@ -284,7 +292,7 @@ class _Reader:
         rules, values = self.rules, self._pairs(query_string)
         limit = self._integer(values, "limit", 1, rules.limit_max, rules.limit_default)
         offset = self._integer(values, "offset", 0, _MAX_OFFSET, 0)
-        cursor = self._single(values, "cursor")
+        cursor = self._single(values, "cursor") if rules.has_cursor else None
         if cursor is not None and offset:
             self._refuse("offset", "offset and cursor exclude each other", "exclusive")
         total = self._single(values, "total") or rules.total_default
@@ -298,7 +306,7 @@ class _Reader:
             if q is not None and (len(q) > _MAX_TEXT or "\x00" in q):
                 self._refuse("q", f"Text should have at most {_MAX_TEXT} characters and no NUL", "string_too_long")
             fields = self._names(values, "fields", rules.search_fields)
-        select = self._names(values, "select", rules.selectable) if "select" in values else None
+        select = self._names(values, "select", rules.select_fields) if rules.select_fields else ()
         include = self._names(values, "include", rules.relations) if rules.relations else ()
         conditions = [found for name in list(values) for found in self._conditions(name, values[name])]
         if self.errors:
@@ -312,7 +320,7 @@ class _Reader:
             q=q or None,
             fields=fields or tuple(rules.search_fields),
             where=tuple(conditions),
-            select=select,
+            select=select or None,
             include=include,
         )
 
@@ -373,7 +381,8 @@ class _Reader:
                 self._refuse(name, "Input should be true or false", "bool_parsing")
             return list(flags)
         if operator in {"in", "not_in"}:
-            parts = [part for text in texts for part in text.split(",")]
+            # Nothing at all is an empty list, except where it is a value.
+            parts = [part for text in texts if text or column.is_text for part in text.split(",")]
             if len(parts) > _MAX_VALUES:
                 self._refuse(name, f"At most {_MAX_VALUES} values", "too_long")
                 return []

@@ -114,6 +114,7 @@ class RouteSpec:
         path_parameters: Name and annotation of each path parameter, for the document.
         body: The schema of the body, for the document.
         problems: Status codes of the problems that it may answer with.
+        reserved: Paths that its own path would match and that other routes have: an id can't be one of their names.
     """
 
     readonly: bool = False
@@ -122,6 +123,7 @@ class RouteSpec:
     path_parameters: Mapping[str, object] = field(default_factory=dict)
     body: object = None
     problems: Sequence[int] = ()
+    reserved: Sequence[str] = ()
 
 
 class ResourceRoute(APIRoute):
@@ -144,7 +146,10 @@ class ResourceRoute(APIRoute):
         # The problem's schema has to be in the document although its media type is not the route's.
         self.response_fields: dict[int | str, Any] = {**self.response_fields, **_problem_fields()}
         # One route serves both forms of the path, so that neither redirects nor doubles the routes to try.
-        self.path_regex: re.Pattern[str] = re.compile(self.path_regex.pattern.removesuffix("$") + "/?$")
+        others = "|".join(re.escape(other) for other in spec.reserved)
+        start = f"^(?!(?:{others})/?$)" if others else "^"
+        pattern = self.path_regex.pattern.removeprefix("^").removesuffix("$")
+        self.path_regex: re.Pattern[str] = re.compile(f"{start}{pattern}/?$")
         self._through_fastapi = self.app
         if not self.dependencies and spec.tenant is None:
             self.app = self._answer

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from fastapi import FastAPI, params
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
+from svc_infra.api.fastapi.db.sql.conditional import ETAGS_PATTERN
 from svc_infra.api.fastapi.db.sql.listing import Export, ListRecords
 from svc_infra.api.fastapi.db.sql.operations import Create, Delete, Get, Head, Replace, Restore, Update
 from svc_infra.api.fastapi.db.sql.resource import Action
@@ -30,7 +31,7 @@ class _Plan:
     path: str
     operation: Operation
     summary: str
-    shown: type[BaseModel] | None = None
+    shown: object = None
     body: type[BaseModel] | None = None
     status: int = 200
     problems: Sequence[int] = (422, 503)
@@ -57,20 +58,26 @@ class ResourceRoutes:
     def add_to(self, app: FastAPI) -> None:
         """Append the routes to *app*, after those that it has."""
         wanted = self.binding.resource.actions
-        for plan in self._plans():
-            if plan.action not in wanted:
-                continue
-            app.router.routes.append(self._route(app, plan))
+        plans = [plan for plan in self._plans() if plan.action in wanted]
+        fixed = [path for path in map(self._path, plans) if "{" not in path]
+        for plan in plans:
+            app.router.routes.append(self._route(app, plan, fixed))
             if plan.method == "GET" and plan.action in {"get", "list"}:
-                app.router.routes.append(self._route(app, plan, head=True))
+                app.router.routes.append(self._route(app, plan, fixed, head=True))
+
+    def _path(self, plan: _Plan) -> str:
+        own = self.binding.resource.options(plan.action).path
+        return plan.path if own is None else self.binding.resource.prefix + own
 
     def _plans(self) -> Iterable[_Plan]:
         binding, schemas = self.binding, self.binding.schemas
         prefix, item = binding.resource.prefix, binding.resource.prefix + binding.id_path
-        shown = binding.documented_read
+        shown, selection = binding.documented_read, binding.documented_selection
+        one_shown: Any = shown if selection is None else shown | selection
         query, one = binding.rules.parameters(), binding.rules.item_parameters()
         etag = {"ETag": {"schema": {"type": "string"}, "description": "The version of the record."}}
-        match = _header("If-Match", "Only if the record is one of these versions, else 412.")
+        match = _header("If-Match", "Only if the record is one of these versions, else 412.", ETAGS_PATTERN)
+        match["required"] = binding.resource.require_if_match
         none_match = _header("If-None-Match", "Only if the record is none of these versions, else 304.")
         location = {"schema": {"type": "string"}, "description": "Its path."}
         created: dict[int | str, dict[str, Any]] = {201: {"headers": {**etag, "Location": location}}}
@@ -85,7 +92,7 @@ class ResourceRoutes:
             )  # fmt: skip
         yield _Plan(
             action="list", method="GET", path=prefix, operation=ListRecords(binding), summary="A page of records",
-            shown=page_schema_of(shown), parameters=query,
+            shown=page_schema_of(shown, selection), parameters=query,
         )  # fmt: skip
         yield _Plan(
             action="create", method="POST", path=prefix, operation=Create(binding), summary="Create a record",
@@ -94,7 +101,7 @@ class ResourceRoutes:
         )  # fmt: skip
         yield _Plan(
             action="get", method="GET", path=item, operation=Get(binding), summary="One record",
-            shown=shown, problems=(304, 404, 422, 503), parameters=[*one, none_match], responses=tagged,
+            shown=one_shown, problems=(304, 404, 422, 503), parameters=[*one, none_match], responses=tagged,
         )  # fmt: skip
         yield _Plan(
             action="update", method="PATCH", path=item, operation=Update(binding), summary="Change fields of a record",
@@ -113,10 +120,10 @@ class ResourceRoutes:
             summary="Undo the delete of a record", shown=schemas.read, problems=(404, 409, 422, 503), responses=tagged,
         )  # fmt: skip
 
-    def _route(self, app: FastAPI, plan: _Plan, *, head: bool = False) -> ResourceRoute:
+    def _route(self, app: FastAPI, plan: _Plan, fixed: Sequence[str], *, head: bool = False) -> ResourceRoute:
         binding, resource = self.binding, self.binding.resource
         options = resource.options(plan.action)
-        path = plan.path if options.path is None else resource.prefix + options.path
+        path = self._path(plan)
         slug = "_".join(part.replace("-", "_") for part in resource.prefix.strip("/").split("/"))
         name = options.operation_id or f"{slug}_{plan.action}"
         has_tenant = resource.tenant_field is not None
@@ -127,6 +134,7 @@ class ResourceRoutes:
             path_parameters={key: kind for key, kind in binding.id_parameters.items() if f"{{{key}}}" in path},
             body=plan.body,
             problems=sorted({*plan.problems, *((400,) if has_tenant else ())}),
+            reserved=fixed if "{" in path else (),
         )
         return ResourceRoute(
             path,
@@ -162,5 +170,6 @@ _EXPORT_CONTENT = {
 }
 
 
-def _header(name: str, description: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": description}
+def _header(name: str, description: str, pattern: str | None = None) -> dict[str, Any]:
+    schema = {"type": "string"} if pattern is None else {"type": "string", "pattern": pattern}
+    return {"name": name, "in": "header", "required": False, "schema": schema, "description": description}

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from svc_infra.api.fastapi.db.sql.columns import ApiColumn
 from svc_infra.api.fastapi.problems import ProblemError, invalid_request
 
-__all__ = ["ResourceSchemas", "create_schema_of", "read_schema_of", "update_schema_of"]
+__all__ = ["ResourceSchemas", "create_schema_of", "read_schema_of", "selection_schema_of", "update_schema_of"]
 
 _READ_CONFIG: Final = ConfigDict(
     from_attributes=True,
@@ -178,14 +178,34 @@ def _field(column: ApiColumn, *, required: bool | None = None) -> Any:
     return Field(default_factory=_absent, **about)
 
 
-def page_schema_of(read: type[BaseModel]) -> type[BaseModel]:
-    """Make the schema of a page of *read*, called `Page_<name>_` in the OpenAPI document."""
+def selection_schema_of(read: type[BaseModel], selectable: Collection[str]) -> type[BaseModel]:
+    """Make the schema of a row of which `select` names some fields, called `<name>Selection` in the document.
+
+    It describes answers and validates nothing: every field has the type that it has in *read*, and none is required.
+    """
+    fields: dict[str, Any] = {}
+    for name, field in read.model_fields.items():
+        if name in selectable:
+            about: dict[str, Any] = {"description": field.description, "examples": field.examples}
+            member = field.serialization_alias or field.alias
+            made: Any = Field(default_factory=_absent, serialization_alias=member, **about)
+            fields[name] = (field.rebuild_annotation(), made)
+    about_all = f"{read.__name__} with those fields alone that `select` names."
+    selection: type[BaseModel] = create_model(
+        f"{read.__name__}Selection", __config__=_READ_CONFIG, __doc__=about_all, **fields
+    )
+    return selection
+
+
+def page_schema_of(read: type[BaseModel], selection: type[BaseModel] | None = None) -> type[BaseModel]:
+    """Make the schema of a page of *read* or *selection*, called `Page_<name>_` in the OpenAPI document."""
+    item: Any = read if selection is None else read | selection
     fields: dict[str, Any] = {
         "total": (
             int | None,
             Field(description="Rows that the request matches in all; null when they were not counted."),
         ),
-        "items": (list[read], Field(description="The rows of this page.")),  # type: ignore[valid-type]
+        "items": (list[item], Field(description="The rows of this page.")),
         "limit": (int, Field(description="Rows of a page at most.")),
         "offset": (int, Field(description="Rows before this page.")),
     }

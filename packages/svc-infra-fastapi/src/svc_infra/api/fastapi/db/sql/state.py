@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from starlette.requests import HTTPConnection
 
 from fastapi import FastAPI
+from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
 from svc_infra.db.sql.database import Database
 from svc_infra.health import HealthRegistry
 
@@ -33,6 +34,7 @@ class DatabaseSlot:
         database: The open database while the application runs.
         checks: Called at start, before the database opens; raise to stop the start-up.
         health: The check of this database, made at the first health request.
+        served: The resources in this database that have generated routes.
     """
 
     name: str
@@ -41,6 +43,7 @@ class DatabaseSlot:
     database: Database | None = None
     checks: list[Callable[[FastAPI], None]] = field(default_factory=list)
     health: HealthRegistry | None = None
+    served: list[ResourceBinding] = field(default_factory=list)
 
     @asynccontextmanager
     async def opened(self, app: FastAPI) -> AsyncIterator[None]:

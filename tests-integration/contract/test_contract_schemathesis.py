@@ -1,0 +1,82 @@
+"""The OpenAPI documents of two services and what these really do, compared by Schemathesis with all of its checks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from serving import served
+
+from contract import shop
+from contract.checking import check_contract
+from quickstart.app import create_app as create_quickstart
+from quickstart.models import MODELS as QUICKSTART_MODELS
+from svc_infra.db.sql.base import ModelBase
+from svc_infra.db.sql.database import Database
+
+
+async def create_tables(url: str, *models: type[ModelBase]) -> None:
+    """Create the tables of *models*."""
+    names = {model.__table__.name for model in models}
+    tables = [table for table in ModelBase.metadata.sorted_tables if table.name in names]
+    async with Database(url) as database, database.engine.begin() as connection:
+        await connection.run_sync(lambda sync: ModelBase.metadata.create_all(sync, tables=tables))
+
+
+@pytest.fixture
+def quickstart_client(postgres_url: str) -> Iterator[httpx.Client]:
+    """The quick start's service on PostgreSQL."""
+    asyncio.run(create_tables(postgres_url, *QUICKSTART_MODELS))
+    with served(create_quickstart(postgres_url)) as client:
+        client.post("/airlines", json={"carrier": "UA", "name": "United"}).raise_for_status()
+        yield client
+
+
+@pytest.fixture
+def shop_client(postgres_url: str) -> Iterator[httpx.Client]:
+    """A service with every action, a column of every type, a tenant and a key of two columns."""
+    asyncio.run(create_tables(postgres_url, *shop.MODELS))
+    with served(shop.create_app(postgres_url)) as client:
+        yield client
+
+
+def test_the_quick_start_keeps_to_its_document(quickstart_client: httpx.Client, tmp_path: Path) -> None:
+    """No 5xx, no undocumented status, no schema violation, nothing valid refused, nothing invalid accepted."""
+    found = check_contract(
+        str(quickstart_client.base_url).rstrip("/"), tmp_path, "--max-examples", "5", "--seed", "1",
+        "--include-path-regex", "airlines",
+    )  # fmt: skip
+    assert found.failures == [], found.output
+    assert found.requests > 200
+
+
+def test_every_action_and_type_keep_to_the_document(shop_client: httpx.Client, tmp_path: Path) -> None:
+    """What the quick start has not: versions, tenants, two-column keys, soft delete and every type of column."""
+    found = check_contract(
+        str(shop_client.base_url).rstrip("/"), tmp_path, "--max-examples", "8", "--seed", "1",
+        "--phases", "examples,fuzzing,stateful",
+    )  # fmt: skip
+    assert found.failures == [], found.output
+    assert found.requests > 100
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+def test_ten_thousand_requests_find_nothing(quickstart_client: httpx.Client, tmp_path: Path) -> None:
+    """The whole quick start, all phases, a new seed each time; the output names it."""
+    found = check_contract(
+        str(quickstart_client.base_url).rstrip("/"), tmp_path, "--max-examples", "300", seconds=1100
+    )  # fmt: skip
+    assert found.failures == [], found.output
+    assert found.requests >= 10_000, found.output
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+def test_a_long_run_over_every_action_finds_nothing(shop_client: httpx.Client, tmp_path: Path) -> None:
+    """All phases over every action and type, a new seed each time; the output names it."""
+    found = check_contract(str(shop_client.base_url).rstrip("/"), tmp_path, "--max-examples", "100", seconds=1100)
+    assert found.failures == [], found.output
