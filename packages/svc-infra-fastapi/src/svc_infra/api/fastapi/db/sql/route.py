@@ -27,11 +27,11 @@ from fastapi import Depends, params
 from fastapi.dependencies.models import Dependant
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.routing import APIRoute
-from svc_infra.api.fastapi.db.sql.reads import Reader
 from svc_infra.api.fastapi.db.sql.session import session_of
 from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of
 from svc_infra.api.fastapi.problems import MEDIA_TYPE, Problem, ProblemError, problem_of
 from svc_infra.db.sql.database import Database
+from svc_infra.db.sql.reading import Executor
 
 __all__ = ["Call", "Operation", "ResourceRoute", "RouteSpec"]
 
@@ -86,11 +86,11 @@ class Call:
         """Open the session of the request; leaving it commits or rolls back, unless FastAPI does that."""
         return self.database.session(readonly=self.readonly) if self.session is None else nullcontext(self.session)
 
-    def open_reader(self) -> AbstractAsyncContextManager[Reader]:
+    def open_reader(self) -> AbstractAsyncContextManager[Executor]:
         """Open what one SELECT runs on, which is cheaper than a session."""
         return self.database.lone(readonly=True) if self.session is None else nullcontext(self.session)
 
-    def open_writer(self) -> AbstractAsyncContextManager[Reader]:
+    def open_writer(self) -> AbstractAsyncContextManager[Executor]:
         """Open what one INSERT, UPDATE or DELETE runs on."""
         return self.database.lone() if self.session is None else nullcontext(self.session)
 
