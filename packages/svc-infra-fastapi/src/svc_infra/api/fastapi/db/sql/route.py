@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fastapi import Depends, params
 from fastapi.dependencies.models import Dependant
@@ -153,7 +153,7 @@ class ResourceRoute(APIRoute):
         self.path_regex: re.Pattern[str] = re.compile(rf"{start}{pattern}/?\Z")
         self._through_fastapi = self.app
         if not self.dependencies and spec.tenant is None:
-            self.app = self._answer
+            self.app: ASGIApp = self._answer
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler of a route with dependencies or with an overridden session, which FastAPI resolves."""
