@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from svc_infra.db.sql.core.errors import MigrationFailed
+from svc_infra.db.sql.core.places import place_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -83,7 +84,7 @@ def _headline(run: _Run, error: Exception) -> str:
     if run.revision is None:
         return f"the run failed before any revision began: {name}: {reason}"
     title = f"{run.revision} ({run.message})" if run.message else run.revision
-    return f"revision {title} failed: {name}: {reason}"
+    return f"revision {title} failed: {name}: {reason}{place_of(error)}"
 
 
 def _shorten(statement: str, limit: int = 300) -> str:
