@@ -88,6 +88,16 @@ def test_an_invalid_index_is_named(postgres_url: str, make_workspace: Make) -> N
     )
     with pytest.raises(core.MigrationFailed, match="invalid index left behind: uq_n; DROP INDEX CONCURRENTLY uq_n"):
         core.upgrade(project=workspace.project)
+    workspace.revision(
+        "r2",
+        """
+        with op.get_context().autocommit_block():
+            op.execute("CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS uq_n ON t (n)")
+        """,
+        after="r1",
+    )
+    core.upgrade(project=workspace.project)
+    assert "The index uq_n is invalid" in workspace.progress.notes[-1]
 
 
 @pytest.mark.parametrize("kind", ["postgres", "mysql"])

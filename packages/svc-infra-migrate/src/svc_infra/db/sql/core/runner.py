@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from svc_infra.db.sql.core.effects import Effects
 from svc_infra.db.sql.core.errors import MigrationError, MigrationFailed, RevisionError
-from svc_infra.db.sql.core.failure import describe_failure
+from svc_infra.db.sql.core.failure import describe_failure, invalid_indexes
 from svc_infra.db.sql.core.journal import Journal
 from svc_infra.db.sql.core.limits import Limits
 from svc_infra.db.sql.core.lock import MigrationLock, migration_lock
@@ -135,6 +135,12 @@ def run_steps(
 
         with timeouts(connection, limits, progress), effects.watching():
             _attempts(connection, run, limits, configure=lambda: configure(fn=watched))
+        for index in invalid_indexes(connection):
+            # IF NOT EXISTS passes over what a killed CREATE INDEX CONCURRENTLY left.
+            progress.note(
+                f"The index {index} is invalid: PostgreSQL maintains it and never uses it. Run DROP INDEX CONCURRENTLY "
+                f"{index} and build it again"
+            )
 
 
 def _attempts(connection: Connection, run: _Run, limits: Limits, *, configure: Callable[[], None]) -> None:
