@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 from svc_infra.db.sql import unit_of_work
 from svc_infra.db.sql.blocks import Block
 from svc_infra.db.sql.copying import copies, copy_rows, is_confined, is_copyable
+from svc_infra.db.sql.direct import send_many_directly
 from svc_infra.db.sql.errors import IntegrityViolation, InvalidValue, SqlError
-from svc_infra.db.sql.execution import Execution
+from svc_infra.db.sql.execution import Execution, fetched
 from svc_infra.db.sql.json_rows import insert_json_rows
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.reading import natural
@@ -62,6 +63,17 @@ class Creating(Writing[M, T, E]):
         progress: Callable[[int], object] | None = ...,
     ) -> int: ...
 
+    @overload
+    async def create_many(
+        self,
+        session: E,
+        rows: Iterable[Mapping[str, object]],
+        *,
+        batch_size: int = ...,
+        progress: Callable[[int], object] | None = ...,
+        each: Callable[[builtins.list[T]], object],
+    ) -> int: ...
+
     async def create_many(
         self,
         session: E,
@@ -70,6 +82,7 @@ class Creating(Writing[M, T, E]):
         returning: bool = True,
         batch_size: int = 5000,
         progress: Callable[[int], object] | None = None,
+        each: Callable[[builtins.list[T]], object] | None = None,
     ) -> builtins.list[T] | int:
         """Insert rows, each as `create` does.
 
@@ -83,6 +96,8 @@ class Creating(Writing[M, T, E]):
             returning: Whether to return the rows, and not only their number.
             batch_size: Rows that are sent together.
             progress: Called after each batch with the number of rows written so far.
+            each: Called with the rows of each batch as they came back, which are not kept then, so that they too need
+                constant memory; the number of rows is returned.
 
         Raises:
             UnknownField: When a name is no field.
@@ -92,7 +107,7 @@ class Creating(Writing[M, T, E]):
         """
         if natural("batch_size", batch_size) < 1:
             raise InvalidValue("batch_size must be at least 1")
-        return await self._run(session, self._create_many, rows, returning, batch_size, progress)
+        return await self._run(session, self._create_many, rows, returning, batch_size, progress, each)
 
     def _create_many(
         self,
@@ -101,6 +116,7 @@ class Creating(Writing[M, T, E]):
         returning: bool,
         size: int,
         progress: Callable[[int], object] | None,
+        each: Callable[[builtins.list[T]], object] | None,
     ) -> builtins.list[T] | int:
         execution = self._execution(target)
         found: builtins.list[T] = []
@@ -111,11 +127,15 @@ class Creating(Writing[M, T, E]):
                 if blocks is None:
                     rows_checked = [self._checked_row(execution, row, written + i) for i, row in enumerate(batch)]
                     blocks = Block.grouped(rows_checked)
-                found += self._insert_batch(execution, connection, blocks, written, returning=returning)
+                results = self._insert_batch(execution, connection, blocks, written, returning=returning)
                 written += len(batch)
+                if each is None:
+                    found += results
+                else:
+                    each(results)
                 if progress is not None:
                     progress(written)
-        return found if returning else written
+        return found if returning and each is None else written
 
     def _checked_row(self, execution: Execution[M], row: Mapping[str, object], index: int) -> dict[str, Any]:
         try:
@@ -222,17 +242,20 @@ class Creating(Writing[M, T, E]):
         if any(isinstance(column.type, ARRAY) for column in columns):
             return None  # unnest would take such a value apart
         statement = execution.statements.insert_arrays(names, tuple(column.key for column in columns))
-        return connection.execute(statement, {f"array_{place}": each for place, each in enumerate(values)}).all()
+        return fetched(connection, statement, {f"array_{place}": each for place, each in enumerate(values)})
 
     def _send_apart(self, execution: Execution[M], connection: Connection, block: Block) -> bool:
         """Send the rows by the database's own way for many, and tell whether that could be done."""
-        by_json = execution.capabilities.reads_json_rows
-        if not by_json and not copies(connection):
+        by_json, is_embedded = execution.capabilities.reads_json_rows, connection.dialect.name == "sqlite"
+        if not by_json and not is_embedded and not copies(connection):
             return False
         columns, values = block.filled(self._plan.fields)
         if not columns or not is_copyable(columns):
             return False
         table = self._plan.fields.table
+        if is_embedded:
+            keys = [column.key for column in columns]
+            return send_many_directly(connection, execution.statements.insert(()), keys, values)
         if by_json:
             records = builtins.list(zip(*values, strict=True))
             return insert_json_rows(connection, table, columns, records) is not None
@@ -268,11 +291,16 @@ class Creating(Writing[M, T, E]):
 
 def has_savepoints(connection: Connection) -> bool:
     """Whether a part of a transaction can be undone on the connection."""
-    return connection.dialect.name != "duckdb"
+    return connection.dialect.name not in ("duckdb", "snowflake")
 
 
 def savepoint(connection: Connection, statement: str) -> None:
-    """Send a statement about savepoints."""
+    """Send a statement about savepoints, given in the words of the SQL standard."""
+    if connection.dialect.name == "mssql":
+        verb, _, name = statement.rpartition(" ")
+        if verb.startswith("RELEASE"):
+            return  # Transact-SQL has no word for it: a savepoint ends with its transaction
+        statement = f"{'ROLLBACK' if verb.startswith('ROLLBACK') else 'SAVE'} TRANSACTION {name}"
     connection.exec_driver_sql(statement)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import math
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import (
     ARRAY,
@@ -32,7 +33,7 @@ from sqlalchemy.types import TypeEngine
 
 from svc_infra.db.sql.capabilities import Capabilities
 
-__all__ = ["Check", "Unfit", "check_of", "fits_together"]
+__all__ = ["Check", "Unfit", "check_of", "fitted_together"]
 
 Check: TypeAlias = Callable[[Any], Any]
 """Gives the value as the column takes it, or raises `Unfit`."""
@@ -267,13 +268,35 @@ _MAKERS: tuple[tuple[type[TypeEngine[Any]], Callable[[Any, Capabilities], Check]
 )
 
 
-def fits_together(check: Check, kind: type, values: list[Any]) -> bool:
-    """Whether values of one Python type, or None, all pass a check as they are; False says nothing.
+def fitted_together(check: Check, kind: type, values: Sequence[Any]) -> Sequence[Any] | None:
+    """Values of one Python type, or None, as a check gives them, when it takes all of them; None says nothing.
 
     A hundred values cost about what one does in the check itself.
     """
-    if not isinstance(check, partial):
-        return False
+    if kind is dt.datetime:
+        return _instants_together(check, values)
+    return values if isinstance(check, partial) and _fit_together(check, kind, values) else None
+
+
+def _instants_together(check: Check, values: Sequence[Any]) -> Sequence[Any] | None:
+    zones = {None if value is None else value.tzinfo for value in values}
+    if check is _check_naive:
+        return values if zones == {None} else None
+    has_none = None in zones
+    zones.discard(None)
+    # Of any other kind of zone an instant may have no offset, which is to be asked one by one.
+    if not all(isinstance(zone, dt.timezone | ZoneInfo) for zone in zones):
+        return None
+    if has_none and any(value is not None and value.tzinfo is None for value in values):
+        return None
+    if check is _check_aware:
+        return values
+    if check is _to_utc and zones == {dt.UTC}:
+        return [None if value is None else value.replace(tzinfo=None) for value in values]
+    return None
+
+
+def _fit_together(check: partial[Any], kind: type, values: Sequence[Any]) -> bool:
     given = check.keywords
     present = [value for value in values if value is not None] if None in values else values
     if check.func is _check_text and kind is str:

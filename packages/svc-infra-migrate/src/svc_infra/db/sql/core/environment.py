@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING
 
 from alembic import context
 from sqlalchemy import Connection, MetaData
-from sqlalchemy.exc import NoSuchModuleError
 
 from svc_infra.db.sql.core.autogenerate.comparison import Comparison, as_target
 from svc_infra.db.sql.core.connection import run_blocking, run_on_connection
 from svc_infra.db.sql.core.discovery import Discovery, discover_models
-from svc_infra.db.sql.core.errors import TargetNotResolved
 from svc_infra.db.sql.core.file_lock import OpenFile
 from svc_infra.db.sql.core.impls import register_impls
 from svc_infra.db.sql.core.limits import Limits
 from svc_infra.db.sql.core.lock import acquire
+from svc_infra.db.sql.core.offline_dialects import register_offline_dialect
 from svc_infra.db.sql.core.project import Project
 from svc_infra.db.sql.core.runner import run_steps
 from svc_infra.db.sql.core.target import resolve_target
@@ -114,8 +113,10 @@ def _run_online(
         if "project" not in context.config.attributes and not opts.get("dont_mutate"):
             # A tool that loads env.py by itself, as pytest-alembic does, may ask it for the models.
             _configure(connection=connection, **{**chosen, "target_metadata": as_target(models().metadata), **options})
-        with context.begin_transaction():
-            context.run_migrations()
+        is_owner = not connection.in_transaction()
+        context.run_migrations()
+        if is_owner and not opts.get("dont_mutate"):
+            connection.commit()  # of `ensure-version`; with a transaction for each revision Alembic begins none here
 
 
 def _configure(**options: object) -> None:
@@ -154,16 +155,10 @@ def _options(variables: Mapping[str, str], dialect: str) -> dict[str, object]:
 
 def _run_offline(project: Project, database_url: str | None, options: Mapping[str, object]) -> None:
     """Write the SQL to stdout; needs the dialect, but neither driver nor database nor models."""
-    url = resolve_target(project, database_url, config=context.config, needs_driver=False).url
-    try:
-        url.get_dialect()
-    except NoSuchModuleError as error:
-        raise TargetNotResolved(
-            f"the dialect of {url.get_backend_name()} is part of its driver; run pip install "
-            f"'svc-infra-sql[{url.get_backend_name()}]'"
-        ) from error
-    chosen = {**_options(project.variables, url.get_backend_name()), **options}
-    _configure(dialect_name=url.get_backend_name(), literal_binds=True, dialect_opts={"paramstyle": "named"}, **chosen)
+    dialect = resolve_target(project, database_url, config=context.config, needs_driver=False).url.get_backend_name()
+    register_offline_dialect(dialect)
+    chosen = {**_options(project.variables, dialect), **options}
+    _configure(dialect_name=dialect, literal_binds=True, dialect_opts={"paramstyle": "named"}, **chosen)
     with context.begin_transaction():
         context.run_migrations()
 

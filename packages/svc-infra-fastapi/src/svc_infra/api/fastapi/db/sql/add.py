@@ -19,6 +19,7 @@ from sqlalchemy import URL
 
 from fastapi import FastAPI
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
+from svc_infra.api.fastapi.db.sql.probe import ask
 from svc_infra.api.fastapi.db.sql.resource import ApiResource
 from svc_infra.api.fastapi.db.sql.route import depends_of
 from svc_infra.api.fastapi.db.sql.router import ResourceRoutes
@@ -203,7 +204,7 @@ def add_sql_health(
     """Add `GET <prefix>`: 200 or 503 with `{"status": ...}` and nothing that tells about hosts, users or passwords.
 
     The answer comes within *timeout* even when the database hangs, concurrent requests share one check, and a healthy
-    result is reused for a second.
+    result is reused for a second. A service whose pool is in use to the last connection is busy and not unhealthy.
 
     Args:
         app: The application.
@@ -215,7 +216,7 @@ def add_sql_health(
 
     async def check() -> None:
         # The registry bounds the check; the ping's own limit is later, so that the reason is "timeout" in one place.
-        await get_database(app, name).ping(timeout * 2)
+        await ask(get_database(app, name), timeout * 2)
 
     def registry() -> HealthRegistry:
         slot = slots_of(app).get(name)

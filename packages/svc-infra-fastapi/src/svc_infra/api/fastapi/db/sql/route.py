@@ -147,9 +147,10 @@ class ResourceRoute(APIRoute):
         self.response_fields: dict[int | str, Any] = {**self.response_fields, **_problem_fields()}
         # One route serves both forms of the path, so that neither redirects nor doubles the routes to try.
         others = "|".join(re.escape(other) for other in spec.reserved)
-        start = f"^(?!(?:{others})/?$)" if others else "^"
+        start = rf"^(?!(?:{others})/?\Z)" if others else "^"
         pattern = self.path_regex.pattern.removeprefix("^").removesuffix("$")
-        self.path_regex: re.Pattern[str] = re.compile(f"{start}{pattern}/?$")
+        # Not "$", which would let a line feed after it pass, so that the id "\n" would mean the collection.
+        self.path_regex: re.Pattern[str] = re.compile(rf"{start}{pattern}/?\Z")
         self._through_fastapi = self.app
         if not self.dependencies and spec.tenant is None:
             self.app = self._answer

@@ -13,7 +13,7 @@ from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
 from svc_infra.db.sql.database import Database
 from svc_infra.health import HealthRegistry
 
-__all__ = ["DatabaseNotStarted", "get_database"]
+__all__ = ["DatabaseNotStarted", "database_of", "get_database"]
 
 DEFAULT = "default"
 _ATTRIBUTE = "svc_infra_sql"
@@ -103,5 +103,13 @@ def get_database(app: FastAPI, name: str = DEFAULT) -> Database:
 
 
 def database_of(connection: HTTPConnection, name: str = DEFAULT) -> Database:
-    """Return the open database *name* of the application that serves *connection*."""
+    """Return the open database *name* of the application that serves *connection*, a request or a WebSocket.
+
+    For work that outlives the request's own session, such as a background task, which opens one of its own:
+
+        tasks.add_task(send_receipts, database_of(request))
+
+    Raises:
+        DatabaseNotStarted: As `get_database`.
+    """
     return get_database(connection.app, name)
