@@ -69,7 +69,7 @@ class RecordOperation:
         if await self._locked_etag(session, key, call) not in etags:
             raise ProblemError(PRECONDITION_FAILED)
 
-    async def require_no_match(self, session: Reader, key: object, call: Call) -> None:
+    async def require_no_match(self, session: Executor, key: object, call: Call) -> None:
         """Lock the record and make sure that it is no version in If-None-Match, for the rest of the transaction.
 
         `If-None-Match: *` on a write means "only if there is none yet", and these writes never create one.
@@ -80,7 +80,7 @@ class RecordOperation:
         if is_unchanged(call.request.headers, await self._locked_etag(session, key, call)):
             raise ProblemError(PRECONDITION_FAILED)
 
-    async def _locked_etag(self, session: Reader, key: object, call: Call) -> str:
+    async def _locked_etag(self, session: Executor, key: object, call: Call) -> str:
         binding = self.binding
         repo: Any = binding.rows(call.tenant) if binding.shows_columns else binding.scoped(call.tenant)
         encoder = binding.encoder if binding.shows_columns else binding.object_encoder
