@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
+from svc_infra.db.sql.live_unique import live_unique
+
 __all__ = ["CHANGES", "build"]
 
 CHANGES: dict[str, Callable[[sa.MetaData, bool, str], None]] = {}
@@ -268,6 +270,30 @@ def comment_changed(m: sa.MetaData, after: bool, dialect: str) -> None:
     """SQLite has no comments."""
     note = "new" if after else "old"
     sa.Table("comment_changed", m, sa.Column("id", sa.Integer, primary_key=True, comment=note), comment=note)
+
+
+def live(m: sa.MetaData, name: str, *keys: sa.Index) -> None:
+    table(m, name, sa.Column("a", sa.Integer), sa.Column("b", sa.Integer), sa.Column("deleted_at", sa.DateTime), *keys)
+
+
+@change
+def live_unique_added(m: sa.MetaData, after: bool, dialect: str) -> None:
+    live(m, "live_unique_added", *([live_unique("a")] if after else []))
+
+
+@change
+def live_unique_dropped(m: sa.MetaData, after: bool, dialect: str) -> None:
+    live(m, "live_unique_dropped", *([] if after else [live_unique("a")]))
+
+
+@change
+def live_unique_columns(m: sa.MetaData, after: bool, dialect: str) -> None:
+    live(m, "live_unique_columns", live_unique("a", *(["b"] if after else []), name="ix_live_unique_columns"))
+
+
+@change
+def live_unique_same(m: sa.MetaData, after: bool, dialect: str) -> None:
+    live(m, "live_unique_same", live_unique("a", "b"))
 
 
 def numbered(m: sa.MetaData, name: str, dialect: str, sequence: sa.Sequence | None) -> None:

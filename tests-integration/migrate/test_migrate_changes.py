@@ -47,6 +47,13 @@ EVERYWHERE = {
         "drop index ix_index_predicate of index_predicate",
         "create index ix_index_predicate on index_predicate (n)",
     ],
+    "live_unique_added": ["create unique index ix_live_unique_added_a on live_unique_added (a)"],
+    "live_unique_dropped": ["drop index ix_live_unique_dropped_a of live_unique_dropped"],
+    "live_unique_columns": [
+        "drop index ix_live_unique_columns of live_unique_columns",
+        "create unique index ix_live_unique_columns on live_unique_columns (a, b)",
+    ],
+    "live_unique_same": [],
     "unique_added": ["add unique constraint uq_unique_added_name on unique_added (name)"],
     "unique_dropped": ["drop unique constraint uq_unique_dropped_name of unique_dropped"],
     "foreign_key_added": [

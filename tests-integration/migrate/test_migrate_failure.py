@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 import svc_infra.db.sql.core as core
+from migrate.processes import COMMAND
 from migrate.workspace import Workspace
 from svc_infra.db.sql.core.connection import run_on_connection
 from svc_infra.db.sql.core.journal import JOURNAL_TABLE
@@ -153,3 +155,78 @@ def test_giving_up_on_a_table_in_use_is_said(postgres_url: str, make_workspace: 
 
     run_on_connection(resolve_target(project), hold)
     assert [item.revision for item in core.current(project=project)] == ["r1"]
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mysql", "sqlite", "duckdb"])
+def test_a_killed_migration_completes_or_says_what_to_do(
+    kind: str, request: pytest.FixtureRequest, make_workspace: Make
+) -> None:
+    """After SIGKILL the next run completes where DDL is transactional; on MariaDB it says what is there."""
+    workspace = make_workspace(request.getfixturevalue(f"{kind}_url"))
+    workspace.init()
+    marker = workspace.root / "half"
+    workspace.revision(
+        "r1",
+        f"""
+        from pathlib import Path
+        import time
+        op.create_table("one", sa.Column("id", sa.Integer, primary_key=True))
+        if not Path({str(marker)!r}).exists():
+            Path({str(marker)!r}).touch()
+            time.sleep(60)
+        op.create_table("two", sa.Column("id", sa.Integer, primary_key=True))
+        """,
+    )
+    process = workspace.start(COMMAND, "sql", "upgrade")
+    wait_for(marker.exists)
+    assert process.kill().returncode == -signal.SIGKILL
+    if kind == "mysql":
+        with pytest.raises(core.MigrationFailed) as failed:
+            core.upgrade(project=workspace.project)
+        text = str(failed.value)
+        assert "'one' already exists" in text
+        assert "an earlier run of this revision was cut off or failed; it had done:\n    CREATE TABLE one" in text
+        assert "svc-infra sql stamp r1" in text
+        target = resolve_target(workspace.project)
+        run_on_connection(target, lambda connection: connection.exec_driver_sql("DROP TABLE one") and None)
+        core.upgrade(project=workspace.project)
+        assert table_names(workspace) == {"alembic_version", "one", "two"}
+    else:
+        core.upgrade(project=workspace.project)
+        assert table_names(workspace) == {"alembic_version", "one", "two"}
+
+
+def test_a_statement_of_a_killed_process_does_not_keep_its_table(postgres_url: str, make_workspace: Make) -> None:
+    """PostgreSQL ends it within seconds, so that the next run does not wait for a long rewrite that nobody wants."""
+    workspace = make_workspace(postgres_url)
+    workspace.init()
+    marker = workspace.root / "began"
+    workspace.revision("r1", CREATE.format(name="busy"))
+    workspace.revision(
+        "r2",
+        f"""
+        from pathlib import Path
+        op.add_column("busy", sa.Column("name", sa.String(10)))
+        if not Path({str(marker)!r}).exists():
+            Path({str(marker)!r}).touch()
+            op.execute("SELECT pg_sleep(600)")
+        """,
+        after="r1",
+    )
+    process = workspace.start(COMMAND, "sql", "upgrade")
+    target = resolve_target(workspace.project)
+    sleeping = sa.text(
+        "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'"
+    )
+    wait_for(lambda: run_on_connection(target, lambda connection: connection.scalar(sleeping)))
+    process.kill()
+    core.upgrade(project=workspace.project)
+    assert [item.revision for item in core.current(project=workspace.project)] == ["r2"]
+    assert run_on_connection(target, lambda connection: connection.scalar(sleeping)) == 0

@@ -156,3 +156,38 @@ def test_skip_drops_keeps_tables_columns_and_indexes_on_every_database(anywhere:
     (kept,) = {note for note in anywhere.progress.notes if note.startswith("Kept") and "people" in note}
     assert "index people.ix_people_town" in kept
     assert "table logs" in kept
+
+
+CUSTOM = """
+import enum
+
+import sqlalchemy as sa
+
+from migrate.custom_types import Light, Secret
+from svc_infra.db.sql.types import ExactDecimal, UtcDateTime
+
+metadata = sa.MetaData()
+sa.Table("things", metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", UtcDateTime),
+    sa.Column("price", ExactDecimal(12, 3), server_default="0"),
+    sa.Column("secret", Secret("key of the cipher", 40)),
+    sa.Column("light", Light),
+)
+"""
+
+
+def test_the_file_imports_the_types_that_it_names_and_runs(anywhere: Workspace) -> None:
+    """Library types with their arguments; a type that its text does not make again as what the database stores."""
+    project = change_models(anywhere, CUSTOM)
+    made = core.revision("first", autogenerate=True, project=project)
+    assert made is not None
+    text = (anywhere.root / made.path).read_text()
+    assert "import svc_infra.db.sql.types\n" in text
+    assert "svc_infra.db.sql.types.ExactDecimal(precision=12, scale=3)" in text
+    assert "sa.String(length=40)" in text
+    assert "cipher" not in text
+    core.upgrade(project=project)
+    assert core.check(project=project).ok
+    core.downgrade("base", project=project)
+    core.upgrade(project=project)

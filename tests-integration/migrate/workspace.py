@@ -30,6 +30,7 @@ class RecordedProgress:
     finished_revisions: list[str] = field(default_factory=list)
     failed_revisions: list[str] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
+    shares: list[float | None] = field(default_factory=list)
     statements: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
@@ -43,6 +44,9 @@ class RecordedProgress:
 
     def failed(self, revision: str, message: str, *, upgrading: bool, seconds: float) -> None:
         self.failed_revisions.append(revision)
+
+    def advanced(self, work: str, rows: int, share: float | None, *, rate: float, left: float | None) -> None:
+        self.shares.append(share)
 
     def waiting(self, reason: str, seconds: float) -> None:
         self.waits.append(seconds)

@@ -143,6 +143,26 @@ async def test_a_write_with_an_old_etag_is_412(client: httpx.AsyncClient, prefix
     assert (await client.patch(path, json=first, headers=old)).status_code in {404, 412}
 
 
+@pytest.mark.parametrize("prefix", ["/books", "/counters"])
+async def test_a_write_only_if_there_is_none_is_412(client: httpx.AsyncClient, prefix: str) -> None:
+    """If-None-Match on a write; these writes never create a record, so `*` refuses every one that is there."""
+    body = {"title": "a"} if prefix == "/books" else {"value": 1}
+    created = await client.post(prefix, json=body)
+    path, etag = created.headers["location"], created.headers["etag"]
+    for given in ("*", etag):
+        assert (await client.patch(path, json=body, headers={"If-None-Match": given})).status_code == 412
+        assert (await client.delete(path, headers={"If-None-Match": given})).status_code == 412
+    assert (await client.patch(f"{prefix}/999", json=body, headers={"If-None-Match": "*"})).status_code == 404
+    assert (await client.patch(path, json=body, headers={"If-None-Match": '"other"'})).status_code == 200
+
+
+async def test_a_version_is_compared_strongly(client: httpx.AsyncClient) -> None:
+    """A weak ETag is none of ours (RFC 9110, section 13.1.1), and text without quotes is no ETag."""
+    path = (await client.post("/counters", json={"value": 1})).headers["location"]
+    for tag, status in (('W/"v1"', 412), ('"v01x"', 412), ('"v99999999999999999999"', 412), ("v1", 422), ("1", 422)):
+        assert (await client.patch(path, json={"value": 2}, headers={"If-Match": tag})).status_code == status, tag
+
+
 async def test_a_resource_may_insist_on_if_match(client: httpx.AsyncClient) -> None:
     """428 tells the client to read first."""
     created = await client.post("/strict", json={"value": 1})

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
 from dbservers.mysql import MysqlServer
 from svc_infra.db.sql.database import Database
-from svc_infra.db.sql.errors import Disconnected
-from svc_infra.dburl.errors import EncryptionRefused
+from svc_infra.db.sql.errors import Disconnected, EncryptionRefused
+from svc_infra.dburl.errors import DatabaseUrlError
 
 
 async def select_one(url: str) -> int:
@@ -31,6 +33,10 @@ async def test_a_mysql_server_without_tls_is_refused(
     assert await select_one(plain) == 1
     with pytest.raises(error) as caught:
         await select_one(encrypted)
+    # What misled the service is its URL, so the error is one of those, too.
+    assert isinstance(caught.value, DatabaseUrlError) is (error is EncryptionRefused)
+    assert isinstance(caught.value, Disconnected)
+    assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args
     assert str(url.password) not in f"{caught.value!r} {caught.value.__cause__!r}"
     assert mysql_server.execute("SELECT id FROM information_schema.processlist WHERE db = %s", url.database or "") == []
 

@@ -176,7 +176,7 @@ async def test_an_exclusion_violation_is_typed(postgres_url: str) -> None:
 
 
 async def test_a_duplicate_within_one_transaction_is_a_unique_violation(duckdb_url: str) -> None:
-    """DuckDB has other words for it than for a duplicate of a committed row, and tells of a concurrent one at commit."""
+    """DuckDB has other words for it than for one of a committed row, and tells of a concurrent one at commit."""
     async with Database(duckdb_url) as database:
         async with database.session() as session:
             await session.execute(text("CREATE TABLE things (id INTEGER PRIMARY KEY)"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from svc_infra.db.sql.base import ModelBase
 from svc_infra.db.sql.database import Database
+from svc_infra.db.sql.errors import InvalidValue
+from svc_infra.db.sql.filters import field
 from svc_infra.db.sql.repository import SqlRepository
 from svc_infra.db.sql.service import SqlService
 from svc_infra.db.sql.tenant import TenantSqlService
@@ -121,6 +124,70 @@ async def test_a_hook_s_exception_rolls_the_write_back(database: Database) -> No
         await work()
     async with database.session() as session:
         assert await orders.count(session) == 0
+
+
+class Numbering(SqlService[Order]):
+    """Counts the rows between its source and the database, and refuses one on demand."""
+
+    def __init__(self, refused: int = -1) -> None:
+        super().__init__(orders)
+        self.refused = refused
+        self.taken = self.written = self.most = 0
+
+    def source(self, number: int) -> Iterator[dict[str, object]]:
+        """Rows, one at a time."""
+        for n in range(number):
+            self.taken += 1
+            self.most = max(self.most, self.taken - self.written)
+            yield {"id": n}
+
+    def progress(self, written: int) -> None:
+        """Called after each batch."""
+        self.written = written
+
+    async def pre_create(self, data: dict[str, Any]) -> dict[str, Any]:
+        if data["id"] == self.refused:
+            raise LookupError("refused")
+        return {**data, "note": "hooked" if data["id"] != 17 else 17}
+
+
+class Telling(Numbering):
+    """Also looks at each row, in the session, after it was created."""
+
+    async def post_create(self, session: AsyncSession, entity: Order) -> None:
+        assert await orders.exists(session, entity.id)
+        assert entity.note == "hooked"
+
+
+@pytest.mark.parametrize("kind", [Numbering, Telling])
+async def test_many_rows_go_through_hooks_batch_by_batch(kind: type[Numbering], session: AsyncSession) -> None:
+    """No more rows than a batch are in memory; what a row is refused for says which one, and undoes all of them."""
+    service = kind()
+    assert (
+        await service.create_many(session, service.source(16), returning=False, batch_size=5, progress=service.progress)
+        == 16
+    )
+    assert service.most <= 5
+    assert await orders.count(session, where=field("note").eq("hooked")) == 16
+    await session.rollback()
+    service = kind()
+    with pytest.raises(InvalidValue) as caught:
+        await service.create_many(session, service.source(99), returning=False, batch_size=5)
+    assert (caught.value.row, service.taken) == (17, 20)
+    service = kind(refused=12)
+    with pytest.raises(LookupError):
+        await service.create_many(session, service.source(99), returning=False, batch_size=5)
+    assert await orders.count(session) == 0
+
+
+async def test_many_rows_can_be_handed_over_batch_by_batch(session: AsyncSession) -> None:
+    """The repository gives what came back to a function instead of keeping it, as objects and as rows."""
+    found: list[list[object]] = []
+    rows = [{"id": n} for n in range(7)]
+    assert await orders.create_many(session, rows, batch_size=3, each=found.append) == 7
+    more = [{"id": n} for n in range(7, 9)]
+    assert await orders.rows_of("id").create_many(session, more, each=found.append) == 2
+    assert [[row.id for row in batch] for batch in found] == [[0, 1, 2], [3, 4, 5], [6], [7, 8]]  # type: ignore[attr-defined]
 
 
 async def test_a_service_reads_as_its_repository_does(memory: AsyncSession) -> None:

@@ -11,6 +11,7 @@ import typer
 import svc_infra.db.sql.core as core
 from svc_infra.migrate.cli_database import add_database_verbs
 from svc_infra.migrate.cli_inspect import add_inspect_verbs
+from svc_infra.migrate.cli_revisions import add_revision_verbs
 from svc_infra.migrate.options import (
     AsJson,
     BranchLabel,
@@ -25,7 +26,7 @@ from svc_infra.migrate.options import (
     project_of,
 )
 from svc_infra.migrate.stderr_progress import StderrProgress
-from svc_infra.migrate.terminal import print_json, print_revisions
+from svc_infra.migrate.terminal import print_json
 
 __all__ = ["app"]
 
@@ -62,7 +63,8 @@ def _group(
     variables = {variable: str(value) for variable, value in given.items() if value is not None}
     progress = StderrProgress(quiet=quiet, verbose=verbose)
     context.call_on_close(progress.close)
-    context.obj = Options(config, name, tuple(x or ()), progress, variables)
+    reads_env_file = context.find_root().params.get("env", True) is not False
+    context.obj = Options(config, name, tuple(x or ()), progress, variables, reads_env_file=reads_env_file)
 
 
 def _checked(revision: str) -> str:
@@ -91,6 +93,10 @@ def init(
         str | None, typer.Option(help="Packages to look for models in, separated by commas; else the whole project.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files with other content.")] = False,
+    template: Annotated[
+        str, typer.Option("--template", "-t", help="One of `list-templates`; the default calls this library.")
+    ] = core.DEFAULT_TEMPLATE,
+    package: Annotated[bool, typer.Option("--package", help="Make the folders Python packages.")] = False,
 ) -> None:
     """Create alembic.ini and the folder of revision files in the working directory."""
     packages = [name.strip() for name in (discover_packages or "").split(",") if name.strip()]
@@ -98,6 +104,8 @@ def init(
         script_location,
         discover_packages=packages or None,
         overwrite=overwrite,
+        template=template,
+        package=package,
         progress=options_of(context).progress,
     )
 
@@ -193,29 +201,6 @@ def stamp(
 
 
 @app.command()
-def current(context: typer.Context, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """Show the revision that the database is at."""
-    print_revisions(core.current(database_url=database_url, project=project_of(context)), as_json=as_json)
-
-
-@app.command()
-def heads(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show the newest revisions."""
-    print_revisions(core.heads(project=project_of(context)), as_json=as_json)
-
-
-@app.command()
-def history(
-    context: typer.Context,
-    rev_range: Annotated[str | None, typer.Option("--rev-range", "-r", help="from:to; current is known too.")] = None,
-    database_url: DatabaseUrl = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the revisions, newest first."""
-    print_revisions(core.history(rev_range, database_url=database_url, project=project_of(context)), as_json=as_json)
-
-
-@app.command()
 def merge(
     context: typer.Context,
     revisions: Annotated[list[str], typer.Argument(metavar="REVISION...", help="heads, or the revisions to join.")],
@@ -260,5 +245,6 @@ def check(
         options_of(context).progress.note("Nothing pending, no differences.")
 
 
+add_revision_verbs(app)
 add_inspect_verbs(app)
 add_database_verbs(app)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import svc_infra.db.sql.core as core
-from svc_infra.migrate.options import AsJson, DatabaseUrl, Yes, options_of, project_of
+from svc_infra.migrate.options import AsJson, DatabaseUrl, Sql, Yes, options_of, project_of
 from svc_infra.migrate.terminal import print_json
 
 __all__ = ["add_database_verbs"]
@@ -40,9 +40,12 @@ def wait(
     context: typer.Context,
     timeout: Annotated[float, typer.Option(min=0, help="How long to wait, in seconds.")] = 60,
     database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
 ) -> None:
     """Wait until the database answers."""
     seconds = core.wait(timeout, database_url=database_url, project=options_of(context).any_project())
+    if as_json:
+        print_json({"seconds": seconds})
     options_of(context).progress.note(f"The database answered after {seconds:.1f} s")
 
 
@@ -151,9 +154,9 @@ def export_tenant(
     options_of(context).progress.note(f"{count} rows")
 
 
-def ensure_version(context: typer.Context, database_url: DatabaseUrl = None) -> None:
+def ensure_version(context: typer.Context, sql: Sql = False, database_url: DatabaseUrl = None) -> None:
     """Create the version table."""
-    core.ensure_version(database_url=database_url, project=project_of(context))
+    core.ensure_version(sql=sql, database_url=database_url, project=project_of(context))
 
 
 def scaffold(

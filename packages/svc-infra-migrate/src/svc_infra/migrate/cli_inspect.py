@@ -9,9 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 import svc_infra.db.sql.core as core
-from svc_infra.migrate.graph import draw_graph
 from svc_infra.migrate.options import AsJson, DatabaseUrl, options_of, project_of
-from svc_infra.migrate.terminal import Style, print_json, print_revisions, print_table
+from svc_infra.migrate.terminal import Style, print_json, print_table
 
 __all__ = ["add_inspect_verbs"]
 
@@ -20,7 +19,7 @@ PENDING_OR_DRIFT, LINT_FINDINGS = 3, 5
 
 def add_inspect_verbs(app: typer.Typer) -> None:
     """Add the verbs to the group."""
-    for verb in (status, show, branches, lint, doctor, diagram, graph):
+    for verb in (status, lint, doctor, diagram):
         app.command()(verb)
 
 
@@ -64,34 +63,6 @@ def _age(created: str | None) -> str:
         return ""
     days = (dt.datetime.now(written.tzinfo) - written).days
     return f"({days} days old)" if days > 1 else "(new)"
-
-
-def show(
-    context: typer.Context,
-    revision: Annotated[str, typer.Argument(help="An id, head, heads or current.")] = "head",
-    database_url: DatabaseUrl = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show a revision."""
-    found = core.show(revision, database_url=database_url, project=project_of(context))
-    if as_json:
-        print_json(found)
-        return
-    for item in found:
-        typer.echo(
-            f"{item.revision}: {item.message}\nafter: {', '.join(item.down_revisions) or '-'}\nfile: {item.path}"
-        )
-
-
-def branches(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the revisions that several others build upon."""
-    print_revisions(core.branches(project=project_of(context)), as_json=as_json)
-
-
-def graph(context: typer.Context) -> None:
-    """Draw the history with its branches and merges."""
-    for line in draw_graph(core.history(project=project_of(context))):
-        typer.echo(line)
 
 
 def lint(
@@ -162,8 +133,12 @@ def diagram(
     form: Annotated[Literal["mermaid", "svg"], typer.Option("--format", help="Mermaid text or SVG.")] = "mermaid",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write, else stdout.")] = None,
     database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
 ) -> None:
     """Draw the tables of the database."""
+    if as_json:
+        print_json(core.describe_tables(database_url=database_url, project=options_of(context).any_project()))
+        return
     text = core.diagram(form, database_url=database_url, project=options_of(context).any_project())
     if output is None:
         typer.echo(text, nl=False)

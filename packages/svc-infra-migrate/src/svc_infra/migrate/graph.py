@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from svc_infra.db.sql.core import Revision
 
 __all__ = ["draw_graph"]
 
 
-def draw_graph(revisions: Sequence[Revision]) -> Iterator[str]:
+def draw_graph(revisions: Sequence[Revision], current: Collection[str] = ()) -> Iterator[str]:
     """Draw revisions that are sorted so that each comes before those that it builds upon.
 
     A column is a branch: `*` stands in the one of the revision, `|` in the others.
+
+    Args:
+        revisions: What to draw.
+        current: Where the database is; marked.
     """
     lanes: list[str | None] = []
     for item in revisions:
@@ -24,7 +28,7 @@ def draw_graph(revisions: Sequence[Revision]) -> Iterator[str]:
             lanes[number] = None
         while len(lanes) > lane + 1 and lanes[-1] is None:
             lanes.pop()
-        head = " (head)" if item.is_head else ""
+        head = f"{' (head)' if item.is_head else ''}{' (current)' if item.revision in current else ''}"
         yield f"{_row(lanes, {lane: '*'})}  {item.revision}{head}  {item.message}"
         parents = list(item.down_revisions)
         lanes[lane] = parents[0] if parents else None

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -74,11 +75,29 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    show_version: Annotated[
+    context: typer.Context,
+    show_version: Annotated[  # noqa: ARG001  its callback does the work
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    env_file: Annotated[
+        Path | None,
+        typer.Option(help="File with variables, instead of the project's .env; the process environment goes before."),
+    ] = None,
+    env: Annotated[  # noqa: ARG001  read by the groups from the context
+        bool, typer.Option("--env/--no-env", help="Read the project's .env; not with --env-file.")
+    ] = True,
 ) -> None:
     """Database infrastructure for Python services."""
+    if env_file is None:
+        return
+    if not env_file.is_file():
+        raise typer.BadParameter(f"there is no file {env_file}", param_hint="--env-file")
+    from dotenv import dotenv_values
+
+    context.params["env"] = False
+    for name, value in dotenv_values(env_file).items():
+        if value and not os.environ.get(name, "").strip():
+            os.environ[name] = value
 
 
 def main(environ: Mapping[str, str] = os.environ) -> None:

@@ -53,6 +53,7 @@ class Options:
     x: tuple[str, ...]
     progress: StderrProgress
     variables: Mapping[str, str] = field(default_factory=dict)
+    reads_env_file: bool = True
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -64,7 +65,7 @@ class Options:
         if self.config is not None:
             return project_from(self)
         found = core.any_project(environ=self.environ, progress=self.progress)
-        return replace(found, prints_to_stderr=True)
+        return replace(found, prints_to_stderr=True, reads_env_file=self.reads_env_file)
 
 
 def options_of(context: typer.Context) -> Options:
@@ -91,4 +92,4 @@ def project_from(options: Options) -> core.Project:
         environ=options.environ,
         progress=options.progress,
     )
-    return replace(found, prints_to_stderr=True)
+    return replace(found, prints_to_stderr=True, reads_env_file=options.reads_env_file)

@@ -40,6 +40,8 @@ class StderrProgress:
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     clock: Callable[[], float] = time.monotonic
     _present: str = field(default="", init=False, repr=False)
+    _work: str = field(default="", init=False, repr=False)
+    _work_began: float = field(default=0.0, init=False, repr=False)
     _told: float = field(default=0.0, init=False, repr=False)
     _ticker: _Ticker | None = field(default=None, init=False, repr=False)
     _writing: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
@@ -69,6 +71,18 @@ class StderrProgress:
     def failed(self, revision: str, message: str, *, upgrading: bool, seconds: float) -> None:
         """Write the revision with its seconds."""
         self._end(revision, message, upgrading=upgrading, seconds=seconds, word=Style.of(self.stream).red("failed"))
+
+    def advanced(self, work: str, rows: int, share: float | None, *, rate: float, left: float | None) -> None:
+        """Draw a bar with the rows, their rate and the time that is left; off a terminal a line now and then."""
+        self._stop()
+        if work != self._work:
+            self._work, self._work_began, self._told = work, self.clock(), 0.0
+        text = _describe(work, rows, share, rate, left, columns=20 if self.stream.isatty() else 0)
+        if share == 1:
+            self.close()
+            self._line(text)
+        else:
+            self._count(text, self.clock() - self._work_began)
 
     def waiting(self, reason: str, seconds: float) -> None:
         """Write how long the wait has been."""
@@ -128,6 +142,18 @@ class StderrProgress:
         if not self.quiet:
             with self._writing:
                 print(text, file=self.stream, flush=True)
+
+
+def _describe(work: str, rows: int, share: float | None, rate: float, left: float | None, *, columns: int) -> str:
+    parts = [work]
+    if share is not None:
+        full = int(share * columns)
+        bar = f"[{'#' * full}{'-' * (columns - full)}] " if columns else ""
+        parts.append(f"{bar}{share:.0%}")
+    parts += [f"{rows:,} rows", f"{rate:,.0f}/s"]
+    if left:
+        parts.append(f"{left:,.0f} s left")
+    return "  ".join(parts)
 
 
 def _fit(text: str, columns: int) -> str:

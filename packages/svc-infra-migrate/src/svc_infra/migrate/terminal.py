@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TextIO
@@ -78,13 +78,40 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], stream: 
         print(line(row), file=output)
 
 
-def print_revisions(revisions: Sequence[Revision], *, as_json: bool) -> None:
-    """Write revisions as a table, or as JSON."""
+def print_revisions(
+    revisions: Sequence[Revision], *, as_json: bool, verbose: bool = False, current: Collection[str] = ()
+) -> None:
+    """Write revisions as a table, as JSON, or with a line for everything that is known of each.
+
+    Args:
+        revisions: The revisions.
+        as_json: Write JSON.
+        verbose: Write a block of lines for each.
+        current: Where the database is; marked.
+    """
     if as_json:
         print_json(list(revisions))
         return
-    rows = [
-        (item.revision, ", ".join(item.down_revisions) or "-", "head" if item.is_head else "", item.message)
-        for item in revisions
-    ]
-    print_table(("revision", "after", "", "message"), rows)
+
+    def marks(item: Revision) -> str:
+        found = [("head", item.is_head), ("current", item.revision in current)]
+        return ", ".join(name for name, holds in found if holds)
+
+    if not verbose:
+        rows = [(item.revision, ", ".join(item.down_revisions) or "-", marks(item), item.message) for item in revisions]
+        print_table(("revision", "after", "", "message"), rows)
+        return
+    output = sys.stdout
+    for item in revisions:
+        lines = {
+            "after": ", ".join(item.down_revisions) or "-",
+            "depends on": ", ".join(item.depends_on),
+            "branch": ", ".join(item.branch_labels),
+            "is": marks(item),
+            "created": item.created or "",
+            "file": item.path or "none: the database records it, but no file has it",
+        }
+        print(f"{item.revision}: {item.message}", file=output)
+        for name, text in lines.items():
+            if text:
+                print(f"    {name}: {text}", file=output)

@@ -41,6 +41,7 @@ _ARMS = "_svc_infra_arms"
 
 #: PostgreSQL's SET statement_timeout: a number and its unit, milliseconds when there is none ("Numeric with Unit").
 _SET_LIMIT = re.compile(r"SET\s.*\bstatement_timeout\s*(?:=|TO)\s*'?\s*(\d+)\s*(us|ms|s|min|h|d)?\b", re.IGNORECASE)
+_SET = ("SET ", "set ", "Set ")
 _UNIT_SECONDS = {"us": 1e-6, "": 1e-3, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -150,6 +151,7 @@ def listen_for_deadlines(engine: Engine, default_limit_ms: int | None, answer_ti
         answer_timeout: Seconds for a statement without any limit, and for a fetch; 0 is no limit.
     """
     backend = engine.dialect.name
+    own_limits = _OwnLimits()
 
     def arm(connection: Connection, context: object, statement: str = "") -> None:
         limit_ms = connection.get_execution_options().get(STATEMENT_TIMEOUT_MS, default_limit_ms)
@@ -159,7 +161,7 @@ def listen_for_deadlines(engine: Engine, default_limit_ms: int | None, answer_ti
             return
         seconds = limit_ms / 1000 if limit_ms else 0.0
         if backend == "postgresql":
-            seconds = _own_limit(connection, statement, seconds)
+            seconds = own_limits.get(connection, statement, seconds)
         seconds = seconds + ANSWER_SECONDS if seconds else answer_timeout
         if seconds:
             setattr(context, _DEADLINE, _Deadline(seconds, connection))
@@ -200,17 +202,24 @@ def listen_for_deadlines(engine: Engine, default_limit_ms: int | None, answer_ti
     event.listen(engine, "handle_error", failed)
 
 
-def _own_limit(connection: Connection, statement: str, seconds: float) -> float:
-    """Return the limit that a transaction gave itself by SET LOCAL, in seconds; else `seconds`."""
-    info = connection.info
-    if statement[:4].upper() == "SET " and (match := _SET_LIMIT.match(statement)):
-        info[_OWN_LIMIT] = (connection.get_transaction(), int(match[1]) * _UNIT_SECONDS[(match[2] or "").lower()])
-    if _OWN_LIMIT in info:
-        transaction, limit = info[_OWN_LIMIT]
-        if transaction is not None and transaction is connection.get_transaction():
-            return float(limit)
-        del info[_OWN_LIMIT]
-    return seconds
+class _OwnLimits:
+    """The limits that transactions gave themselves by SET LOCAL."""
+
+    __slots__ = ("_are_used",)
+
+    def __init__(self) -> None:
+        self._are_used = False
+
+    def get(self, connection: Connection, statement: str, seconds: float) -> float:
+        """Return the limit of the transaction's own, in seconds; `seconds` when it has none."""
+        if statement[:4] in _SET and (match := _SET_LIMIT.match(statement)):
+            limit = int(match[1]) * _UNIT_SECONDS[(match[2] or "").lower()]
+            connection.info[_OWN_LIMIT] = (connection.get_transaction(), limit)
+            self._are_used = True
+        if not self._are_used:
+            return seconds
+        transaction, limit = connection.info.get(_OWN_LIMIT, (None, 0.0))
+        return limit if transaction is not None and transaction is connection.get_transaction() else seconds
 
 
 def arm_deadline(connection: Connection, context: object) -> bool:

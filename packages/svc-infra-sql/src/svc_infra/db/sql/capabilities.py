@@ -27,6 +27,8 @@ class Capabilities:
         has_arrays: Whether one parameter can carry a list, so that `= ANY(list)` is one statement for every length.
         reads_json_rows: Whether many rows go best as one JSON text.
         has_null_order: Whether ORDER BY takes NULLS FIRST and NULLS LAST.
+        live_unique: How a unique key leaves soft-deleted rows out: by a partial index, by a generated column, not at
+            all, so that it counts every row, or there are no unique keys.
         largest_parameters: Most bound parameters of one statement.
     """
 
@@ -43,6 +45,7 @@ class Capabilities:
     has_arrays: bool = False
     reads_json_rows: bool = False
     has_null_order: bool = False
+    live_unique: Literal["partial index", "generated column", "every row", "none"] = "partial index"
     largest_parameters: int = 2000
 
 
@@ -58,7 +61,13 @@ _POSTGRESQL = Capabilities(
     # The wire protocol counts them in 16 bits (PostgreSQL manual, "Message Formats", Bind).
     largest_parameters=32767,
 )
-_MYSQL = Capabilities(has_time_zones=False, has_nul_text=True, conflict="duplicate", largest_parameters=65535)
+_MYSQL = Capabilities(
+    has_time_zones=False,
+    has_nul_text=True,
+    conflict="duplicate",
+    live_unique="generated column",
+    largest_parameters=65535,
+)
 _KNOWN = MappingProxyType(
     {
         "postgresql": _POSTGRESQL,
@@ -83,9 +92,17 @@ _KNOWN = MappingProxyType(
             nulls_ascending="last",
             nulls_descending="last",
             has_null_order=True,
+            # "Creating partial indexes is not supported currently" (1.5), and no index of a generated column.
+            live_unique="every row",
             largest_parameters=32767,
         ),
-        "snowflake": Capabilities(has_row_locks=False, nulls_ascending="last", nulls_descending="first"),
+        "snowflake": Capabilities(
+            has_row_locks=False,
+            nulls_ascending="last",
+            nulls_descending="first",
+            # Standard tables have no indexes and enforce no unique constraint.
+            live_unique="none",
+        ),
         "mssql": Capabilities(largest_parameters=2000),
     }
 )

@@ -62,6 +62,17 @@ class Creating(Writing[M, T, E]):
         progress: Callable[[int], object] | None = ...,
     ) -> int: ...
 
+    @overload
+    async def create_many(
+        self,
+        session: E,
+        rows: Iterable[Mapping[str, object]],
+        *,
+        batch_size: int = ...,
+        progress: Callable[[int], object] | None = ...,
+        each: Callable[[builtins.list[T]], object],
+    ) -> int: ...
+
     async def create_many(
         self,
         session: E,
@@ -70,6 +81,7 @@ class Creating(Writing[M, T, E]):
         returning: bool = True,
         batch_size: int = 5000,
         progress: Callable[[int], object] | None = None,
+        each: Callable[[builtins.list[T]], object] | None = None,
     ) -> builtins.list[T] | int:
         """Insert rows, each as `create` does.
 
@@ -83,6 +95,8 @@ class Creating(Writing[M, T, E]):
             returning: Whether to return the rows, and not only their number.
             batch_size: Rows that are sent together.
             progress: Called after each batch with the number of rows written so far.
+            each: Called with the rows of each batch as they came back, which are not kept then, so that they too need
+                constant memory; the number of rows is returned.
 
         Raises:
             UnknownField: When a name is no field.
@@ -92,7 +106,7 @@ class Creating(Writing[M, T, E]):
         """
         if natural("batch_size", batch_size) < 1:
             raise InvalidValue("batch_size must be at least 1")
-        return await self._run(session, self._create_many, rows, returning, batch_size, progress)
+        return await self._run(session, self._create_many, rows, returning, batch_size, progress, each)
 
     def _create_many(
         self,
@@ -101,6 +115,7 @@ class Creating(Writing[M, T, E]):
         returning: bool,
         size: int,
         progress: Callable[[int], object] | None,
+        each: Callable[[builtins.list[T]], object] | None,
     ) -> builtins.list[T] | int:
         execution = self._execution(target)
         found: builtins.list[T] = []
@@ -111,11 +126,15 @@ class Creating(Writing[M, T, E]):
                 if blocks is None:
                     rows_checked = [self._checked_row(execution, row, written + i) for i, row in enumerate(batch)]
                     blocks = Block.grouped(rows_checked)
-                found += self._insert_batch(execution, connection, blocks, written, returning=returning)
+                results = self._insert_batch(execution, connection, blocks, written, returning=returning)
                 written += len(batch)
+                if each is None:
+                    found += results
+                else:
+                    each(results)
                 if progress is not None:
                     progress(written)
-        return found if returning else written
+        return found if returning and each is None else written
 
     def _checked_row(self, execution: Execution[M], row: Mapping[str, object], index: int) -> dict[str, Any]:
         try:

@@ -126,7 +126,7 @@ class CursorCodec:
 
     def _sign(self, payload: bytes, context: str) -> bytes:
         message = context.encode() + b"\0" + payload
-        return hmac.new(self._key, message, hashlib.sha256).digest()[:_SIGNATURE]
+        return hmac.digest(self._key, message, "sha256")[:_SIGNATURE]
 
 
 def _encoded(value: object) -> Sequence[object] | None:

@@ -19,6 +19,7 @@
     ├── StatementTimeout            the statement ran longer than its limit and was cut
     ├── PoolTimeout                 no connection became free in time
     ├── Disconnected                the server refused, closed or never answered
+    │   └── EncryptionRefused       the URL wants TLS, and the server offers none (also a DatabaseUrlError)
     ├── ReadOnlyViolation           a write in a read-only transaction
     ├── InvalidSetting (ValueError) a setting of the Database that means nothing
     └── UnusableDatabase (RuntimeError)   the Database is closed, or belongs to another process or event loop
@@ -29,10 +30,13 @@ own error stays as `__cause__`.
 
 from __future__ import annotations
 
+from svc_infra.dburl.errors import EncryptionRefused as EncryptionRefusedByUrl
+
 __all__ = [
     "CheckViolation",
     "DeadlockDetected",
     "Disconnected",
+    "EncryptionRefused",
     "ExclusionViolation",
     "ForeignKeyViolation",
     "IntegrityViolation",
@@ -154,6 +158,10 @@ class PoolTimeout(SqlError):
 
 class Disconnected(SqlError):
     """The database refused the connection, closed it, or did not answer in time."""
+
+
+class EncryptionRefused(Disconnected, EncryptionRefusedByUrl):
+    """The URL wants TLS, and the server that answered offers none."""
 
 
 class ReadOnlyViolation(SqlError):

@@ -5,12 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 
-from sqlalchemy import DateTime, String, Uuid, func
+from sqlalchemy import DateTime, String, Uuid
+from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
+from svc_infra.db.sql.types import utc_now
 from svc_infra.db.sql.uuid7 import uuid7
 
 __all__ = ["SoftDelete", "Tenant", "Timestamps", "UuidKey", "Versioned"]
+
+
+def _moment() -> DateTime:
+    """A moment to the microsecond; MySQL's own type would drop the fractions of a second."""
+    return DateTime(timezone=True).with_variant(DATETIME(fsp=6), "mysql", "mariadb")
 
 
 class UuidKey:
@@ -29,16 +36,16 @@ class UuidKey:
 class Timestamps:
     """`created_at` and `updated_at`: the database's time of the insert and of the last update, with time zone."""
 
-    created_at: Mapped[dt.datetime] = mapped_column(DateTime(timezone=True), server_default=func.now(), sort_order=100)
+    created_at: Mapped[dt.datetime] = mapped_column(_moment(), server_default=utc_now(), sort_order=100)
     updated_at: Mapped[dt.datetime] = mapped_column(
-        DateTime(timezone=True), server_default=func.now(), onupdate=func.now(), sort_order=101
+        _moment(), server_default=utc_now(), onupdate=utc_now(), sort_order=101
     )
 
 
 class SoftDelete:
     """`deleted_at`: the time of a soft delete, NULL in live rows."""
 
-    deleted_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True), sort_order=102)
+    deleted_at: Mapped[dt.datetime | None] = mapped_column(_moment(), sort_order=102)
 
 
 class Tenant:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -116,19 +116,20 @@ class Paging(Reading[M, T, E]):
                 if value is not None:
                     parameters[key_parameter(position)] = execution.checker.value(key.name, value)
         names = tuple(key.name for key in ordering.keys)
-        items, places = self._read_places(execution, names, parameters, (read_in, selection, are_null))
+        items, place_of = self._read_places(execution, names, parameters, (read_in, selection, are_null))
         has_more = len(items) > limit
-        items, places = items[:limit], places[:limit]
+        del items[limit:]
+        first, last = 0, len(items) - 1
         if backwards:
             items.reverse()
-            places.reverse()
+            first, last = last, first
         context = self._context(ordering)
         has_next = has_more if not backwards else bool(items)
         has_previous = has_more if backwards else place is not None and bool(items)
         return KeysetPage(
             items,
-            self._cursors.encode(Cursor(places[-1]), context) if has_next else None,
-            self._cursors.encode(Cursor(places[0], backwards=True), context) if has_previous else None,
+            self._cursors.encode(Cursor(place_of(last)), context) if has_next else None,
+            self._cursors.encode(Cursor(place_of(first), backwards=True), context) if has_previous else None,
         )
 
     def _read_places(
@@ -137,14 +138,19 @@ class Paging(Reading[M, T, E]):
         names: tuple[str, ...],
         parameters: Mapping[str, object],
         asked: tuple[Ordering, Selection, tuple[bool, ...] | None],
-    ) -> tuple[list[T], list[tuple[Any, ...]]]:
-        """The results, and of each the values of the named fields, which the form may not read by itself."""
+    ) -> tuple[list[T], Callable[[int], tuple[Any, ...]]]:
+        """The results, and what gives the values of the named fields of the result at a position of them.
+
+        The form may not read those fields by itself.
+        """
         form, columns = self._form, self._plan.fields.columns
         if not execution.reads_directly or form.needs_orm:
             found = self._read(
                 execution, lambda statements, read: self._keyset(execution, statements, read, (), *asked), parameters
             )
-            return list(found), [tuple(form.value_of(result, name) for name in names) for result in found]
+            results = list(found)
+            kept = tuple(results)  # as the caller changes the list
+            return results, lambda position: tuple(form.value_of(kept[position], name) for name in names)
         # A single-precision float is read rounded by some drivers, and would not equal itself as a parameter.
         apart = tuple(name for name in names if name not in form.names or isinstance(columns[name].type, Float))
         statement = self._keyset(execution, execution.statements, form.names, apart, *asked)
@@ -152,7 +158,7 @@ class Paging(Reading[M, T, E]):
         width = len(form.names)
         places = [width + apart.index(name) if name in apart else form.names.index(name) for name in names]
         items = form.from_rows(execution.session, [row[:width] for row in rows] if apart else rows, refresh=False)
-        return list(items), [tuple(row[place] for place in places) for row in rows]
+        return list(items), lambda position: tuple(rows[position][place] for place in places)
 
     def _keyset(
         self,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
@@ -29,7 +29,7 @@ from svc_infra.db.sql._wait import bounded
 from svc_infra.db.sql.errors import Disconnected, PoolTimeout
 from svc_infra.db.sql.translate import translate
 
-__all__ = ["Replica", "ReplicaSet", "new_scope"]
+__all__ = ["Replica", "ReplicaSet", "join_scope", "new_scope"]
 
 #: Seconds that the result of a check is used.
 CHECK_SECONDS = 1.0
@@ -41,6 +41,7 @@ FIRST_REST_SECONDS, LONGEST_REST_SECONDS = 1.0, 30.0
 _PRIMARY_POSITION = "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn"
 _REPLICA_POSITION = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() - '0/0'::pg_lsn END"
 
+_HELD = "svc_infra.db.sql.writes"
 _writes: contextvars.ContextVar[WeakKeyDictionary[ReplicaSet, float]] = contextvars.ContextVar("svc_infra_writes")
 
 
@@ -239,6 +240,20 @@ def new_scope() -> Iterator[None]:
         yield
     finally:
         _writes.reset(token)
+
+
+def join_scope(holder: MutableMapping[str, Any]) -> None:
+    """Make the current task belong to the scope that *holder* keeps, which is started when there is none.
+
+    For a framework whose request is served by several functions with a place to keep things, such as ASGI's scope: a
+    write in one of them, or in a task that one started, counts for the reads of the others. What the task wrote before
+    it joined counts as well.
+    """
+    writes = holder.get(_HELD)
+    if writes is None:
+        writes = holder[_HELD] = WeakKeyDictionary(_writes.get(_NO_WRITES))
+    if _writes.get(None) is not writes:
+        _writes.set(writes)
 
 
 async def _scalar(engine: AsyncEngine, statement: str) -> Any:

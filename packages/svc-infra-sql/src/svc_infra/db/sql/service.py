@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.util import await_only
 
 from svc_infra.db.sql.conditions import Where
 from svc_infra.db.sql.ordering import OrderBy
@@ -308,16 +309,33 @@ class SqlService(Generic[M]):
         batch_size: int = 5000,
         progress: Callable[[int], object] | None = None,
     ) -> builtins.list[M] | int:
-        """`SqlRepository.create_many` with `pre_create` and `post_create` of each row."""
+        """`SqlRepository.create_many` with `pre_create` and `post_create` of each row.
+
+        The hooks run as the rows go by: `pre_create` of the rows of a batch, the insert, and, when the rows are not
+        returned, `post_create` of the batch; so an iterator needs no more memory than a batch here too. When they are
+        returned, `post_create` runs after the last batch. The first exception undoes all of them.
+        """
         if self.has_hook("pre_create"):
-            rows = [await self.pre_create(dict(row)) for row in rows]
-        if not returning and not self.has_hook("post_create"):
+            rows = self._prepared(rows)
+        if returning:
+            entities = await self.repo.create_many(session, rows, batch_size=batch_size, progress=progress)
+            if self.has_hook("post_create"):
+                for entity in entities:
+                    await self.post_create(session, entity)
+            return entities
+        if not self.has_hook("post_create"):
             return await self.repo.create_many(session, rows, returning=False, batch_size=batch_size, progress=progress)
-        entities = await self.repo.create_many(session, rows, batch_size=batch_size, progress=progress)
-        if self.has_hook("post_create"):
-            for entity in entities:
-                await self.post_create(session, entity)
-        return entities if returning else len(entities)
+
+        def tell(created: builtins.list[M]) -> None:
+            for entity in created:
+                await_only(self.post_create(session, entity))
+
+        return await self.repo.create_many(session, rows, batch_size=batch_size, progress=progress, each=tell)
+
+    def _prepared(self, rows: Iterable[Mapping[str, object]]) -> Iterator[dict[str, Any]]:
+        """The rows after `pre_create`, each when the repository asks for it, within SQLAlchemy's greenlet."""
+        for row in rows:
+            yield await_only(self.pre_create(dict(row)))
 
     async def upsert_many(
         self,

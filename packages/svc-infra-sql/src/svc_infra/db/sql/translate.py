@@ -32,6 +32,7 @@ from svc_infra.db.sql.errors import (
     CheckViolation,
     DeadlockDetected,
     Disconnected,
+    EncryptionRefused,
     ExclusionViolation,
     ForeignKeyViolation,
     IntegrityViolation,
@@ -46,6 +47,7 @@ from svc_infra.db.sql.errors import (
     StatementTimeout,
     UniqueViolation,
 )
+from svc_infra.dburl.errors import EncryptionRefused as EncryptionRefusedByUrl
 
 __all__ = ["translate", "translating"]
 
@@ -91,6 +93,8 @@ def translate(error: BaseException, *, table: Table | None = None) -> SqlError |
         told = str(error.args[0]) if error.args else "timed out"
         remedy = "raise DB_POOL_SIZE or DB_MAX_OVERFLOW, or hold sessions for a shorter time"
         return _caused(PoolTimeout(f"no connection became free in time ({told}); {remedy}"), error)
+    if isinstance(error, EncryptionRefusedByUrl):
+        return _caused(EncryptionRefused(error.place, error.problem, error.remedy), error)
     if isinstance(error, StaleDataError):
         return _caused(StaleVersion("the row was changed or deleted since it was read"), error)
     cause = _driver_error(error)

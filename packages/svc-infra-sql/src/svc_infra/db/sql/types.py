@@ -6,11 +6,14 @@ import datetime as dt
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Numeric
+from sqlalchemy import BigInteger, DateTime, Dialect, Numeric, func
 from sqlalchemy.dialects.mysql import DATETIME
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-__all__ = ["ExactDecimal", "UtcDateTime"]
+__all__ = ["ExactDecimal", "UtcDateTime", "utc_now"]
 
 #: Databases whose date and time have no zone; they store UTC.
 _WITHOUT_ZONES = frozenset({"mariadb", "mysql", "sqlite"})
@@ -53,6 +56,35 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+
+
+class utc_now(FunctionElement[dt.datetime]):  # noqa: N801 (a function of SQL, as in sqlalchemy.func)
+    """The database's present time, for a column's default: its `now()`, and MySQL's in UTC with microseconds.
+
+    MySQL's and MariaDB's `now()` is of the session's time zone and of whole seconds, and their dates keep no zone.
+
+    Example:
+        >>> from sqlalchemy import select
+        >>> from sqlalchemy.dialects import mysql, postgresql
+        >>> print(select(utc_now()).compile(dialect=postgresql.dialect()))
+        SELECT now() AS utc_now_1
+        >>> print(select(utc_now()).compile(dialect=mysql.dialect()))
+        SELECT (utc_timestamp(6)) AS utc_now_1
+    """
+
+    type = DateTime(timezone=True)
+    name = "utc_now"
+    inherit_cache = True
+
+
+@compiles(utc_now)
+def _utc_now(_element: utc_now, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(func.now(), **options)
+
+
+@compiles(utc_now, "mysql", "mariadb")
+def _utc_now_of_mysql(_element: utc_now, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "(utc_timestamp(6))"
 
 
 class ExactDecimal(TypeDecorator[Decimal]):

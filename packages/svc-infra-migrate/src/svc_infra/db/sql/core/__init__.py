@@ -9,7 +9,7 @@ from __future__ import annotations
 from svc_infra.db.sql.core.backfill import BackfillProgress, backfill
 from svc_infra.db.sql.core.bootstrap import SetupResult, setup_and_migrate
 from svc_infra.db.sql.core.connectivity import create_database, ping, wait
-from svc_infra.db.sql.core.diagram import diagram
+from svc_infra.db.sql.core.diagram import DescribedColumn, DescribedKey, DescribedTable, describe_tables, diagram
 from svc_infra.db.sql.core.doctor import Examination, doctor
 from svc_infra.db.sql.core.drift import CheckResult, check
 from svc_infra.db.sql.core.dumps import dump, restore
@@ -35,15 +35,19 @@ from svc_infra.db.sql.core.model_file import scaffold_model
 from svc_infra.db.sql.core.project import Project, any_project, find_project
 from svc_infra.db.sql.core.reset import reset
 from svc_infra.db.sql.core.revisions import Revision, merge, revision
-from svc_infra.db.sql.core.scaffolding import init_alembic
+from svc_infra.db.sql.core.scaffolding import DEFAULT_TEMPLATE, Template, init_alembic, list_templates
 from svc_infra.db.sql.core.seeding import seed
 from svc_infra.db.sql.core.state import Status, branches, current, ensure_version, heads, history, show, status
 from svc_infra.db.sql.core.steps import downgrade, stamp, upgrade
 from svc_infra.db.sql.core.tenant_export import export_tenant
 
 __all__ = [
+    "DEFAULT_TEMPLATE",
     "BackfillProgress",
     "CheckResult",
+    "DescribedColumn",
+    "DescribedKey",
+    "DescribedTable",
     "DiscoveryError",
     "Drift",
     "Examination",
@@ -63,6 +67,7 @@ __all__ = [
     "SetupResult",
     "Status",
     "TargetNotResolved",
+    "Template",
     "UnknownRevision",
     "any_project",
     "backfill",
@@ -70,6 +75,7 @@ __all__ = [
     "check",
     "create_database",
     "current",
+    "describe_tables",
     "diagram",
     "doctor",
     "downgrade",
@@ -82,6 +88,7 @@ __all__ = [
     "history",
     "init_alembic",
     "lint",
+    "list_templates",
     "merge",
     "ping",
     "reset",

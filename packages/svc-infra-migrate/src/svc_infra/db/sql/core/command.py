@@ -131,6 +131,10 @@ def _translate(error: Exception) -> MigrationError:
         return MigrationError(text)
     if isinstance(cause, revision.MultipleHeads) or "multiple heads" in text.lower():
         return MultipleHeads(f'{text.rstrip(".")}; join them with `svc-infra sql merge heads -m "merge branches"`')
+    if text == "Ambiguous walk":
+        return RevisionError(
+            "a number of steps is ambiguous at a branch or merge; name the revision, `svc-infra sql graph` draws them"
+        )
     if isinstance(cause, revision.ResolutionError) or text.startswith("Can't locate revision"):
         return UnknownRevision(
             f"{text.rstrip('.')}; `svc-infra sql history` lists the revisions. If the database records it, its file is "

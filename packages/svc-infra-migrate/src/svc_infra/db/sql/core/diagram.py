@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Literal
 
@@ -13,9 +14,81 @@ from svc_infra.db.sql.core.target import resolve_target
 if TYPE_CHECKING:
     from sqlalchemy import Connection, MetaData, Table
 
-__all__ = ["diagram"]
+__all__ = ["DescribedColumn", "DescribedKey", "DescribedTable", "describe_tables", "diagram"]
 
 _COLUMN_WIDTH, _ROW, _GAP, _PER_LINE = 260, 18, 60, 4  # pixels, and tables beside one another
+
+
+@dataclass(frozen=True)
+class DescribedColumn:
+    """A column of a table.
+
+    Attributes:
+        name: Its name.
+        type: Its type as SQL.
+        nullable: Whether it may be NULL.
+        primary_key: Whether it belongs to the primary key.
+    """
+
+    name: str
+    type: str
+    nullable: bool
+    primary_key: bool
+
+
+@dataclass(frozen=True)
+class DescribedKey:
+    """A foreign key of a table.
+
+    Attributes:
+        columns: The columns of the table that refer.
+        table: The table that they refer to.
+        referred_columns: The columns there, in the same order.
+    """
+
+    columns: tuple[str, ...]
+    table: str
+    referred_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DescribedTable:
+    """A table of the database.
+
+    Attributes:
+        name: Its name, with the schema in front where it is not the default one.
+        columns: In their order.
+        foreign_keys: By their columns.
+    """
+
+    name: str
+    columns: tuple[DescribedColumn, ...]
+    foreign_keys: tuple[DescribedKey, ...]
+
+
+def describe_tables(*, database_url: str | None = None, project: Project | None = None) -> list[DescribedTable]:
+    """Return the tables of the database with their columns and foreign keys, those that others refer to first.
+
+    Args:
+        database_url: The database, by default as `resolve_target` finds it.
+        project: The project, by default found from the working directory upwards, or that directory itself.
+    """
+    return [_described(table) for table in _tables(database_url, project)]
+
+
+def _described(table: Table) -> DescribedTable:
+    return DescribedTable(
+        table.fullname,
+        tuple(DescribedColumn(c.name, str(c.type), bool(c.nullable), c.primary_key) for c in table.columns),
+        tuple(
+            DescribedKey(
+                tuple(key.column_keys),
+                key.referred_table.fullname,
+                tuple(element.column.name for element in key.elements),
+            )
+            for key in sorted(table.foreign_key_constraints, key=lambda item: tuple(item.column_keys))
+        ),
+    )
 
 
 def diagram(
@@ -28,10 +101,16 @@ def diagram(
         database_url: The database, by default as `resolve_target` finds it.
         project: The project, by default found from the working directory upwards, or that directory itself.
     """
-    target = resolve_target(project or any_project(), database_url)
-    metadata = run_blocking(lambda: run_on_connection(target, _reflect))
-    tables = [table for table in metadata.sorted_tables if table.name != "alembic_version"]
+    tables = _tables(database_url, project)
     return _svg(tables) if style == "svg" else _mermaid(tables)
+
+
+def _tables(database_url: str | None, project: Project | None) -> list[Table]:
+    chosen = project or any_project()
+    target = resolve_target(chosen, database_url)
+    metadata = run_blocking(lambda: run_on_connection(target, _reflect))
+    version_table = chosen.variables.get("ALEMBIC_VERSION_TABLE", "").strip() or "alembic_version"
+    return [table for table in metadata.sorted_tables if table.name != version_table]
 
 
 def _reflect(connection: Connection) -> MetaData:

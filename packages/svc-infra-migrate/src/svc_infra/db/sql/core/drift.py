@@ -24,7 +24,7 @@ class CheckResult:
 
     Attributes:
         pending: Revisions that are not applied, oldest first.
-        differences: What autogenerate would still write, one line of Python for each operation; empty while
+        differences: What autogenerate would still write, a line of words for each operation; empty while
             revisions are pending, because the comparison would repeat their changes.
     """
 

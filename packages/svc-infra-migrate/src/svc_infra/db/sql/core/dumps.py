@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from svc_infra.db.sql.core.errors import MigrationError
+from svc_infra.db.sql.core.client_programs import ClientPrograms
+from svc_infra.db.sql.core.connection import run_blocking, run_on_connection
+from svc_infra.db.sql.core.errors import MigrationError, Refused
 from svc_infra.db.sql.core.project import Project, any_project
 from svc_infra.db.sql.core.reset import refuse_unless_meant
 from svc_infra.db.sql.core.target import resolve_target
 
 if TYPE_CHECKING:
-    from svc_infra.dburl import ResolvedUrl
+    from sqlalchemy import Connection
+
 
 __all__ = ["dump", "restore"]
 
-_LONGEST_SECONDS = 24 * 3600
+_BUSY_SECONDS = 60
+_MYSQL_END = b"-- Dump completed"
 
 
 def dump(path: str | os.PathLike[str], *, database_url: str | None = None, project: Project | None = None) -> Path:
@@ -32,7 +35,9 @@ def dump(path: str | os.PathLike[str], *, database_url: str | None = None, proje
     Raises:
         MigrationError: The file is there, the program is not installed or it failed; no file is left.
     """
-    target = resolve_target(project or any_project(), database_url)
+    project = project or any_project()
+    target = resolve_target(project, database_url)
+    programs = ClientPrograms(target, project.environ)
     final = Path(path).absolute()
     if final.exists():
         raise MigrationError(f"{final} is there already; choose another name")
@@ -41,10 +46,9 @@ def dump(path: str | os.PathLike[str], *, database_url: str | None = None, proje
         if target.dialect == "sqlite":
             _copy_sqlite(Path(str(target.url.database)), partial)
         elif target.dialect == "postgresql":
-            _run(["pg_dump", "--format=custom", "--no-owner", f"--file={partial}"], target)
+            programs.dump_postgresql(partial)
         elif target.dialect in {"mysql", "mariadb"}:
-            program = "mariadb-dump" if shutil.which("mariadb-dump") else "mysqldump"
-            _run([program, "--single-transaction", "--routines", f"--result-file={partial}", *_mysql(target)], target)
+            programs.dump_mysql(partial)
         else:
             raise MigrationError(f"dump does not know {target.dialect}; use the database's own tools")
         partial.replace(final)
@@ -62,15 +66,18 @@ def restore(
 ) -> None:
     """Replace the database's content by a dump.
 
+    PostgreSQL's is replaced in one transaction, SQLite's by one copy; MySQL's statement by statement, so that a failure
+    leaves half of it. Tables that the dump does not have stay, on SQLite they go.
+
     Args:
         path: A file that `dump` wrote.
-        yes: The database's name, needed outside development.
+        yes: The database's name, needed outside development, and everywhere for a database that has tables.
         database_url: The database, by default as `resolve_target` finds it.
         project: The project, by default found from the working directory upwards, or that directory itself.
 
     Raises:
-        MigrationError: The file is missing, the program is not installed or it failed.
-        Refused: It is not a development database and `yes` is not its name; nothing was done.
+        MigrationError: The file is missing or cut off, the program is not installed or it failed.
+        Refused: The database is not empty or not one for development, and `yes` is not its name; nothing was done.
     """
     project = project or any_project()
     target = resolve_target(project, database_url)
@@ -78,74 +85,54 @@ def restore(
     if not source.is_file():
         raise MigrationError(f"there is no file {source} to restore from")
     refuse_unless_meant(project, target, yes, "restore")
+    if target.dialect not in {"sqlite", "postgresql", "mysql", "mariadb"}:
+        raise MigrationError(f"restore does not know {target.dialect}; use the database's own tools")
+    if yes is None and (names := run_blocking(lambda: run_on_connection(target, _table_names))):
+        raise Refused(
+            f"{target.url} is not empty: it has {len(names)} tables ({', '.join(names[:5])} ...), which restore would "
+            f"replace; if it is meant, pass its name: --yes {target.url.database}"
+        )
+    programs = ClientPrograms(target, project.environ)
     if target.dialect == "sqlite":
         _copy_sqlite(source, Path(str(target.url.database)))
     elif target.dialect == "postgresql":
-        name = target.url.database or ""
-        _run(
-            [
-                "pg_restore",
-                "--clean",
-                "--if-exists",
-                "--no-owner",
-                "--single-transaction",
-                f"--dbname={name}",
-                str(source),
-            ],
-            target,
-        )
-    elif target.dialect in {"mysql", "mariadb"}:
-        program = "mariadb" if shutil.which("mariadb") else "mysql"
-        with source.open("rb") as stream:
-            _run([program, *_mysql(target)], target, stdin=stream.fileno())
+        programs.restore_postgresql(source)
     else:
-        raise MigrationError(f"restore does not know {target.dialect}; use the database's own tools")
+        with source.open("rb") as stream:
+            stream.seek(max(0, source.stat().st_size - 200))
+            if _MYSQL_END not in stream.read():
+                raise MigrationError(f"{source} is cut off, or no dump: its end is missing; nothing was done")
+        programs.restore_mysql(source)
+
+
+def _table_names(connection: Connection) -> list[str]:
+    from sqlalchemy import inspect
+
+    return inspect(connection).get_table_names()
 
 
 def _copy_sqlite(source: Path, destination: Path) -> None:
-    """Copy by SQLite's backup interface, which is consistent while others write."""
+    """Copy by SQLite's backup interface: one moment of the source, also while others write."""
     import sqlite3
     from contextlib import closing
 
     if not source.is_file():
         raise MigrationError(f"there is no database {source}")
+    deadline = time.monotonic() + _BUSY_SECONDS
+
+    def give_up_when_late(status: int, _remaining: int, _total: int) -> None:
+        # The interface itself tries a locked destination again without end.
+        if status in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} and time.monotonic() > deadline:
+            raise MigrationError(f"{destination} was in use for {_BUSY_SECONDS} s; stop what uses it and try again")
+
     try:
-        with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(destination)) as new:
-            old.backup(new)
+        with (
+            closing(sqlite3.connect(source, timeout=_BUSY_SECONDS, isolation_level=None)) as old,
+            closing(sqlite3.connect(destination)) as new,
+        ):
+            # A read transaction keeps writers from getting ahead of the copy again and again.
+            old.execute("BEGIN")
+            old.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            old.backup(new, progress=give_up_when_late)
     except sqlite3.Error as error:
         raise MigrationError(f"can't copy {source} to {destination}: {error}") from error
-
-
-def _mysql(target: ResolvedUrl) -> list[str]:
-    url = target.url
-    options = [f"--host={url.host or 'localhost'}", f"--port={url.port or 3306}", f"--user={url.username or ''}"]
-    return [*options, str(url.database)]
-
-
-def _run(command: list[str], target: ResolvedUrl, stdin: int | None = None) -> None:
-    """Run a program of the database; the password goes by the environment, where other users don't see it."""
-    program = shutil.which(command[0])
-    if program is None:
-        raise MigrationError(f"{command[0]} is not installed; it comes with the database's client programs")
-    password = target.password() if target.password is not None else str(target.url.password or "")
-    url = target.url
-    environ = {**os.environ, "PGPASSWORD": password, "MYSQL_PWD": password}
-    environ |= {
-        "PGHOST": url.host or "",
-        "PGPORT": str(url.port or 5432),
-        "PGUSER": url.username or "",
-        "PGDATABASE": url.database or "",
-    }
-    ssl = target.with_mode("async").connect_args.get("ssl")
-    environ["PGSSLMODE"] = ssl if isinstance(ssl, str) else "disable" if ssl is False else "prefer"
-    done = subprocess.run(  # noqa: S603
-        [program, *command[1:]],
-        env=environ,
-        stdin=stdin if stdin is not None else subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_LONGEST_SECONDS,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise MigrationError(f"{command[0]} ended with {done.returncode}: {done.stderr.strip()[-500:]}")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from svc_infra.db.sql.core.journal import Journal
+    from svc_infra.db.sql.core.progress import Progress
 
 __all__ = ["Effects"]
 
@@ -20,6 +21,7 @@ _IMPLICIT_COMMIT = re.compile(
     r"\s*(?:ALTER|CREATE(?!\s+TEMPORARY)|DROP(?!\s+TEMPORARY)|RENAME|TRUNCATE|ANALYZE|OPTIMIZE|REPAIR|GRANT|REVOKE|LOCK\s+TABLES)\b",
     re.IGNORECASE,
 )
+_FOLLOWED_BY = "svc_infra.effects"
 _READS = re.compile(r"\s*(?:SELECT|SHOW|SET|PRAGMA|EXPLAIN|DESCRIBE|BEGIN|SAVEPOINT|RELEASE|WITH)\b", re.IGNORECASE)
 
 
@@ -27,22 +29,42 @@ class Effects:
     """Follows the statements of one revision at a time.
 
     Attributes:
-        kept: Statements whose effect stays even when the revision fails now.
+        progress: What hears of each statement.
+        revision: The revision.
         failed: The statement that failed, or None.
     """
 
-    def __init__(self, connection: Connection, tell: Callable[[str], None], journal: Journal | None = None) -> None:
+    def __init__(self, connection: Connection, progress: Progress, journal: Journal | None = None) -> None:
         self._journal = journal
         self._connection = connection
-        self._tell = tell
+        self._works: dict[str, str] = {}
+        self.progress = progress
+        self.revision = ""
         self._commits_ddl = connection.dialect.name in {"mysql", "mariadb"}
         self._open: list[str] = []
-        self.kept: list[str] = []
+        self._kept: list[str] = []
         self.failed: str | None = None
 
-    def begin(self) -> None:
+    @classmethod
+    def of(cls, connection: Connection) -> Effects | None:
+        """Return what follows the connection, or None outside a revision."""
+        found = connection.info.get(_FOLLOWED_BY)
+        return found if isinstance(found, cls) else None
+
+    def begin(self, revision: str) -> None:
         """Forget the revision before."""
-        self._open, self.kept, self.failed = [], [], None
+        self.revision = revision
+        self._open, self._kept, self.failed = [], [], None
+        self._works.clear()
+
+    @property
+    def kept(self) -> list[str]:
+        """Statements, and works on other connections, whose effect stays even when the revision fails now."""
+        return [*self._kept, *self._works.values()]
+
+    def keep(self, work: str, text: str) -> None:
+        """Remember what a work of the revision has done on a connection of its own, in place of what it did before."""
+        self._works[work] = text
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -57,15 +79,17 @@ class Effects:
         )
         for name, listener in listeners:
             event.listen(self._connection, name, listener)
+        self._connection.info[_FOLLOWED_BY] = self
         try:
             yield
         finally:
+            self._connection.info.pop(_FOLLOWED_BY, None)
             for name, listener in listeners:
                 event.remove(self._connection, name, listener)
 
     def _before(self, _connection: Connection, _cursor: object, statement: str, *_: object) -> None:
         self.failed = statement.strip()
-        self._tell(statement)
+        self.progress.statement(statement)
         if self._journal is not None and _IMPLICIT_COMMIT.match(statement):
             self._journal.starts(statement)
 
@@ -81,7 +105,7 @@ class Effects:
             self._committed()
 
     def _committed(self, *_: object) -> None:
-        self.kept += self._open
+        self._kept += self._open
         self._open = []
 
     def _rolled_back(self, *_: object) -> None:

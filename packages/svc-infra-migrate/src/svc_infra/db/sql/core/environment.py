@@ -114,8 +114,10 @@ def _run_online(
         if "project" not in context.config.attributes and not opts.get("dont_mutate"):
             # A tool that loads env.py by itself, as pytest-alembic does, may ask it for the models.
             _configure(connection=connection, **{**chosen, "target_metadata": as_target(models().metadata), **options})
-        with context.begin_transaction():
-            context.run_migrations()
+        is_owner = not connection.in_transaction()
+        context.run_migrations()
+        if is_owner and not opts.get("dont_mutate"):
+            connection.commit()  # of `ensure-version`; with a transaction for each revision Alembic begins none here
 
 
 def _configure(**options: object) -> None:

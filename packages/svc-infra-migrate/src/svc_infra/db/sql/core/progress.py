@@ -25,6 +25,17 @@ class Progress(Protocol):
     def failed(self, revision: str, message: str, *, upgrading: bool, seconds: float) -> None:
         """Tell that a revision has failed for good; the error that follows has the reason."""
 
+    def advanced(self, work: str, rows: int, share: float | None, *, rate: float, left: float | None) -> None:
+        """Tell how far a long work has come.
+
+        Args:
+            work: What it is.
+            rows: Number of rows changed so far.
+            share: Which part of it that is, from 0 to 1; None when that is not known.
+            rate: Rows per second.
+            left: How long the rest will take, in seconds; None when that is not known.
+        """
+
     def waiting(self, reason: str, seconds: float) -> None:
         """Tell that the run has waited for `seconds`; called about once a second."""
 
@@ -50,6 +61,12 @@ class LoggedProgress:
     def failed(self, revision: str, message: str, *, upgrading: bool, seconds: float) -> None:
         """Log at level INFO; the error itself is the caller's to log."""
         _log.info("Failed to %s %s (%s) after %.2f s", "apply" if upgrading else "undo", revision, message, seconds)
+
+    def advanced(self, work: str, rows: int, share: float | None, *, rate: float, left: float | None) -> None:
+        """Log at level INFO when it is done, at level DEBUG before."""
+        part = f"{share:.0%}, " if share is not None else ""
+        rest = f", {left:.0f} s left" if left else ""
+        _log.log(logging.INFO if share == 1 else logging.DEBUG, "%s: %s%d rows, %.0f/s%s", work, part, rows, rate, rest)
 
     def waiting(self, reason: str, seconds: float) -> None:
         """Log at level INFO."""

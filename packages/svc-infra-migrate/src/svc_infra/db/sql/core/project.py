@@ -37,6 +37,7 @@ class Project:
         progress: Receives what happens, the logger `svc_infra.migrate` by default.
         prints_to_stderr: Whether what `env.py` and the revision files print goes to stderr. The command line, whose
             stdout is its answer, sets it; a service's own stdout is left alone.
+        reads_env_file: Whether the `.env` beside the configuration file is read.
     """
 
     root: Path
@@ -47,6 +48,7 @@ class Project:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     progress: Progress = field(default_factory=LoggedProgress, repr=False, compare=False)
     prints_to_stderr: bool = False
+    reads_env_file: bool = True
 
     @property
     def source_roots(self) -> tuple[Path, ...]:
@@ -58,7 +60,7 @@ class Project:
     def env_file(self) -> Path | None:
         """The `.env` beside the configuration file, or None."""
         path = self.root / ".env"
-        return path if path.is_file() else None
+        return path if self.reads_env_file and path.is_file() else None
 
     @cached_property
     def variables(self) -> Mapping[str, str]:

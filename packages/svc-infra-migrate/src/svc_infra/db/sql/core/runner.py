@@ -51,7 +51,7 @@ class _Run:
             self.lock.verify()
             self.revision, self.upgrading = str(info.up_revision_id), info.is_upgrade
             self.message = "stamp" if info.is_stamp else str(step.doc or "")
-            self.effects.begin()
+            self.effects.begin(self.revision)
             if self.journal is not None:
                 self.journal.begin(self.revision)
             self.progress.started(self.revision, self.message, upgrading=self.upgrading)
@@ -122,7 +122,7 @@ def run_steps(
         journal = None
         if connection.dialect.name in {"mysql", "mariadb"}:
             journal = stack.enter_context(Journal.open(connection.engine))
-        effects = Effects(connection, progress.statement, journal)
+        effects = Effects(connection, progress, journal)
         run = _Run(progress, effects, lock, journal)
 
         def watched(recorded: tuple[str, ...], current: MigrationContext) -> Iterator[RevisionStep]:

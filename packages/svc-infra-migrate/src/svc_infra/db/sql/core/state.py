@@ -94,15 +94,15 @@ def branches(*, project: Project | None = None) -> list[Revision]:
         return [Revision.of(script) for script in command.scripts.walk_revisions() if script.is_branch_point]
 
 
-def ensure_version(*, database_url: str | None = None, project: Project | None = None) -> None:
-    """Create the version table when it is not there."""
+def ensure_version(*, sql: bool = False, database_url: str | None = None, project: Project | None = None) -> None:
+    """Create the version table when it is not there, or with `sql` write the statement to stdout."""
     command = Command(project, database_url)
 
     def work(_recorded: tuple[str, ...], context: MigrationContext) -> Iterable[RevisionStep]:
         context._ensure_version_table()  # noqa: SLF001  as alembic.command does
         return ()
 
-    command.run(work)
+    command.run(work, as_sql=sql)
 
 
 def current(*, database_url: str | None = None, project: Project | None = None) -> list[Revision]:
@@ -120,11 +120,17 @@ def current(*, database_url: str | None = None, project: Project | None = None) 
     return found
 
 
-def heads(*, project: Project | None = None) -> list[Revision]:
-    """Return the revisions that no other builds upon; more than one means that branches wait to be merged."""
+def heads(*, resolve_dependencies: bool = False, project: Project | None = None) -> list[Revision]:
+    """Return the revisions that no other builds upon; more than one means that branches wait to be merged.
+
+    Args:
+        resolve_dependencies: Leave out those that another head depends on.
+        project: The project, by default found from the working directory upwards.
+    """
     command = Command(project)
     with alembic_errors():
-        return [Revision.of(script) for script in command.scripts.get_revisions("heads")]
+        names = "heads" if resolve_dependencies else tuple(command.scripts.get_heads())
+        return [Revision.of(script) for script in command.scripts.get_revisions(names)]
 
 
 def history(

@@ -52,6 +52,7 @@ def timeouts(connection: Connection, limits: Limits, progress: Progress) -> Iter
             if begun.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
                 begun.exec_driver_sql(statement)
 
+        _end_with_the_client(connection)
         event.listen(connection, "begin", on_begin)
         try:
             yield
@@ -75,6 +76,21 @@ def timeouts(connection: Connection, limits: Limits, progress: Progress) -> Iter
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {limits.lock_timeout_ms}")
             connection.rollback()
         yield
+
+
+def _end_with_the_client(connection: Connection) -> None:
+    """Let PostgreSQL end a statement whose process was killed.
+
+    Otherwise it notices when the statement is done, and until then keeps its locks from whoever migrates next.
+    https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL
+    """
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        connection.exec_driver_sql("SET client_connection_check_interval = 1000")  # milliseconds
+        connection.commit()
+    except DBAPIError:  # before PostgreSQL 14, or not on the server's system
+        connection.rollback()
 
 
 def _limit_statements_of_mysql(connection: Connection, statement_timeout_ms: int) -> None:

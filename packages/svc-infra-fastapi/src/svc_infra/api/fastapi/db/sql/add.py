@@ -19,6 +19,8 @@ from sqlalchemy import URL
 
 from fastapi import FastAPI
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
+from svc_infra.api.fastapi.db.sql.probe import ask
+from svc_infra.api.fastapi.db.sql.resource import ApiResource
 from svc_infra.api.fastapi.db.sql.route import depends_of
 from svc_infra.api.fastapi.db.sql.router import ResourceRoutes
 from svc_infra.api.fastapi.db.sql.state import DEFAULT, DatabaseSlot, get_database, slots_of
@@ -139,6 +141,7 @@ def setup_sql(
         ValueError: Two resources have the same prefix, or a resource's description is contradictory.
         TenantNotConfigured: At start, when a resource has a `tenant_field` and the application never said how to find
             the tenant of a request.
+        IdempotencyTableMissing: At start, when a resource keeps idempotency keys in a table that is not there.
     """
     slots = slots_of(app)
     if url is not None or dsn_env is not None:
@@ -155,6 +158,8 @@ def setup_sql(
         resolver = tenant or (_tenant_of(app) if resource.tenant_field is not None else None)
         if resource.tenant_field is not None and tenant is None:
             slot.checks.append(_tenant_check(resource.prefix, resource.tenant_field))
+        if isinstance(resource, ApiResource) and resource.idempotency is not None:
+            slot.starts.append(resource.idempotency.require_table)
         routes = ResourceRoutes(ResourceBinding.of(resource), name, resolver, depends_of(dependencies))
         routes.add_to(app)
         slot.served.append(routes.binding)
@@ -193,7 +198,7 @@ def add_sql_health(
     """Add `GET <prefix>`: 200 or 503 with `{"status": ...}` and nothing that tells about hosts, users or passwords.
 
     The answer comes within *timeout* even when the database hangs, concurrent requests share one check, and a healthy
-    result is reused for a second.
+    result is reused for a second. A service whose pool is in use to the last connection is busy and not unhealthy.
 
     Args:
         app: The application.
@@ -205,7 +210,7 @@ def add_sql_health(
 
     async def check() -> None:
         # The registry bounds the check; the ping's own limit is later, so that the reason is "timeout" in one place.
-        await get_database(app, name).ping(timeout * 2)
+        await ask(get_database(app, name), timeout * 2)
 
     def registry() -> HealthRegistry:
         slot = slots_of(app).get(name)

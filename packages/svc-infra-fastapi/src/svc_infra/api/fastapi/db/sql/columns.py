@@ -118,6 +118,15 @@ class ApiColumn:
         return bool(self.column.nullable)
 
     @property
+    def is_json_text(self) -> bool:
+        """Whether the value in a response is a text or null and nothing else."""
+        schema = TypeAdapter(cast("Any", self.read_type)).json_schema(mode="serialization")
+        names = schema.get("$defs", {})
+        kinds: list[dict[str, Any]] = schema.get("anyOf", [schema])
+        named = [names[kind["$ref"].rpartition("/")[2]] if "$ref" in kind else kind for kind in kinds]
+        return all(kind.get("type") in {"string", "null"} for kind in named)
+
+    @property
     def description(self) -> str | None:
         """What the column's `doc` or `comment` says."""
         return self.column.doc or self.column.comment

@@ -382,7 +382,7 @@ class _Reader:
     def _names(
         self, values: dict[str, list[str]], name: str, allowed: Collection[str], *, signed: bool = False
     ) -> tuple[str, ...]:
-        found = [part.strip() for text in values.pop(name, ()) for part in text.split(",") if part.strip()]
+        found = [part.strip() for text in values.pop(name, ()) if text for part in text.split(",")]
         for part in found:
             if (part.lstrip("-") if signed else part) not in allowed or part.startswith("--"):
                 self._refuse(name, f"{part!r} is not one of {', '.join(sorted(allowed)) or 'none'}", "enum")

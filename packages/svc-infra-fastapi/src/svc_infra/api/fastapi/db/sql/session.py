@@ -3,8 +3,9 @@
 FastAPI ends a dependency of scope "function" when the endpoint has returned and its result is serialised, and before
 the response is sent. So a failed commit (a deferred constraint, a lost connection) becomes an error response, never a
 200.
-Streaming responses and background tasks run after that: open a session of their own with `get_database(app).session()`.
-In a WebSocket endpoint the session and its one transaction last until the endpoint returns.
+Streaming responses and background tasks run after that: open a session of their own with
+`database_of(request).session()`. In a WebSocket endpoint the session and its one transaction last until the endpoint
+returns; one that stays open for long takes a session for each message in the same way.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from starlette.requests import HTTPConnection
 
 from fastapi import Depends
 from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of
+from svc_infra.db.sql.database import Database
+from svc_infra.db.sql.replicas import join_scope
 
 __all__ = ["SqlReadSessionDep", "SqlSessionDep", "get_read_session", "get_session", "session_of"]
 
@@ -27,13 +30,13 @@ async def get_session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]
     Rolled back on every exception, an HTTPException included, and when the request is cancelled. Override this function
     in `app.dependency_overrides` to give tests a session of their own.
     """
-    async with database_of(connection).session() as session:
+    async with _database(connection).session() as session:
         yield session
 
 
 async def get_read_session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
-    """Give a read-only session of the default database, on a replica when there is one."""
-    async with database_of(connection).session(readonly=True) as session:
+    """Give a read-only session of the default database, on a replica if one has what the request wrote."""
+    async with _database(connection).session(readonly=True) as session:
         yield session
 
 
@@ -48,10 +51,18 @@ def session_of(name: str, *, readonly: bool = False) -> Callable[[HTTPConnection
         return get_read_session if readonly else get_session
 
     async def get_named_session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
-        async with database_of(connection, name).session(readonly=readonly) as session:
+        async with _database(connection, name).session(readonly=readonly) as session:
             yield session
 
     return get_named_session
+
+
+def _database(connection: HTTPConnection, name: str = DEFAULT) -> Database:
+    """Return the open database; where it has read replicas, a request reads what it wrote, in all its sessions."""
+    database = database_of(connection, name)
+    if database.replicas is not None:
+        join_scope(connection.scope)
+    return database
 
 
 SqlSessionDep: TypeAlias = Annotated[AsyncSession, Depends(get_session, scope="function")]

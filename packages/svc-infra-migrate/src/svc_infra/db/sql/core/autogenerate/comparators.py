@@ -19,6 +19,7 @@ from svc_infra.db.sql.core.autogenerate.duckdb import compare_unnamed_constraint
 from svc_infra.db.sql.core.autogenerate.enums import compare_enums
 from svc_infra.db.sql.core.autogenerate.identities import render_alter_column
 from svc_infra.db.sql.core.autogenerate.indexes import compare_indexes
+from svc_infra.db.sql.core.autogenerate.live_unique import compare_live_unique
 from svc_infra.db.sql.core.autogenerate.mysql import compare_foreign_key_indexes
 from svc_infra.db.sql.core.autogenerate.sequences import compare_sequences
 from svc_infra.db.sql.core.autogenerate.twins import Twin, Twins, checks_of
@@ -48,6 +49,7 @@ def register() -> str:
         plugin.add_autogenerate_comparator(_compare_primary_key, "table", "primarykey")
         plugin.add_autogenerate_comparator(_compare_computed, "table", "computed")
         plugin.add_autogenerate_comparator(compare_indexes, "table", "indexes", priority=DispatchPriority.LAST)
+        plugin.add_autogenerate_comparator(compare_live_unique, "table", "indexes", priority=DispatchPriority.LAST)
         plugin.add_autogenerate_comparator(
             compare_foreign_key_indexes, "table", "foreignkeys", priority=DispatchPriority.LAST
         )

@@ -11,9 +11,9 @@ from alembic import context
 from sqlalchemy import Connection, MetaData, inspect
 
 from svc_infra.db.sql.core.autogenerate.comparators import register
-from svc_infra.db.sql.core.autogenerate.enums import render_enum
 from svc_infra.db.sql.core.autogenerate.filters import Filters
 from svc_infra.db.sql.core.autogenerate.twins import SUPPORTED, Twins
+from svc_infra.db.sql.core.autogenerate.types import render_type
 from svc_infra.db.sql.core.discovery import Discovery
 from svc_infra.db.sql.core.errors import DiscoveryError
 from svc_infra.db.sql.core.project import Project
@@ -53,7 +53,7 @@ class Comparison:
             "include_name": self._filters.include_name,
             "include_object": self._filters.include_object,
             "compare_server_default": True,
-            "render_item": render_enum,
+            "render_item": render_type,
             "autogenerate_plugins": ["alembic.autogenerate.*", register()],
             "twins": self._twins,
             "filters": self._filters,

@@ -27,6 +27,7 @@ __all__ = [
     "EnumUse",
     "ReplaceEnumOp",
     "compare_enums",
+    "native_enum",
     "render_enum",
 ]
 
@@ -135,12 +136,13 @@ def _change(connection: Connection, name: str, values: Sequence[str], old: Seque
 def _enums_of(tables: Iterable[Table], dialect: Dialect) -> Iterator[tuple[str, tuple[str, ...]]]:
     for table in tables:
         for column in table.columns:
-            enum = _native_enum(column.type, dialect)
+            enum = native_enum(column.type, dialect)
             if enum is not None:
                 yield _type_name(enum, dialect), tuple(enum.enums)
 
 
-def _native_enum(column_type: TypeEngine[object], dialect: Dialect) -> Enum | None:
+def native_enum(column_type: TypeEngine[object], dialect: Dialect) -> Enum | None:
+    """Return the enum of a column that is stored as a type of the database, also inside a decorator or an array."""
     if isinstance(column_type, TypeDecorator):
         column_type = column_type.load_dialect_impl(dialect)
     if isinstance(column_type, ARRAY):
@@ -215,14 +217,15 @@ def render_enum(kind: str, item: object, context: AutogenContext) -> str | Liter
     dialect = context.dialect
     if kind != "type" or dialect.name != "postgresql" or not isinstance(item, TypeEngine):
         return False
-    enum = _native_enum(item, dialect)
-    if enum is None or isinstance(item, TypeDecorator):
+    enum = native_enum(item, dialect)
+    if enum is None:
         return False
     context.imports.add("from sqlalchemy.dialects import postgresql")
     schema = f", schema={enum.schema!r}" if enum.schema else ""
     values = ", ".join(repr(value) for value in enum.enums)
     text = f"postgresql.ENUM({values}, name={str(enum.name)!r}{schema}, create_type=False)"
-    return f"postgresql.ARRAY({text})" if isinstance(item, ARRAY) else text
+    stored = item.load_dialect_impl(dialect) if isinstance(item, TypeDecorator) else item
+    return f"postgresql.ARRAY({text})" if isinstance(stored, ARRAY) else text
 
 
 def _literal(value: str) -> str:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import MetaData
-from sqlalchemy.sql.schema import SchemaItem, Table
+from sqlalchemy.sql.schema import Column, SchemaItem, Table
+
+from svc_infra.db.sql.core.autogenerate.live_unique import is_marker
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
@@ -74,6 +76,8 @@ class Filters:
             return False
         if not reflected or compare_to is not None:
             return True
+        if isinstance(item, Column) and is_marker(item):
+            return False
         if isinstance(item, Table):
             if self._history is None:
                 self._history = tables_of_history(self._scripts)

@@ -157,8 +157,9 @@ def existing_sequences(connection: Connection) -> Iterator[tuple[str, tuple[Sequ
 
 
 def _of_mariadb(connection: Connection, name: str) -> SequenceOptions:
-    *numbers, cycles = connection.exec_driver_sql(_MARIADB.format(name=name)).one()
-    return SequenceOptions("", *map(int, numbers), bool(cycles))
+    row = connection.exec_driver_sql(_MARIADB.format(name=name)).one()
+    start, increment, minimum, maximum, cache = map(int, row[:5])
+    return SequenceOptions("", start, increment, minimum, maximum, cache, cycles=bool(row[5]))
 
 
 def _as_the_database_keeps(connection: Connection, sequence: Sequence) -> SequenceOptions | None:
