@@ -37,6 +37,7 @@ def frozen(request: pytest.FixtureRequest, faulty_proxy: Callable[[str], FaultyP
     return proxy, request.param + proxy.url[proxy.url.index("://") :], ROWS[server]
 
 
+@pytest.mark.fault
 async def test_a_statement_without_a_limit_is_given_up(frozen: tuple[FaultyProxy, str, str]) -> None:
     """No answer within `answer_timeout` ends in `Disconnected`, and the pool goes on when the network is back."""
     proxy, url, _ = frozen
@@ -55,6 +56,7 @@ async def test_a_statement_without_a_limit_is_given_up(frozen: tuple[FaultyProxy
             assert (await session.execute(text("SELECT 1"))).scalar_one() == 1
 
 
+@pytest.mark.fault
 async def test_the_next_rows_of_a_stream_are_given_up(frozen: tuple[FaultyProxy, str, str]) -> None:
     """Rows that stop coming end in `Disconnected`: the statement itself was answered long ago."""
     proxy, url, rows = frozen
@@ -86,6 +88,7 @@ async def test_a_stream_without_a_fault_gives_all_rows(frozen: tuple[FaultyProxy
         assert len(await at_once.all()) == 1000
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("frozen", ["postgresql+asyncpg", "postgresql+psycopg"], indirect=True)
 async def test_a_copy_is_given_up(frozen: tuple[FaultyProxy, str, str]) -> None:
     """COPY, which goes past SQLAlchemy, has the same bound."""
@@ -113,6 +116,7 @@ async def test_zero_waits_for_ever(postgres_url: str) -> None:
         await session.execute(text("SELECT pg_sleep(0.1)"))
 
 
+@pytest.mark.fault
 async def test_closing_does_not_wait_for_a_silent_server(
     frozen: tuple[FaultyProxy, str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +131,7 @@ async def test_closing_does_not_wait_for_a_silent_server(
     assert time.monotonic() - start < LONGEST_SECONDS
 
 
+@pytest.mark.fault
 async def test_the_first_connection_is_bounded_until_it_can_be_used(
     frozen: tuple[FaultyProxy, str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
