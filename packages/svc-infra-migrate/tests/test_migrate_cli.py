@@ -6,6 +6,7 @@ import io
 import json
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import jsonschema_rs
@@ -202,7 +203,7 @@ def test_the_version_table_is_created_or_written_as_sql(workspace: Workspace, tm
     workspace.init(MODELS)
     assert "CREATE TABLE alembic_version" in workspace.run("sql", "ensure-version", "--sql").stdout
     assert workspace.run("sql", "ensure-version").returncode == 0
-    with sqlite3.connect(tmp_path / "app.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "app.db", isolation_level=None)) as connection:
         assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (0,)
 
 
