@@ -56,27 +56,27 @@ def test_the_quick_start_keeps_to_its_document(quickstart_client: httpx.Client, 
 def test_every_action_and_type_keep_to_the_document(shop_client: httpx.Client, tmp_path: Path) -> None:
     """What the quick start has not: versions, tenants, two-column keys, soft delete and every type of column."""
     found = check_contract(
-        str(shop_client.base_url).rstrip("/"), tmp_path, "--max-examples", "8", "--seed", "1",
+        str(shop_client.base_url).rstrip("/"), tmp_path, "--max-examples", "4", "--seed", "1",
         "--phases", "examples,fuzzing,stateful",
     )  # fmt: skip
     assert found.failures == [], found.output
-    assert found.requests > 100
+    assert found.requests > 50
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3000)
 def test_ten_thousand_requests_find_nothing(quickstart_client: httpx.Client, tmp_path: Path) -> None:
     """The whole quick start, all phases, a new seed each time; the output names it."""
     found = check_contract(
-        str(quickstart_client.base_url).rstrip("/"), tmp_path, "--max-examples", "300", seconds=1100
+        str(quickstart_client.base_url).rstrip("/"), tmp_path, "--max-examples", "350", seconds=2800
     )  # fmt: skip
     assert found.failures == [], found.output
     assert found.requests >= 10_000, found.output
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3000)
 def test_a_long_run_over_every_action_finds_nothing(shop_client: httpx.Client, tmp_path: Path) -> None:
     """All phases over every action and type, a new seed each time; the output names it."""
-    found = check_contract(str(shop_client.base_url).rstrip("/"), tmp_path, "--max-examples", "100", seconds=1100)
+    found = check_contract(str(shop_client.base_url).rstrip("/"), tmp_path, "--max-examples", "100", seconds=2800)
     assert found.failures == [], found.output

@@ -6,13 +6,16 @@ import asyncio
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import httpx
+import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from svc_infra.api.fastapi.db.nosql.mongo.add import add_mongo_db, add_mongo_health, get_mongo
 from svc_infra.api.fastapi.db.nosql.mongo.session import MongoDatabaseDep
-from svc_infra.api.fastapi.db.sql.add import add_sql_db, add_sql_health, setup_sql
+from svc_infra.api.fastapi.db.sql.add import add_sql_db, add_sql_health, get_database, setup_sql
 from svc_infra.db.nosql.mongo.settings import MongoSettings
 
 ClientOf = Callable[[FastAPI], Awaitable[httpx.AsyncClient]]
@@ -55,6 +58,51 @@ async def test_a_server_that_never_answers_is_503_in_time(running: ClientOf) -> 
         assert time.monotonic() - start < 1.5
 
 
+async def test_a_database_that_freezes_is_503_in_time_and_200_again_when_it_thaws(
+    postgres_url: str, faulty_proxy: Callable[[str], Any], running: ClientOf
+) -> None:
+    """Connections that were good go silent: every probe is answered in its time, whatever hangs behind it."""
+    proxy = faulty_proxy(postgres_url)
+    app = FastAPI()
+    add_sql_db(app, url=proxy.url, pool_size=2, max_overflow=0)
+    add_sql_health(app, timeout=0.3)
+    client = await running(app)
+    assert (await client.get("/_sql/health")).status_code == 200
+    proxy.freeze()
+    await asyncio.sleep(1)  # the healthy result is remembered for a second
+    for _ in range(4):
+        start = time.monotonic()
+        answers = await asyncio.gather(*(client.get("/_sql/health") for _ in range(5)))
+        assert [(answer.status_code, answer.json()["status"]) for answer in answers] == [(503, "unhealthy")] * 5
+        assert time.monotonic() - start < 1.5
+    proxy.forward()
+    async with asyncio.timeout(10):
+        while (await client.get("/_sql/health")).status_code != 200:  # noqa: ASYNC110 (the database has no event for it)
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mysql"])
+async def test_a_service_that_uses_its_whole_pool_is_healthy_while_the_database_answers(
+    kind: str, request: pytest.FixtureRequest, faulty_proxy: Callable[[str], Any], running: ClientOf
+) -> None:
+    """A busy service is not taken out of rotation; one whose connections all hang on a frozen database is."""
+    proxy = faulty_proxy(request.getfixturevalue(f"{kind}_url"))
+    app = FastAPI()
+    add_sql_db(app, url=proxy.url, pool_size=2, max_overflow=0)
+    add_sql_health(app, timeout=0.5)
+    client = await running(app)
+    database = get_database(app)
+    async with database.session() as first, database.session() as second:
+        for session in (first, second):
+            await session.execute(text("SELECT 1"))
+        assert (await client.get("/_sql/health")).status_code == 200
+        await until(lambda: proxy.connections == 2)  # the question's own connection is closed
+        proxy.freeze()
+        await asyncio.sleep(1)  # the healthy result is remembered for a second
+        assert (await client.get("/_sql/health")).status_code == 503
+        proxy.forward()
+
+
 async def test_mongo_opens_and_closes_with_the_application(
     mongo_url: str, mongo_db_name: str, running: ClientOf
 ) -> None:
@@ -83,3 +131,10 @@ async def test_mongo_that_is_away_is_503(running: ClientOf) -> None:
     add_mongo_health(app, timeout=0.3)
     answer = await (await running(app)).get("/_mongo/health")
     assert (answer.status_code, answer.json()["ok"]) == (503, False)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when *condition* holds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 (another thread has no event for it)
+            await asyncio.sleep(0.01)

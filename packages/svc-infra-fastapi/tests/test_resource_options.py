@@ -143,6 +143,26 @@ async def test_a_write_with_an_old_etag_is_412(client: httpx.AsyncClient, prefix
     assert (await client.patch(path, json=first, headers=old)).status_code in {404, 412}
 
 
+@pytest.mark.parametrize("prefix", ["/books", "/counters"])
+async def test_a_write_only_if_there_is_none_is_412(client: httpx.AsyncClient, prefix: str) -> None:
+    """If-None-Match on a write; these writes never create a record, so `*` refuses every one that is there."""
+    body = {"title": "a"} if prefix == "/books" else {"value": 1}
+    created = await client.post(prefix, json=body)
+    path, etag = created.headers["location"], created.headers["etag"]
+    for given in ("*", etag):
+        assert (await client.patch(path, json=body, headers={"If-None-Match": given})).status_code == 412
+        assert (await client.delete(path, headers={"If-None-Match": given})).status_code == 412
+    assert (await client.patch(f"{prefix}/999", json=body, headers={"If-None-Match": "*"})).status_code == 404
+    assert (await client.patch(path, json=body, headers={"If-None-Match": '"other"'})).status_code == 200
+
+
+async def test_a_version_is_compared_strongly(client: httpx.AsyncClient) -> None:
+    """A weak ETag is none of ours (RFC 9110, section 13.1.1), and text without quotes is no ETag."""
+    path = (await client.post("/counters", json={"value": 1})).headers["location"]
+    for tag, status in (('W/"v1"', 412), ('"v01x"', 412), ('"v99999999999999999999"', 412), ("v1", 422), ("1", 422)):
+        assert (await client.patch(path, json={"value": 2}, headers={"If-Match": tag})).status_code == status, tag
+
+
 async def test_a_resource_may_insist_on_if_match(client: httpx.AsyncClient) -> None:
     """428 tells the client to read first."""
     created = await client.post("/strict", json={"value": 1})
@@ -281,6 +301,27 @@ async def test_guards_of_a_resource_and_of_one_action(client: httpx.AsyncClient)
     assert (await client.post("/guarded", json={"name": "x"}, headers={"X-User": "ann"})).status_code == 403
     made = await client.post("/guarded", json={"name": "x"}, headers={"X-User": "admin"})
     assert made.status_code == 201, made.text
+
+
+async def with_token(token: str = "") -> None:
+    if token != "t":
+        raise HTTPException(401, "sign in first")
+
+
+async def test_a_guard_may_have_a_query_parameter(sqlite_url: str, running: ClientOf, make_tables: MakeTables) -> None:
+    """It is the guard's, and no unknown one."""
+    app = FastAPI()
+    actions = {"list", "get", "create", "bulk_create"}
+    resource = ApiResource(model=Author, prefix="/authors", dependencies=[with_token], actions=actions)  # type: ignore[arg-type]
+    setup_sql(app, [resource], url=sqlite_url)
+    client = await running(app)
+    await make_tables(app, Base)
+    made = await client.post("/authors/bulk?token=t", json=[{"name": "Ann"}])
+    assert made.status_code == 200, made.text
+    assert (await client.get("/authors?token=t")).json()["total"] == 1
+    assert (await client.get("/authors/1?token=t")).status_code == 200
+    assert (await client.get("/authors?token=x")).status_code == 401
+    assert (await client.get("/authors?token=t&tokn=x")).status_code == 422
 
 
 async def test_actions_that_are_switched_off_are_not_there(client: httpx.AsyncClient) -> None:

@@ -12,13 +12,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 import pydantic_core
 from sqlalchemy import exc as sqlalchemy_errors
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
+from starlette.websockets import WebSocket, WebSocketState
 
 from fastapi import FastAPI
 from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
@@ -36,6 +37,8 @@ __all__ = [
 ]
 
 MEDIA_TYPE: Final = "application/problem+json"
+_REASON_BYTES: Final = 123
+"""What a close frame has room for (RFC 6455, section 5.5)."""
 TYPE_PREFIX: Final = "urn:svc-infra:problem:"
 
 logger: logging.Logger = logging.getLogger("svc_infra.api.fastapi")
@@ -217,17 +220,37 @@ def _problem_of_http(error: HTTPException) -> Problem:
     return Problem(slug, error.status_code, detail, headers=dict(error.headers or {}))
 
 
-async def _answer(_request: Request, error: Exception) -> Response:
+async def _answer(connection: HTTPConnection, error: Exception) -> Response | None:
     problem = problem_of(error)
     if problem is None:
         raise error
+    if isinstance(connection, WebSocket):
+        await _end(connection, problem)
+        return None
     return problem_response(problem)
+
+
+async def _end(socket: WebSocket, problem: Problem) -> None:
+    """End a WebSocket as a response would end a request: before it is accepted by that response, else by a close."""
+    if socket.application_state is WebSocketState.DISCONNECTED or socket.client_state is WebSocketState.DISCONNECTED:
+        return
+    is_early = socket.application_state is WebSocketState.CONNECTING
+    if is_early and "websocket.http.response" in socket.scope.get("extensions", {}):
+        await socket.send_denial_response(problem_response(problem))
+        return
+    # RFC 6455, section 7.4, and the registry of IANA: try again later, internal error, policy violation.
+    code = 1013 if problem.status == 503 else 1011 if problem.status >= 500 else 1008
+    await socket.close(code, problem.detail.encode()[:_REASON_BYTES].decode(errors="ignore"))
+
+
+# Starlette hands WebSockets to the same handlers; its types know of requests alone.
+_HANDLER: Final[Any] = _answer
 
 
 def handle_database_errors(app: FastAPI) -> None:
     """Answer `ProblemError` and database errors of all routes as problems; a handler that is already there stays."""
     for cls in (ProblemError, sql.SqlError, sqlalchemy_errors.DBAPIError, sqlalchemy_errors.TimeoutError):
-        app.exception_handlers.setdefault(cls, _answer)
+        app.exception_handlers.setdefault(cls, _HANDLER)
 
 
 async def _answer_bug(_request: Request, _error: Exception) -> Response:
@@ -245,6 +268,6 @@ def add_problem_details(app: FastAPI) -> None:
     defaults = {HTTPException: http_exception_handler, RequestValidationError: request_validation_exception_handler}
     for cls, default in defaults.items():
         if app.exception_handlers.get(cls) is default:
-            app.exception_handlers[cls] = _answer
+            app.exception_handlers[cls] = _HANDLER
     if 500 not in app.exception_handlers:
         app.exception_handlers.setdefault(Exception, _answer_bug)

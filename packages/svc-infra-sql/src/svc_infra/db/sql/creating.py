@@ -291,11 +291,16 @@ class Creating(Writing[M, T, E]):
 
 def has_savepoints(connection: Connection) -> bool:
     """Whether a part of a transaction can be undone on the connection."""
-    return connection.dialect.name != "duckdb"
+    return connection.dialect.name not in ("duckdb", "snowflake")
 
 
 def savepoint(connection: Connection, statement: str) -> None:
-    """Send a statement about savepoints."""
+    """Send a statement about savepoints, given in the words of the SQL standard."""
+    if connection.dialect.name == "mssql":
+        verb, _, name = statement.rpartition(" ")
+        if verb.startswith("RELEASE"):
+            return  # Transact-SQL has no word for it: a savepoint ends with its transaction
+        statement = f"{'ROLLBACK' if verb.startswith('ROLLBACK') else 'SAVE'} TRANSACTION {name}"
     connection.exec_driver_sql(statement)
 
 

@@ -19,6 +19,8 @@ from sqlalchemy import URL
 
 from fastapi import FastAPI
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
+from svc_infra.api.fastapi.db.sql.probe import ask
+from svc_infra.api.fastapi.db.sql.resource import ApiResource
 from svc_infra.api.fastapi.db.sql.route import depends_of
 from svc_infra.api.fastapi.db.sql.router import ResourceRoutes
 from svc_infra.api.fastapi.db.sql.state import DEFAULT, DatabaseSlot, get_database, slots_of
@@ -136,9 +138,11 @@ def setup_sql(
         health_prefix: Its path.
 
     Raises:
-        ValueError: Two resources have the same prefix, or a resource's description is contradictory.
+        ValueError: Two resources have the same prefix, FastAPI has a page there, or a resource's description is
+            contradictory.
         TenantNotConfigured: At start, when a resource has a `tenant_field` and the application never said how to find
             the tenant of a request.
+        IdempotencyTableMissing: At start, when a resource keeps idempotency keys in a table that is not there.
     """
     slots = slots_of(app)
     if url is not None or dsn_env is not None:
@@ -149,12 +153,19 @@ def setup_sql(
     slot = slots[name]
     taken = {getattr(route, "path", None) for route in app.router.routes if getattr(route, "spec", None) is not None}
     for resource in resources:
+        if resource.prefix in (app.docs_url, app.redoc_url, app.openapi_url):
+            raise ValueError(
+                f"setup_sql: FastAPI serves a page of its own at {resource.prefix!r}; give the resource another prefix,"
+                " or the page another place, by FastAPI(docs_url=..., redoc_url=..., openapi_url=...)"
+            )
         if resource.prefix in taken:
             raise ValueError(f"setup_sql: two resources have the prefix {resource.prefix!r}; give one of them another")
         taken.add(resource.prefix)
         resolver = tenant or (_tenant_of(app) if resource.tenant_field is not None else None)
         if resource.tenant_field is not None and tenant is None:
             slot.checks.append(_tenant_check(resource.prefix, resource.tenant_field))
+        if isinstance(resource, ApiResource) and resource.idempotency is not None:
+            slot.starts.append(resource.idempotency.require_table)
         routes = ResourceRoutes(ResourceBinding.of(resource), name, resolver, depends_of(dependencies))
         routes.add_to(app)
         slot.served.append(routes.binding)
@@ -193,7 +204,7 @@ def add_sql_health(
     """Add `GET <prefix>`: 200 or 503 with `{"status": ...}` and nothing that tells about hosts, users or passwords.
 
     The answer comes within *timeout* even when the database hangs, concurrent requests share one check, and a healthy
-    result is reused for a second.
+    result is reused for a second. A service whose pool is in use to the last connection is busy and not unhealthy.
 
     Args:
         app: The application.
@@ -205,7 +216,7 @@ def add_sql_health(
 
     async def check() -> None:
         # The registry bounds the check; the ping's own limit is later, so that the reason is "timeout" in one place.
-        await get_database(app, name).ping(timeout * 2)
+        await ask(get_database(app, name), timeout * 2)
 
     def registry() -> HealthRegistry:
         slot = slots_of(app).get(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -14,7 +14,7 @@ from starlette.requests import Request
 from svc_infra.api.fastapi.db.sql.columns import ApiColumn, api_columns
 from svc_infra.api.fastapi.db.sql.encode import Encoder, ModelEncoder, RowEncoder
 from svc_infra.api.fastapi.db.sql.query import ListQuery, ListRules
-from svc_infra.api.fastapi.db.sql.resource import ApiResource, api_resource
+from svc_infra.api.fastapi.db.sql.resource import BODY_OF, Action, ApiResource, api_resource
 from svc_infra.api.fastapi.db.sql.schemas import (
     ResourceSchemas,
     create_schema_of,
@@ -36,8 +36,9 @@ logger: logging.Logger = logging.getLogger("svc_infra.api.fastapi")
 
 _READS = ("get", "get_one", "list", "search", "count", "exists")
 _CREATES = ("create", "pre_create", "post_create")
-_UPDATES = ("update", "pre_update", "post_update")
-_DELETES = ("delete", "pre_delete", "post_delete")
+_UPDATES = ("update", "update_many", "pre_update", "post_update")
+_UPSERTS = ("upsert", "upsert_many", "pre_upsert", "post_upsert", "pre_create")
+_DELETES = ("delete", "delete_many", "pre_delete", "post_delete")
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,42 @@ class ResourceBinding:
         binding = cls(resource, columns, schemas, rules, repo)
         binding.report_hidden()
         return binding
+
+    def for_action(self, action: Action) -> ResourceBinding:
+        """Return the binding with the schemas and hooks that the action has of its own."""
+        options = self.resource.options(action)
+        resource, schemas, rules = self.resource, self.schemas, self.rules
+        if options.read_schema is not None:
+            resource = replace(resource, read_schema=options.read_schema)
+            schemas = replace(schemas, read=options.read_schema)
+            # The schema says what the action shows; its members need not be columns that a query could name.
+            rules = replace(rules, select_fields=(), _cache={})
+        if options.body_schema is not None:
+            body: dict[str, Any] = {BODY_OF[action]: options.body_schema}
+            schemas = replace(schemas, **body)
+            if "create" in body:
+                resource = replace(resource, create_schema=options.body_schema)
+        if options.service_factory is not None:
+            resource = replace(resource, service_factory=options.service_factory)
+            schemas = replace(schemas, takes_more=True)
+        if resource is self.resource and schemas is self.schemas:
+            return self
+        return replace(self, resource=resource, schemas=schemas, rules=rules)
+
+    @cached_property
+    def tagged_names(self) -> tuple[str, ...]:
+        """The columns that an ETag is made of; none where it is made of the JSON that the action shows.
+
+        Actions that show a record differently have to agree on its ETag all the same.
+        """
+        if not any(options.read_schema is not None for options in self.resource.routes.values()):
+            return ()
+        return tuple(name for name, column in self.columns.items() if not column.is_hidden)
+
+    @cached_property
+    def tagged_encoder(self) -> RowEncoder:
+        """Serialises `tagged_names`."""
+        return RowEncoder(self.columns, self.tagged_names)
 
     def report_hidden(self) -> None:
         """Say in the log which columns are never shown, since their names alone may have decided it."""
@@ -160,13 +197,14 @@ class ResourceBinding:
         """The class of the services that the resource's factory makes."""
         return type(self.resource.service(self.repo))
 
-    def _keeps(self, names: Sequence[str]) -> bool:
+    def keeps(self, *names: str) -> bool:
+        """Whether the service leaves these of its methods as they are."""
         return _keeps(self.service_type, names)
 
     @cached_property
     def keeps_reads(self) -> bool:
         """Whether the service leaves reads as they are, so that they may go past it."""
-        return self._keeps(_READS)
+        return self.keeps(*_READS)
 
     @cached_property
     def reads_rows(self) -> bool:
@@ -176,17 +214,39 @@ class ResourceBinding:
     @cached_property
     def creates_rows(self) -> bool:
         """Whether a create needs no object."""
-        return self._keeps(_CREATES) and self.shows_columns
+        return self.keeps(*_CREATES) and self.shows_columns
 
     @cached_property
     def updates_rows(self) -> bool:
         """Whether an update needs no object."""
-        return self._keeps(_UPDATES) and self.shows_columns
+        return self.keeps(*_UPDATES) and self.shows_columns
+
+    @cached_property
+    def upserts_rows(self) -> bool:
+        """Whether an upsert needs no object."""
+        return self.keeps(*_UPSERTS) and self.shows_columns
 
     @cached_property
     def deletes_rows(self) -> bool:
         """Whether a delete needs no service."""
-        return self._keeps(_DELETES)
+        return self.keeps(*_DELETES)
+
+    @cached_property
+    def upsert_key(self) -> tuple[str, ...]:
+        """The fields by which a bulk upsert knows a record.
+
+        Raises:
+            ValueError: A request body can't hold one of them.
+        """
+        names = tuple(self.repo.id_fields if self.resource.upsert_on is None else self.resource.upsert_on)
+        self.repo.fields.require(names, use="the key of an upsert")
+        unwritable = [name for name in names if name not in self.schemas.create.model_fields]
+        if unwritable:
+            raise ValueError(
+                f"{self.resource.prefix}: a bulk upsert knows a record by {', '.join(names)}, but a body can't hold"
+                f" {', '.join(unwritable)}; name the fields of a unique key in upsert_on"
+            )
+        return names
 
     @cached_property
     def shows_columns(self) -> bool:
@@ -202,10 +262,16 @@ class ResourceBinding:
         return _shown_columns(self.schemas.read, self.columns)
 
     @cached_property
+    def text_members(self) -> dict[str, bool]:
+        """For each column whether its JSON is always a text, so that a CSV cell of it needs no quotes of JSON."""
+        return {name: column.is_json_text for name, column in self.columns.items()}
+
+    @cached_property
     def row_names(self) -> tuple[str, ...]:
         """The fields of a row as routes read it: what is shown, then what else they need of it."""
-        needed = [*self.repo.id_fields, self.version_field]
-        return (*self.shown_names, *(name for name in needed if name is not None and name not in self.shown_names))
+        needed = [*self.repo.id_fields, self.version_field, *self.tagged_names]
+        more = dict.fromkeys(name for name in needed if name is not None and name not in self.shown_names)
+        return (*self.shown_names, *more)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -239,8 +305,7 @@ class ResourceBinding:
             name: (kind, Field(default_factory=list, description="Present when `include` names it."))
             for name, kind in self._relation_types.items()
         }
-        name = f"{self.resource.model.__name__}ReadIncluding"
-        return create_model(name, __base__=self.schemas.read, **optional)
+        return create_model(f"{self.schemas.read.__name__}Including", __base__=self.schemas.read, **optional)
 
     @cached_property
     def documented_selection(self) -> type[BaseModel] | None:

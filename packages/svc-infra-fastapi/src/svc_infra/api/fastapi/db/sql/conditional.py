@@ -15,12 +15,22 @@ from starlette.requests import Request
 
 from svc_infra.api.fastapi.problems import Problem, ProblemError
 
-__all__ = ["etag_of", "is_unchanged", "required_etags"]
+__all__ = [
+    "ETAGS_PATTERN",
+    "PRECONDITION_FAILED",
+    "PRECONDITION_REQUIRED",
+    "etag_of",
+    "etags_in",
+    "is_unchanged",
+    "required_etags",
+    "version_in",
+]
 
 PRECONDITION_FAILED: Final = Problem(
-    "precondition-failed", 412, "The record is not the version that If-Match names. Read it again."
+    "precondition-failed", 412, "The record is not a version that the request asks for. Read it again."
 )
-_MISSING: Final = Problem("precondition-required", 428, "Say by If-Match which version is to be changed.")
+PRECONDITION_REQUIRED: Final = Problem("precondition-required", 428, "Say by If-Match which version is to be changed.")
+_VERSION: Final = re.compile(r'"v([0-9]{1,18})"')
 
 _ONE: Final = '(?:W/)?"[!#-~]*"'
 _ETAG: Final = re.compile(_ONE)
@@ -63,11 +73,20 @@ def required_etags(request: Request, *, must: bool) -> frozenset[str] | None:
             would else be taken for one of an older version.
     """
     given = request.headers.get("if-match")
-    if given is None:
-        if must:
-            raise ProblemError(_MISSING)
-        return None
-    given = given.strip()
+    if given is None and must:
+        raise ProblemError(PRECONDITION_REQUIRED)
+    return etags_in(given)
+
+
+def etags_in(given: str | None) -> frozenset[str] | None:
+    """Return the ETags in the value of If-Match; None when any version will do.
+
+    Weak ones are kept as they are and so equal none of ours: If-Match compares strongly (RFC 9110, section 13.1.1).
+
+    Raises:
+        ProblemError: 422 when it is no list of ETags.
+    """
+    given = "*" if given is None else given.strip()
     if given == "*":
         return None
     if _LIST.fullmatch(given) is None:
@@ -77,7 +96,5 @@ def required_etags(request: Request, *, must: bool) -> frozenset[str] | None:
 
 def version_in(etags: frozenset[str]) -> int | None:
     """Return the version when *etags* is exactly one of a version, so that the database itself can compare it."""
-    if len(etags) != 1:
-        return None
-    text = next(iter(etags)).removeprefix('"v').removesuffix('"')
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    found = _VERSION.fullmatch(next(iter(etags))) if len(etags) == 1 else None
+    return None if found is None else int(found[1])

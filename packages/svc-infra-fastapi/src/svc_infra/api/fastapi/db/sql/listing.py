@@ -1,20 +1,17 @@
-"""What the list and export routes of a resource do."""
+"""What the list route of a resource does."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from typing import Any, Final
 
 import pydantic_core
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
-from svc_infra.api.fastapi.db.sql.encode import Encoder, ModelEncoder, RowEncoder, page_bytes
+from svc_infra.api.fastapi.db.sql.encode import Encoder, page_bytes
 from svc_infra.api.fastapi.db.sql.operations import json_response
 from svc_infra.api.fastapi.db.sql.query import ListQuery
 from svc_infra.api.fastapi.db.sql.route import Call
@@ -22,12 +19,10 @@ from svc_infra.api.fastapi.problems import Problem, ProblemError
 from svc_infra.db.sql.errors import InvalidValue
 from svc_infra.db.sql.reading import Executor
 
-__all__ = ["Export", "ListRecords"]
+__all__ = ["ListRecords"]
 
 CAPPED_TOTAL: Final = 10_000
 """Where counting stops for `total=capped`."""
-
-_BATCH: Final = 500
 
 
 class ListRecords:
@@ -103,73 +98,3 @@ class ListRecords:
         envelope = page_bytes(encoder.many(page.items), None, query.limit, 0)
         ways = pydantic_core.to_json({"next_cursor": page.next_cursor, "previous_cursor": page.previous_cursor})
         return json_response(b"%b,%b" % (envelope[:-1], ways[1:]))
-
-
-class Export:
-    """Answer all records of a query, in constant memory."""
-
-    def __init__(self, binding: ResourceBinding) -> None:
-        self.binding = binding
-
-    async def __call__(self, call: Call) -> Response:
-        """Answer every record that the conditions allow, as NDJSON, or as CSV when `Accept` prefers text/csv."""
-        binding = self.binding
-        query = binding.rules.parse(call.request.scope["query_string"])
-        accepted = call.request.headers.get("accept", "")
-        as_csv = "text/csv" in accepted and "ndjson" not in accepted
-        repo = binding.scoped(call.tenant).rows_of(*binding.shown_names)
-        lines = self._csv(call, repo, query) if as_csv else self._ndjson(call, repo, query)
-        # The first part is made before the status leaves, so that a database that is away is a 503.
-        first = await anext(lines)
-
-        async def whole() -> AsyncIterator[bytes]:
-            async with aclosing(lines):
-                yield first
-                async for line in lines:
-                    yield line
-
-        media_type = "text/csv; charset=utf-8" if as_csv else "application/x-ndjson"
-        return StreamingResponse(whole(), media_type=media_type, headers={"Cache-Control": "no-store"})
-
-    async def _batches(self, call: Call, repo: Any, query: ListQuery) -> AsyncGenerator[list[Any], None]:
-        batch: list[Any] = []
-        # The request's own session ends before a stream is sent.
-        async with call.database.session(readonly=True) as session:
-            rows = repo.stream(session, order_by=query.order_by or None, where=query.where or None, batch_size=_BATCH)
-            async with aclosing(rows):
-                async for row in rows:
-                    batch.append(row)
-                    if len(batch) == _BATCH:
-                        yield batch
-                        batch = []
-        yield batch
-
-    async def _ndjson(self, call: Call, repo: Any, query: ListQuery) -> AsyncGenerator[bytes, None]:
-        binding = self.binding
-        encoder: Encoder = RowEncoder(binding.columns, binding.shown_names)
-        if binding.resource.read_schema is not None:
-            encoder = ModelEncoder(binding.schemas.read)
-        async with aclosing(self._batches(call, repo, query)) as batches:
-            async for batch in batches:
-                yield b"".join(encoder.one(row) + b"\n" for row in batch)
-
-    async def _csv(self, call: Call, repo: Any, query: ListQuery) -> AsyncGenerator[bytes, None]:
-        names = self.binding.shown_names
-        encoder = RowEncoder(self.binding.columns, names)
-        yield _csv_bytes([names])
-        async with aclosing(self._batches(call, repo, query)) as batches:
-            async for batch in batches:
-                records = pydantic_core.from_json(encoder.many(batch))
-                yield _csv_bytes([[_cell(record[name]) for name in names] for record in records])
-
-
-def _csv_bytes(rows: Sequence[Sequence[str]]) -> bytes:
-    buffer = io.StringIO()
-    csv.writer(buffer).writerows(rows)
-    return buffer.getvalue().encode()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else pydantic_core.to_json(value).decode()

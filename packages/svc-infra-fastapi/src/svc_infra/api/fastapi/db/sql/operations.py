@@ -29,7 +29,7 @@ from svc_infra.api.fastapi.problems import NOT_FOUND, ProblemError
 from svc_infra.db.sql.errors import StaleVersion
 from svc_infra.db.sql.reading import Executor
 
-__all__ = ["Create", "Delete", "Get", "Head", "Replace", "Restore", "Update", "json_response"]
+__all__ = ["Create", "Delete", "Get", "Head", "RecordOperation", "Replace", "Restore", "Update", "json_response"]
 
 
 def json_response(content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -37,17 +37,21 @@ def json_response(content: bytes, status: int = 200, headers: dict[str, str] | N
     return Response(content, status, headers, "application/json")
 
 
-class _Operation:
-    """What operations on one record share."""
+class RecordOperation:
+    """What operations on records share."""
 
     def __init__(self, binding: ResourceBinding) -> None:
         self.binding = binding
 
     def encoded(self, encoder: Encoder, record: Any) -> tuple[bytes, str]:
         """Return a record's JSON and its ETag."""
-        content = encoder.one(record)
-        field = self.binding.version_field
-        return content, etag_of(content, None if field is None else encoder.member(record, field))
+        content, binding = encoder.one(record), self.binding
+        if binding.version_field is not None:
+            return content, etag_of(content, encoder.member(record, binding.version_field))
+        if not binding.tagged_names:
+            return content, etag_of(content)
+        values = [encoder.member(record, name) for name in binding.tagged_names]
+        return content, etag_of(binding.tagged_encoder.one(values))
 
     def reader(self, tenant: object) -> tuple[Any, Encoder]:
         """Return what reads records, and what encodes them."""
@@ -62,17 +66,31 @@ class _Operation:
         Raises:
             ProblemError: 404 when there is no such record, 412 when it is another version.
         """
+        if await self._locked_etag(session, key, call) not in etags:
+            raise ProblemError(PRECONDITION_FAILED)
+
+    async def require_no_match(self, session: Executor, key: object, call: Call) -> None:
+        """Lock the record and make sure that it is no version in If-None-Match, for the rest of the transaction.
+
+        `If-None-Match: *` on a write means "only if there is none yet", and these writes never create one.
+
+        Raises:
+            ProblemError: 404 when there is no such record, 412 when it is one of these versions.
+        """
+        if is_unchanged(call.request.headers, await self._locked_etag(session, key, call)):
+            raise ProblemError(PRECONDITION_FAILED)
+
+    async def _locked_etag(self, session: Executor, key: object, call: Call) -> str:
         binding = self.binding
         repo: Any = binding.rows(call.tenant) if binding.shows_columns else binding.scoped(call.tenant)
         encoder = binding.encoder if binding.shows_columns else binding.object_encoder
         record = await repo.get(session, key, lock="update")
         if record is None:
             raise ProblemError(NOT_FOUND)
-        if self.encoded(encoder, record)[1] not in etags:
-            raise ProblemError(PRECONDITION_FAILED)
+        return self.encoded(encoder, record)[1]
 
 
-class Get(_Operation):
+class Get(RecordOperation):
     """Answer one record."""
 
     async def __call__(self, call: Call) -> Response:
@@ -97,8 +115,18 @@ class Get(_Operation):
         return json_response(content, headers={"ETag": etag})
 
 
-class Create(_Operation):
+class Create(RecordOperation):
     """Create a record."""
+
+    @property
+    def body_schema(self) -> type[BaseModel]:
+        """The schema of the body."""
+        return self.binding.schemas.create
+
+    @property
+    def shown_schema(self) -> type[BaseModel]:
+        """The schema of the answer."""
+        return self.binding.schemas.read
 
     async def __call__(self, call: Call) -> Response:
         """Create the record that the body describes and answer it, with its place in `Location`."""
@@ -115,7 +143,7 @@ class Create(_Operation):
         return json_response(content, 201, {"Location": location, "ETag": etag})
 
 
-class Update(_Operation):
+class Update(RecordOperation):
     """Change some fields of a record."""
 
     async def __call__(self, call: Call) -> Response:
@@ -133,8 +161,11 @@ class Update(_Operation):
         direct = binding.updates_rows
         target: Any = binding.rows(call.tenant) if direct else binding.service(call.tenant)
         encoder = binding.encoder if direct else binding.object_encoder
-        is_one_statement = direct and (etags is None or version is not None)
+        excludes = "if-none-match" in call.request.headers
+        is_one_statement = direct and (etags is None or version is not None) and not excludes
         async with (call.open_writer if is_one_statement else call.open_session)() as session:
+            if excludes:
+                await self.require_no_match(session, key, call)
             if etags is not None and (version is None or not direct):
                 await self.require_match(session, key, call, etags)
             if version is not None and direct:
@@ -178,7 +209,7 @@ class Replace(Update):
         return found
 
 
-class Delete(_Operation):
+class Delete(RecordOperation):
     """Delete a record."""
 
     async def __call__(self, call: Call) -> Response:
@@ -187,8 +218,11 @@ class Delete(_Operation):
         key = binding.parse_id(call.request)
         etags = required_etags(call.request, must=binding.resource.require_if_match)
         target: Any = binding.rows(call.tenant) if binding.deletes_rows else binding.service(call.tenant)
-        is_one_statement = binding.deletes_rows and etags is None
+        excludes = "if-none-match" in call.request.headers
+        is_one_statement = binding.deletes_rows and etags is None and not excludes
         async with (call.open_writer if is_one_statement else call.open_session)() as session:
+            if excludes:
+                await self.require_no_match(session, key, call)
             if etags is not None:
                 await self.require_match(session, key, call, etags)
             if not await target.delete(session, key):
@@ -196,7 +230,7 @@ class Delete(_Operation):
         return Response(status_code=204)
 
 
-class Restore(_Operation):
+class Restore(RecordOperation):
     """Undo a soft delete."""
 
     async def __call__(self, call: Call) -> Response:

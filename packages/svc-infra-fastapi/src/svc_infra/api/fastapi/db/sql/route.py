@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fastapi import Depends, params
 from fastapi.dependencies.models import Dependant
@@ -147,12 +147,13 @@ class ResourceRoute(APIRoute):
         self.response_fields: dict[int | str, Any] = {**self.response_fields, **_problem_fields()}
         # One route serves both forms of the path, so that neither redirects nor doubles the routes to try.
         others = "|".join(re.escape(other) for other in spec.reserved)
-        start = f"^(?!(?:{others})/?$)" if others else "^"
+        start = rf"^(?!(?:{others})/?\Z)" if others else "^"
         pattern = self.path_regex.pattern.removeprefix("^").removesuffix("$")
-        self.path_regex: re.Pattern[str] = re.compile(f"{start}{pattern}/?$")
+        # Not "$", which would let a line feed after it pass, so that the id "\n" would mean the collection.
+        self.path_regex: re.Pattern[str] = re.compile(rf"{start}{pattern}/?\Z")
         self._through_fastapi = self.app
         if not self.dependencies and spec.tenant is None:
-            self.app = self._answer
+            self.app: ASGIApp = self._answer
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler of a route with dependencies or with an overridden session, which FastAPI resolves."""
@@ -322,10 +323,11 @@ _PROBLEM_TEXTS: Mapping[int, str] = {
     304: "Not modified since the version that the client has",
     400: "The request can't be carried out",
     404: "There is no such record",
+    408: "The request took too long to arrive",
     409: "The record conflicts with another one",
     412: "The record was changed since the version that the client has",
     413: "The body is too large",
-    415: "The body is not JSON",
+    415: "The body is of another media type",
     422: "A parameter or field is not valid",
     428: "The request must say which version it changes",
     503: "The database can't serve the request at present",

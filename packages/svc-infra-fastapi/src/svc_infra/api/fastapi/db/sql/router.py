@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from pydantic import BaseModel
 
 from fastapi import FastAPI, params
+from fastapi.dependencies.models import Dependant
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
+from svc_infra.api.fastapi.db.sql.bulk import BulkOperation
+from svc_infra.api.fastapi.db.sql.bulk_schemas import result_schema_of
+from svc_infra.api.fastapi.db.sql.bulk_writes import BulkCreate, BulkDelete, BulkUpdate, BulkUpsert
 from svc_infra.api.fastapi.db.sql.conditional import ETAGS_PATTERN
-from svc_infra.api.fastapi.db.sql.listing import Export, ListRecords
+from svc_infra.api.fastapi.db.sql.exporting import CSV, NDJSON, Export
+from svc_infra.api.fastapi.db.sql.importing import Import, ImportResult
+from svc_infra.api.fastapi.db.sql.listing import ListRecords
+from svc_infra.api.fastapi.db.sql.nested import NestedCreate
 from svc_infra.api.fastapi.db.sql.operations import Create, Delete, Get, Head, Replace, Restore, Update
+from svc_infra.api.fastapi.db.sql.replay import Idempotent, header_parameter, principal_guard
 from svc_infra.api.fastapi.db.sql.resource import Action
 from svc_infra.api.fastapi.db.sql.route import Operation, ResourceRoute, RouteSpec, depends_of
 from svc_infra.api.fastapi.db.sql.schemas import page_schema_of
@@ -32,10 +40,13 @@ class _Plan:
     operation: Operation
     summary: str
     shown: object = None
-    body: type[BaseModel] | None = None
+    body: object = None
     status: int = 200
     problems: Sequence[int] = (422, 503)
     parameters: Sequence[dict[str, Any]] = ()
+    request_content: Mapping[str, Any] | None = None
+    description: str | None = None
+    guards: Sequence[object] = ()
     responses: dict[int | str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -70,11 +81,13 @@ class ResourceRoutes:
         return plan.path if own is None else self.binding.resource.prefix + own
 
     def _plans(self) -> Iterable[_Plan]:
-        binding, schemas = self.binding, self.binding.schemas
+        binding, at = self.binding, self.binding.for_action
         prefix, item = binding.resource.prefix, binding.resource.prefix + binding.id_path
-        shown, selection = binding.documented_read, binding.documented_selection
-        one_shown: Any = shown if selection is None else shown | selection
-        query, one = binding.rules.parameters(), binding.rules.item_parameters()
+        one, listed = at("get"), at("list")
+        one_shown: Any = one.documented_read
+        if one.documented_selection is not None:
+            one_shown = one.documented_read | one.documented_selection
+        query = binding.rules.parameters()
         etag = {"ETag": {"schema": {"type": "string"}, "description": "The version of the record."}}
         match = _header("If-Match", "Only if the record is one of these versions, else 412.", ETAGS_PATTERN)
         match["required"] = binding.resource.require_if_match
@@ -83,45 +96,102 @@ class ResourceRoutes:
         created: dict[int | str, dict[str, Any]] = {201: {"headers": {**etag, "Location": location}}}
         tagged: dict[int | str, dict[str, Any]] = {200: {"headers": etag}}
         changes = (*_WRITE_PROBLEMS, 404, 412, *((428,) if binding.resource.require_if_match else ()))
+        creates = NestedCreate(at("create")) if binding.resource.nested else Create(at("create"))
         # A fixed path before one with a parameter, or an id would be looked for under its name.
         if binding.keeps_reads:
             yield _Plan(
-                action="export", method="GET", path=f"{prefix}/export", operation=Export(binding),
+                action="export", method="GET", path=f"{prefix}/export", operation=Export(at("export")),
                 summary="All records", parameters=[each for each in query if each["name"] not in _PAGE_PARAMETERS],
                 responses={200: {"content": _EXPORT_CONTENT, "description": "One record per line"}},
             )  # fmt: skip
+        imported = Import(at("import"))
+        modes = {"type": "string", "enum": list(imported.modes), "default": imported.modes[0]}
         yield _Plan(
-            action="list", method="GET", path=prefix, operation=ListRecords(binding), summary="A page of records",
-            shown=page_schema_of(shown, selection), parameters=query,
+            action="import", method="POST", path=f"{prefix}/import", operation=imported, summary="Import records",
+            shown=ImportResult, problems=(408, *_WRITE_PROBLEMS), request_content={NDJSON: {}, CSV: {}},
+            parameters=[_parameter("mode", "query", modes, "Whether records whose key is there are updated.")],
+        )  # fmt: skip
+        yield from self._bulk_plans(prefix)
+        yield _Plan(
+            action="list", method="GET", path=prefix, operation=ListRecords(listed), summary="A page of records",
+            shown=page_schema_of(listed.documented_read, listed.documented_selection),
+            parameters=listed.rules.parameters(),
         )  # fmt: skip
         yield _Plan(
-            action="create", method="POST", path=prefix, operation=Create(binding), summary="Create a record",
-            shown=schemas.read, body=schemas.create, status=201, problems=_WRITE_PROBLEMS,
+            action="create", method="POST", path=prefix, operation=creates, summary="Create a record",
+            shown=creates.shown_schema, body=creates.body_schema, status=201, problems=_WRITE_PROBLEMS,
             responses=created,
         )  # fmt: skip
         yield _Plan(
-            action="get", method="GET", path=item, operation=Get(binding), summary="One record",
-            shown=one_shown, problems=(304, 404, 422, 503), parameters=[*one, none_match], responses=tagged,
+            action="get", method="GET", path=item, operation=Get(one), summary="One record",
+            shown=one_shown, problems=(304, 404, 422, 503), parameters=[*one.rules.item_parameters(), none_match],
+            responses=tagged,
         )  # fmt: skip
         yield _Plan(
-            action="update", method="PATCH", path=item, operation=Update(binding), summary="Change fields of a record",
-            shown=schemas.read, body=schemas.update, problems=changes, parameters=[match], responses=tagged,
+            action="update", method="PATCH", path=item, operation=Update(at("update")),
+            summary="Change fields of a record", shown=at("update").schemas.read, body=at("update").schemas.update,
+            problems=changes, parameters=[match], responses=tagged,
         )  # fmt: skip
         yield _Plan(
-            action="replace", method="PUT", path=item, operation=Replace(binding), summary="Replace a record",
-            shown=schemas.read, body=schemas.replace, problems=changes, parameters=[match], responses=tagged,
+            action="replace", method="PUT", path=item, operation=Replace(at("replace")),
+            summary="Replace a record", shown=at("replace").schemas.read, body=at("replace").schemas.replace,
+            problems=changes, parameters=[match], responses=tagged,
         )  # fmt: skip
         yield _Plan(
-            action="delete", method="DELETE", path=item, operation=Delete(binding), summary="Delete a record",
+            action="delete", method="DELETE", path=item, operation=Delete(at("delete")), summary="Delete a record",
             status=204, problems=tuple(status for status in changes if status not in {413, 415}), parameters=[match],
         )  # fmt: skip
         yield _Plan(
-            action="restore", method="POST", path=f"{item}/restore", operation=Restore(binding),
-            summary="Undo the delete of a record", shown=schemas.read, problems=(404, 409, 422, 503), responses=tagged,
+            action="restore", method="POST", path=f"{item}/restore", operation=Restore(at("restore")),
+            summary="Undo the delete of a record", shown=at("restore").schemas.read,
+            problems=(404, 409, 422, 503), responses=tagged,
         )  # fmt: skip
+
+    def _bulk_plans(self, prefix: str) -> Iterable[_Plan]:
+        binding, path = self.binding, f"{prefix}/bulk"
+        wanted = set(binding.resource.actions) & set(_BULK)
+        if not wanted:
+            return
+        results: dict[type[BaseModel], type[BaseModel]] = {}
+        parameters = [
+            _parameter("atomic", "query", {"type": "boolean", "default": True}, "Whether all items succeed or none."),
+            _header("Prefer", "`return=minimal` answers the count alone."),
+        ]
+        for action, (method, suffix, operation, summary, more) in _BULK.items():
+            if action not in wanted:
+                continue
+            made = operation(binding.for_action(action))
+            read = made.binding.schemas.read
+            result = results.get(read)
+            if result is None:
+                result = results[read] = result_schema_of(binding.resource.model, read)
+            mixed: dict[int | str, dict[str, Any]] = {207: {"model": result, "description": "Some items were refused"}}
+            yield _Plan(
+                action=action, method=method, path=path + suffix, operation=made, summary=summary, shown=result,
+                body=made.body.annotation, parameters=parameters, responses=mixed,
+                problems=(*_WRITE_PROBLEMS, *more, *((428,) if binding.resource.require_if_match and more else ())),
+            )  # fmt: skip
+
+    def _once_per_key(self, plan: _Plan) -> _Plan:
+        """Let an operation that creates honour the header Idempotency-Key."""
+        resource = self.binding.resource
+        keys = resource.idempotency
+        if keys is None or plan.action not in {"create", "bulk_create"}:
+            return plan
+        limit = resource.max_body_bytes if plan.action == "create" else resource.max_bulk_bytes
+        once = Idempotent(plan.operation, keys, resource=resource.prefix, action=plan.action, max_body_bytes=limit)
+        return replace(
+            plan,
+            operation=once,
+            description=plan.operation.__call__.__doc__,
+            guards=() if keys.principal is None else (principal_guard(keys.principal),),
+            parameters=[*plan.parameters, header_parameter(keys)],
+            problems=(*plan.problems, 400, 409),
+        )
 
     def _route(self, app: FastAPI, plan: _Plan, fixed: Sequence[str], *, head: bool = False) -> ResourceRoute:
         binding, resource = self.binding, self.binding.resource
+        plan = self._once_per_key(plan)
         options = resource.options(plan.action)
         path = self._path(plan)
         slug = "_".join(part.replace("-", "_") for part in resource.prefix.strip("/").split("/"))
@@ -136,7 +206,7 @@ class ResourceRoutes:
             problems=sorted({*plan.problems, *((400,) if has_tenant else ())}),
             reserved=fixed if "{" in path else (),
         )
-        return ResourceRoute(
+        route = ResourceRoute(
             path,
             plan.operation if not head else Head(plan.operation),
             spec=spec,
@@ -149,27 +219,57 @@ class ResourceRoutes:
                 *self.dependencies,
                 *depends_of(resource.dependencies),
                 *depends_of(options.dependencies),
+                *depends_of(plan.guards),
             ],
             summary=options.summary or plan.summary,
-            description=options.description or plan.operation.__call__.__doc__,
+            description=options.description or plan.description or plan.operation.__call__.__doc__,
             methods=["HEAD" if head else plan.method],
             name=name if not head else f"{name}_head",
             operation_id=name if not head else f"{name}_head",
             include_in_schema=options.include_in_schema and not head,
             dependency_overrides_provider=app,
-            openapi_extra={"parameters": list(plan.parameters)} if plan.parameters else None,
+            openapi_extra=_openapi_extra(plan),
             responses=plan.responses,
         )
+        binding.rules.foreign.update(_query_names(route.dependant))
+        return route
 
 
 _PAGE_PARAMETERS = frozenset({"limit", "offset", "cursor", "total", "q", "fields", "select", "include"})
 _SUCCESS = {200: "The record or records", 201: "The record was created", 204: "The record was deleted"}
 _EXPORT_CONTENT = {
-    "application/x-ndjson": {"schema": {"type": "string"}},
-    "text/csv": {"schema": {"type": "string"}},
+    NDJSON: {"schema": {"type": "string"}},
+    CSV: {"schema": {"type": "string"}},
 }
+
+
+_BULK: Final[Mapping[Action, tuple[str, str, type[BulkOperation], str, tuple[int, ...]]]] = {
+    "bulk_create": ("POST", "", BulkCreate, "Create many records", ()),
+    "bulk_update": ("PATCH", "", BulkUpdate, "Change many records", (404, 412)),
+    "bulk_upsert": ("PUT", "", BulkUpsert, "Create or update many records", ()),
+    "bulk_delete": ("POST", "/delete", BulkDelete, "Delete many records", (404, 412)),
+}
+"""Method, path below `/bulk`, operation, title and further problems of each bulk action."""
+
+
+def _openapi_extra(plan: _Plan) -> dict[str, Any] | None:
+    found: dict[str, Any] = {"parameters": list(plan.parameters)} if plan.parameters else {}
+    if plan.request_content is not None:
+        found["requestBody"] = {"required": True, "content": dict(plan.request_content)}
+    return found or None
+
+
+def _query_names(dependant: Dependant) -> Iterable[str]:
+    """Return the query parameters of dependencies, which a route's own reading has to let pass."""
+    yield from (parameter.alias for parameter in dependant.query_params)
+    for inner in dependant.dependencies:
+        yield from _query_names(inner)
+
+
+def _parameter(name: str, place: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": False, "schema": schema, "description": description}
 
 
 def _header(name: str, description: str, pattern: str | None = None) -> dict[str, Any]:
     schema = {"type": "string"} if pattern is None else {"type": "string", "pattern": pattern}
-    return {"name": name, "in": "header", "required": False, "schema": schema, "description": description}
+    return _parameter(name, "header", schema, description)

@@ -3,8 +3,9 @@
 FastAPI ends a dependency of scope "function" when the endpoint has returned and its result is serialised, and before
 the response is sent. So a failed commit (a deferred constraint, a lost connection) becomes an error response, never a
 200.
-Streaming responses and background tasks run after that: open a session of their own with `get_database(app).session()`.
-In a WebSocket endpoint the session and its one transaction last until the endpoint returns.
+Streaming responses and background tasks run after that: open a session of their own with
+`database_of(request).session()`. In a WebSocket endpoint the session and its one transaction last until the endpoint
+returns; one that stays open for long takes a session for each message in the same way.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
 from svc_infra.db.sql.database import Database
 from svc_infra.health import HealthRegistry
 
-__all__ = ["DatabaseNotStarted", "get_database"]
+__all__ = ["DatabaseNotStarted", "database_of", "get_database"]
 
 DEFAULT = "default"
 _ATTRIBUTE = "svc_infra_sql"
@@ -33,6 +33,7 @@ class DatabaseSlot:
         implied: Whether `setup_sql` declared it because nothing else had; an explicit declaration replaces it.
         database: The open database while the application runs.
         checks: Called at start, before the database opens; raise to stop the start-up.
+        starts: Awaited at start with the open database; raise to stop the start-up.
         health: The check of this database, made at the first health request.
         served: The resources in this database that have generated routes.
     """
@@ -42,6 +43,7 @@ class DatabaseSlot:
     implied: bool = False
     database: Database | None = None
     checks: list[Callable[[FastAPI], None]] = field(default_factory=list)
+    starts: list[Callable[[Database], Awaitable[None]]] = field(default_factory=list)
     health: HealthRegistry | None = None
     served: list[ResourceBinding] = field(default_factory=list)
 
@@ -52,15 +54,22 @@ class DatabaseSlot:
             check(app)
         self.health = None
         if self.connect is None:
+            await self._start(self.database)
             yield
             return
         database = self.connect()
         self.database = database
         try:
+            await self._start(database)
             yield
         finally:
             self.database = None
             await database.close()
+
+    async def _start(self, database: Database | None) -> None:
+        if database is not None:
+            for start in self.starts:
+                await start(database)
 
 
 def slots_of(app: FastAPI) -> dict[str, DatabaseSlot]:
@@ -94,5 +103,13 @@ def get_database(app: FastAPI, name: str = DEFAULT) -> Database:
 
 
 def database_of(connection: HTTPConnection, name: str = DEFAULT) -> Database:
-    """Return the open database *name* of the application that serves *connection*."""
+    """Return the open database *name* of the application that serves *connection*, a request or a WebSocket.
+
+    For work that outlives the request's own session, such as a background task, which opens one of its own:
+
+        tasks.add_task(send_receipts, database_of(request))
+
+    Raises:
+        DatabaseNotStarted: As `get_database`.
+    """
     return get_database(connection.app, name)

@@ -1,0 +1,117 @@
+r"""The bodies of bulk requests and the schema of their answer.
+
+A bulk create and a bulk upsert take an array of the bodies that create one record. A bulk update and a bulk delete take
+an array of items that name their record:
+
+    [{"id": 7, "data": {"name": "Ann"}, "if_match": "\"v3\""}, ...]      PATCH /users/bulk
+    [{"id": 7}, {"id": 8, "if_match": "\"v1\""}]                        POST /users/bulk/delete
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, cast
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, WrapValidator, create_model
+
+from svc_infra.api.fastapi.db.sql.columns import ApiColumn
+from svc_infra.api.fastapi.db.sql.conditional import ETAGS_PATTERN
+from svc_infra.api.fastapi.db.sql.route import ProblemDetails
+from svc_infra.api.fastapi.problems import Problem, invalid_request
+
+__all__ = ["BulkBody", "RefusedItem", "item_schema_of", "result_schema_of"]
+
+_ITEM_CONFIG: Final = ConfigDict(strict=True, extra="forbid", protected_namespaces=())
+_RESERVED: Final = ("data", "if_match")
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedItem:
+    """An item of a body that is not valid.
+
+    Attributes:
+        problem: What is wrong with it; places are within the item.
+    """
+
+    problem: Problem
+
+
+class BulkBody:
+    """Validates the body of a bulk request.
+
+    Args:
+        item: The schema of an item.
+        max_items: Items at most.
+    """
+
+    def __init__(self, item: type[BaseModel], max_items: int) -> None:
+        bounded, make_list = Field(max_length=max_items), cast("Any", list)
+        tolerant: Any = Annotated[item, WrapValidator(_or_refused)]
+        self.annotation: Any = cast("Any", Annotated[make_list[item], bounded])
+        self.whole: TypeAdapter[Any] = TypeAdapter(self.annotation)
+        """Validates all items or raises."""
+        self.each: TypeAdapter[Any] = TypeAdapter(cast("Any", Annotated[make_list[tolerant], bounded]))
+        """Validates each item by itself; gives a `RefusedItem` in the place of one that is not valid."""
+
+
+def _or_refused(value: Any, validate: Callable[[Any], Any]) -> Any:
+    try:
+        return validate(value)
+    except ValidationError as error:
+        mistakes = error.errors(include_url=False, include_context=False, include_input=False)
+        return RefusedItem(invalid_request([{**mistake, "loc": ("body", *mistake["loc"])} for mistake in mistakes]))
+
+
+def item_schema_of(
+    name: str, id_columns: Sequence[ApiColumn], data: type[BaseModel] | None, description: str
+) -> type[BaseModel]:
+    """Make the schema of an item that names its record.
+
+    Args:
+        name: Name in the OpenAPI document.
+        id_columns: The columns of the id, each a member of the item.
+        data: The schema of the member `data`, or None for an item without.
+        description: Its text in the document.
+
+    Raises:
+        ValueError: A column of the id has the name of another member.
+    """
+    fields: dict[str, Any] = {}
+    for column in id_columns:
+        if column.name in _RESERVED:
+            raise ValueError(f"{name}: an id field called {column.name!r} has no place beside the member of that name")
+        fields[column.name] = (column.write_type, Field(description=column.description or "The record."))
+    if data is not None:
+        fields["data"] = (data, Field(description="The fields to change."))
+    about = "The change is made only if the record has this ETag, as with the header If-Match."
+    fields["if_match"] = (str | None, Field(None, max_length=1024, pattern=ETAGS_PATTERN, description=about))
+    made: type[BaseModel] = create_model(name, __config__=_ITEM_CONFIG, __doc__=description, **fields)
+    return made
+
+
+def result_schema_of(model: type[object], read: type[BaseModel]) -> type[BaseModel]:
+    """Make the schema of the answer to the bulk requests of *model*, whose records are shown as *read*."""
+    item: type[BaseModel] = create_model(
+        f"{model.__name__}BulkItem",
+        __doc__="What became of one item.",
+        index=(int, Field(description="Its place in the request, from 0.")),
+        status=(int, Field(description="The status that it would have had as a request of its own.")),
+        etag=(str, Field(default_factory=str, description="The version that the record has now.")),
+        item=(read, Field(default_factory=_absent, description="The record, unless it was deleted.")),
+        problem=(ProblemDetails, Field(default_factory=_absent, description="Why it was refused.")),
+    )
+    make_list: Any = list
+    results = Field(description="One entry per item, in their order; empty when only a count was asked for.")
+    made: type[BaseModel] = create_model(
+        f"{model.__name__}BulkResult",
+        __doc__="What became of the items of a bulk request.",
+        succeeded=(int, Field(description="Items that were carried out.")),
+        failed=(int, Field(description="Items that were refused; always 0 in an atomic request.")),
+        results=(make_list[item], results),
+    )
+    return made
+
+
+def _absent() -> None:
+    """Stand in for a member that an answer may lack."""
