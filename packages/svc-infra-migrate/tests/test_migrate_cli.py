@@ -31,7 +31,7 @@ def branched(workspace: Workspace) -> Workspace:
     create = 'op.create_table("people", sa.Column("id", sa.Integer, primary_key=True))'
     workspace.revision("root", create, 'op.drop_table("people")')
     workspace.revision("left", "pass", after="root")
-    workspace.revision("right", 'op.execute("CREATE TABLE gone (id int)")\nop.drop_table("gone")', after="root")
+    workspace.revision("right", 'op.execute("DELETE FROM people")', after="root")
     core.merge("heads", rev_id="joined", message="join", project=workspace.project)
     core.upgrade("left", project=workspace.project)
     return workspace
