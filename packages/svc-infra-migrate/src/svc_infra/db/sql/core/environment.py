@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from alembic import context
 from sqlalchemy import Connection, MetaData
@@ -186,6 +187,13 @@ def _run_offline(project: Project, database_url: str | None, options: Mapping[st
         context.run_migrations()
 
 
+@runtime_checkable
+class _Connects(Protocol):
+    """An Engine, or what stands for one, as the wrapped connection of pytest-alembic."""
+
+    def connect(self) -> AbstractContextManager[Connection]: ...
+
+
 def _run_on_shared(shared: object, work: Callable[[Connection], None]) -> None:
     """Run on a connection or engine that the caller has put into `config.attributes["connection"]`."""
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -202,7 +210,7 @@ def _run_on_shared(shared: object, work: Callable[[Connection], None]) -> None:
         run_blocking(lambda: asyncio.run(run()))
     elif isinstance(shared, Connection):
         work(shared)
-    elif hasattr(shared, "connect"):  # an Engine, or what stands for one, as pytest-alembic's wrapped connection
+    elif isinstance(shared, _Connects):
         with shared.connect() as connection:
             work(connection)
     else:
