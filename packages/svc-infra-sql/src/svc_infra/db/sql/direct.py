@@ -60,14 +60,16 @@ def run_directly(
             return None
         statements = _of_dialect[dialect] = _Statements(dialect)
     direct = statements.find(statement, tuple(parameters))
-    if direct is None or not _is_unobserved(connection) or not (alone or connection.in_transaction()):
+    # Nobody can listen to a connection that was taken for one statement, and its engine's events cost less to look up.
+    events: Any = connection.engine.dispatch if alone else connection.dispatch
+    if direct is None or not _is_unobserved(connection, events) or not (alone or connection.in_transaction()):
         return None
     try:
         arguments = direct.arguments(parameters)
     except Exception:  # noqa: BLE001 (a value that does not fit: SQLAlchemy tells what the matter is)
         return None
     run = _Run(direct.compiled)
-    if not arm_deadline(connection, run):
+    if not arm_deadline(connection, run, events):
         return None
     try:
         records = statements.send(connection, direct, arguments, alone=alone)
@@ -99,7 +101,7 @@ def send_many_directly(
     if statements is None:
         statements = _of_dialect[dialect] = _Statements(dialect)
     direct = statements.find(statement, tuple(names))
-    if direct is None or not _is_unobserved(connection):
+    if direct is None or not _is_unobserved(connection, connection.dispatch):
         return False
     try:
         rows = direct.many(dict(zip(names, columns, strict=True)))
@@ -107,7 +109,7 @@ def send_many_directly(
         return False
     run = _Run(direct.compiled)
     run.executemany = True
-    if not arm_deadline(connection, run):
+    if not arm_deadline(connection, run, connection.dispatch):
         return False
     fairy = connection.connection
     driver: Any = fairy.driver_connection
@@ -136,11 +138,11 @@ def _fail(connection: Connection, direct: _Direct, arguments: Sequence[Any], run
     handle(error, direct.sql, tuple(arguments), None, run)
 
 
-def _is_unobserved(connection: Connection) -> bool:
+def _is_unobserved(connection: Connection, events: Any) -> bool:
     """Whether nobody misses a statement that SQLAlchemy does not run, and it runs where the connection stands."""
     if connection.closed or connection.invalidated or "schema_translate_map" in connection.get_execution_options():
         return False
-    if connection.dispatch.before_execute or connection.dispatch.after_execute:
+    if events.before_execute or events.after_execute:
         return False
     for listener in connection.dialect.dispatch.handle_error:
         if not listener.__module__.startswith(_OWN):

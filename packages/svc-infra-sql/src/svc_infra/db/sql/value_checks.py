@@ -35,6 +35,10 @@ from svc_infra.db.sql.capabilities import Capabilities
 
 __all__ = ["Check", "Unfit", "check_of", "fitted_together"]
 
+# SQLAlchemy stores it as a datetime counted from 1970, and MySQL's begin in the year 1000.
+_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 (as SQLAlchemy's)
+_SHORTEST, _LONGEST = dt.datetime(1000, 1, 1) - _EPOCH, dt.datetime.max - _EPOCH  # noqa: DTZ001, DTZ901
+
 Check: TypeAlias = Callable[[Any], Any]
 """Gives the value as the column takes it, or raises `Unfit`."""
 
@@ -182,7 +186,12 @@ def _to_utc(value: Any) -> dt.datetime:
     # The database keeps no zone: what is read from it is naive and means UTC, and may be written again.
     if not isinstance(value, dt.datetime):
         raise Unfit("a datetime with time zone")
-    return value if value.tzinfo is None else value.astimezone(dt.UTC).replace(tzinfo=None)
+    if value.tzinfo is None:
+        return value
+    try:
+        return value.astimezone(dt.UTC).replace(tzinfo=None)
+    except OverflowError:
+        raise Unfit("a datetime that in UTC lies in the years 1 to 9999") from None
 
 
 def _time(kind: Any, _: Capabilities) -> Check:
@@ -195,8 +204,16 @@ def _check_time(value: Any, *, aware: bool) -> dt.time:
     return value
 
 
-def _interval(_: Any, __: Capabilities) -> Check:
-    return partial(_check_instance, wanted=dt.timedelta, name="a timedelta")
+def _interval(_: Any, capabilities: Capabilities) -> Check:
+    return partial(_check_interval, native=capabilities.has_intervals)
+
+
+def _check_interval(value: Any, *, native: bool) -> dt.timedelta:
+    if not isinstance(value, dt.timedelta):
+        raise Unfit("a timedelta")
+    if not native and not _SHORTEST <= value <= _LONGEST:
+        raise Unfit("a timedelta of at most 969 years back and 8029 ahead, which is stored as a time since 1970")
+    return value
 
 
 def _binary(kind: Any, _: Capabilities) -> Check:
@@ -224,6 +241,8 @@ def _check_json(value: Any, *, nul: bool) -> Any:
         if isinstance(part, str):
             if not nul and "\0" in part:
                 raise Unfit("JSON without NUL characters (\\u0000)")
+            if not part.isascii() and any("\ud800" <= letter <= "\udfff" for letter in part):
+                raise Unfit("JSON of Unicode characters, not of lone surrogates")
         elif isinstance(part, Mapping):
             pending.extend(part)
             pending.extend(part.values())

@@ -6,7 +6,7 @@ They write DDL as those packages do; nothing connects with them.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sqlalchemy import Column, Integer
 from sqlalchemy.dialects import registry
@@ -100,9 +100,9 @@ class DuckDB(PGDialect):
 
     name = "duckdb"
     supports_statement_cache = True
-    preparer = _DuckDBNames
-    type_compiler_cls = _DuckDBTypes
-    ddl_compiler = _DuckDBDDL
+    preparer: type[PGIdentifierPreparer] = _DuckDBNames
+    type_compiler_cls: ClassVar[type[PGTypeCompiler]] = _DuckDBTypes
+    ddl_compiler: type[PGDDLCompiler] = _DuckDBDDL
 
 
 class _SnowflakeTypes(GenericTypeCompiler):
@@ -135,5 +135,5 @@ class Snowflake(DefaultDialect):
 
     name = "snowflake"
     supports_statement_cache = True
-    type_compiler_cls = _SnowflakeTypes
-    ddl_compiler = _SnowflakeDDL
+    type_compiler_cls: ClassVar[type[GenericTypeCompiler]] = _SnowflakeTypes
+    ddl_compiler: type[DDLCompiler] = _SnowflakeDDL

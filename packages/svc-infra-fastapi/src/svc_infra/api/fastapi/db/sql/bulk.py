@@ -91,7 +91,7 @@ class BulkOperation(RecordOperation):
 
     def __init__(self, binding: ResourceBinding) -> None:
         super().__init__(binding)
-        self.body = BulkBody(self.item_schema(), binding.resource.max_bulk_items)
+        self.body: BulkBody = BulkBody(self.item_schema(), binding.resource.max_bulk_items)
 
     def item_schema(self) -> type[BaseModel]:
         """Return the schema of an item."""

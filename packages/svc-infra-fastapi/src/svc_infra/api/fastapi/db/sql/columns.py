@@ -113,6 +113,11 @@ class ApiColumn:
         return isinstance(self.column.type, sa.String) and not isinstance(self.column.type, sa.Enum)
 
     @property
+    def is_nullable(self) -> bool:
+        """Whether the column may hold NULL."""
+        return bool(self.column.nullable)
+
+    @property
     def is_json_text(self) -> bool:
         """Whether the value in a response is a text or null and nothing else."""
         schema = TypeAdapter(cast("Any", self.read_type)).json_schema(mode="serialization")
@@ -120,11 +125,6 @@ class ApiColumn:
         kinds: list[dict[str, Any]] = schema.get("anyOf", [schema])
         named = [names[kind["$ref"].rpartition("/")[2]] if "$ref" in kind else kind for kind in kinds]
         return all(kind.get("type") in {"string", "null"} for kind in named)
-
-    @property
-    def is_nullable(self) -> bool:
-        """Whether the column may hold NULL."""
-        return bool(self.column.nullable)
 
     @property
     def description(self) -> str | None:

@@ -62,7 +62,7 @@ class Import:
         self._left_out = frozenset(columns) - frozenset(fields)
         self._schemas = replace(binding.schemas, ignored=binding.schemas.ignored | self._left_out)
         self._nullable = {name: bool(column.column.nullable) for name, column in columns.items()}
-        self.modes = ("create", "upsert") if "bulk_upsert" in resource.actions else ("create",)
+        self.modes: tuple[str, ...] = ("create", "upsert") if "bulk_upsert" in resource.actions else ("create",)
 
     async def __call__(self, call: Call) -> Response:
         """Write every record of the file, or none; the problem names the line at fault."""
