@@ -64,7 +64,7 @@ def _or_refused(value: Any, validate: Callable[[Any], Any]) -> Any:
 
 
 def item_schema_of(
-    name: str, id_columns: Sequence[ApiColumn], data: type[BaseModel] | None, description: str
+    name: str, id_columns: Sequence[ApiColumn], data: type[BaseModel] | None, description: str, *, must_match: bool
 ) -> type[BaseModel]:
     """Make the schema of an item that names its record.
 
@@ -73,6 +73,7 @@ def item_schema_of(
         id_columns: The columns of the id, each a member of the item.
         data: The schema of the member `data`, or None for an item without.
         description: Its text in the document.
+        must_match: Whether an item has to say which version of its record it means.
 
     Raises:
         ValueError: A column of the id has the name of another member.
@@ -85,7 +86,8 @@ def item_schema_of(
     if data is not None:
         fields["data"] = (data, Field(description="The fields to change."))
     about = "The change is made only if the record has this ETag, as with the header If-Match."
-    fields["if_match"] = (str | None, Field(None, max_length=1024, pattern=ETAGS_PATTERN, description=about))
+    etags: dict[str, Any] = {"max_length": 1024, "pattern": ETAGS_PATTERN, "description": about}
+    fields["if_match"] = (str, Field(**etags)) if must_match else (str | None, Field(None, **etags))
     made: type[BaseModel] = create_model(name, __config__=_ITEM_CONFIG, __doc__=description, **fields)
     return made
 

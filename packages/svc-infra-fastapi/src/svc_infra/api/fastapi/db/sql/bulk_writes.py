@@ -196,7 +196,13 @@ class BulkUpdate(_BulkChange):
     def item_schema(self) -> type[BaseModel]:
         """Return the schema of an item."""
         name = f"{self.binding.resource.model.__name__}BulkUpdate"
-        return item_schema_of(name, self.binding.id_columns, self.binding.schemas.update, "Changes one record.")
+        return item_schema_of(
+            name,
+            self.binding.id_columns,
+            self.binding.schemas.update,
+            "Changes one record.",
+            must_match=self.binding.resource.require_if_match,
+        )
 
     @property
     def is_direct(self) -> bool:
@@ -250,7 +256,13 @@ class BulkDelete(_BulkChange):
     def item_schema(self) -> type[BaseModel]:
         """Return the schema of an item."""
         name = f"{self.binding.resource.model.__name__}BulkDelete"
-        return item_schema_of(name, self.binding.id_columns, None, "Deletes one record.")
+        return item_schema_of(
+            name,
+            self.binding.id_columns,
+            None,
+            "Deletes one record.",
+            must_match=self.binding.resource.require_if_match,
+        )
 
     @property
     def is_direct(self) -> bool:
