@@ -10,6 +10,7 @@
     ├── InvalidQuery (ValueError)              the caller's input can't become a query
     │   ├── UnknownField                       a name that may not be used here
     │   └── InvalidValue                       a value that can't be stored or compared
+    │       └── DocumentTooLarge               more than the 16 MiB that a document may have
     ├── UniqueViolation                        another document has the same values
     ├── DocumentRejected                       the collection's validator refused the document
     └── LockTimeout                            another process prepares the database
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 __all__ = [
     "DocumentRejected",
+    "DocumentTooLarge",
     "InvalidQuery",
     "InvalidValue",
     "LockTimeout",
@@ -74,6 +76,10 @@ class UnknownField(InvalidQuery):
 
 class InvalidValue(InvalidQuery):
     """A value can't be stored or compared, such as one that BSON does not know."""
+
+
+class DocumentTooLarge(InvalidValue):
+    """The document has more bytes than MongoDB takes, 16 MiB."""
 
 
 class UniqueViolation(MongoError):

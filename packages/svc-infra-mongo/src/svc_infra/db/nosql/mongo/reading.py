@@ -137,12 +137,22 @@ class Reading(Visibility[T]):
         q: str | None = None,
         fields: Sequence[str] = (),
         deleted: Deleted = "exclude",
+        at_most: int | None = None,
         session: MongoSession | None = None,
     ) -> int:
-        """Return how many documents fulfil the conditions and, with `q`, the search."""
+        """Return how many documents fulfil the conditions and, with `q`, the search.
+
+        Counting stops at *at_most*, which bounds the cost; None counts all.
+
+        Raises:
+            InvalidQuery: *at_most* is less than 1, or as in `list`.
+        """
+        if at_most is not None and not 0 < at_most < 2**31:
+            raise InvalidQuery(f"at_most is {at_most}; it must be at least 1 and within the server's range")
         query = self._query(deleted, self._search(q, fields) if q is not None else None, where=where)
         with translating():
-            counted: int = await self._of(db).count_documents(query, session=session)
+            limit = {} if at_most is None else {"limit": at_most}
+            counted: int = await self._of(db).count_documents(query, session=session, **limit)
         return counted
 
     async def exists(

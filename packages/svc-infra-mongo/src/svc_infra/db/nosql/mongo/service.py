@@ -120,10 +120,13 @@ class MongoService(Generic[T]):
         q: str | None = None,
         fields: Sequence[str] = (),
         deleted: Deleted = "exclude",
+        at_most: int | None = None,
         session: MongoSession | None = None,
     ) -> int:
         """See `MongoRepository.count`."""
-        return await self.repo.count(db, where=where, q=q, fields=fields, deleted=deleted, session=session)
+        return await self.repo.count(
+            db, where=where, q=q, fields=fields, deleted=deleted, at_most=at_most, session=session
+        )
 
     async def exists(
         self,

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from svc_infra.db.nosql.mongo.errors import (
     DocumentRejected,
+    DocumentTooLarge,
     InvalidValue,
     MongoError,
     MongoUnreachable,
@@ -19,7 +20,9 @@ __all__ = ["translate", "translating"]
 # https://www.mongodb.com/docs/manual/reference/error-codes/
 _DUPLICATE_KEY = (11000, 11001, 12582)
 _VALIDATION_FAILED = 121
-_BAD_VALUE = 2
+# BadValue, and names of embedded fields that a server before 5.0 refuses: with a dollar or a dot, or empty.
+_BAD_VALUES = (2, 52, 56, 57)
+_TOO_LARGE = (10334, 17419, 17420)
 
 
 @contextmanager
@@ -39,16 +42,27 @@ def translating() -> Iterator[None]:
 def translate(error: BaseException) -> MongoError | None:
     """Return this package's error for a driver's, or None for one that it has no name for."""
     from bson.errors import BSONError
-    from pymongo.errors import AutoReconnect, BulkWriteError, OperationFailure, ServerSelectionTimeoutError
+    from pymongo.errors import (
+        BulkWriteError,
+        ConnectionFailure,
+        OperationFailure,
+        PyMongoError,
+        ServerSelectionTimeoutError,
+    )
+    from pymongo.errors import DocumentTooLarge as DriverFindsTooLarge
 
     if isinstance(error, BulkWriteError):
         failures: list[Mapping[str, Any]] = (error.details or {}).get("writeErrors", [])
         return _by_code(failures[0].get("code"), failures[0], failures[0].get("index")) if failures else None
+    if isinstance(error, PyMongoError) and error.timeout:
+        return MongoUnreachable("the MongoDB server did not answer in time")
     if isinstance(error, OperationFailure):
         return _by_code(error.code, error.details or {}, None)
-    if isinstance(error, AutoReconnect | ServerSelectionTimeoutError):
+    if isinstance(error, ConnectionFailure | ServerSelectionTimeoutError):
         return MongoUnreachable("the MongoDB server refused the connection, closed it, or did not answer in time")
-    if isinstance(error, BSONError | OverflowError):
+    if isinstance(error, DriverFindsTooLarge):
+        return DocumentTooLarge("the document is larger than the 16 MiB that MongoDB takes")
+    if isinstance(error, BSONError | OverflowError | UnicodeEncodeError):
         return InvalidValue(f"a value can't be stored in MongoDB: {error}")
     return None
 
@@ -61,6 +75,8 @@ def _by_code(code: int | None, details: Mapping[str, Any], index: int | None) ->
         return UniqueViolation(f"another document has the same {which}{at}", fields=fields, index=index)
     if code == _VALIDATION_FAILED:
         return DocumentRejected("the collection's validator refused the document")
-    if code == _BAD_VALUE:
+    if code in _TOO_LARGE:
+        return DocumentTooLarge("the document is larger than the 16 MiB that MongoDB takes")
+    if code in _BAD_VALUES:
         return InvalidValue("the server refused a value")
     return None

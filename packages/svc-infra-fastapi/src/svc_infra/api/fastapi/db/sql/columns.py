@@ -13,7 +13,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from svc_infra.api.fastapi.db.sql.value_types import body_type, response_type, text_type
 
-__all__ = ["ApiColumn", "api_columns"]
+__all__ = ["ApiColumn", "api_columns", "looks_secret"]
 
 _SECRET_NAME: Final = re.compile(
     r"(^|_)(password|passwd|passphrase|secret|api_?key|private_?key|access_?key|credentials?|salt)(_|$)"
@@ -23,6 +23,11 @@ _SECRET_NAME: Final = re.compile(
 _DERIVED_NAME: Final = re.compile(r"_(hash|digest|salt)$", re.IGNORECASE)
 
 _TIMESTAMP_NAMES: Final = frozenset({"created_at", "updated_at"})
+
+
+def looks_secret(name: str) -> bool:
+    """Whether a name says that what it stands for is a secret, such as `password_hash` or `api_key`."""
+    return _SECRET_NAME.search(name) is not None
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,10 @@ class ApiColumn:
         """Parses the value from a path or a query string, within the limits of the column."""
         return TypeAdapter(cast("Any", self.parameter_type))
 
+    def describe(self) -> dict[str, Any]:
+        """Return the JSON schema of a value in a query string."""
+        return self.text_parser.json_schema(mode="validation")
+
     def parse_text(self, text: str) -> object:
         """Return the value that *text*, from a path or a query string, stands for.
 
@@ -102,6 +111,11 @@ class ApiColumn:
     def is_text(self) -> bool:
         """Whether the column holds text that can be searched."""
         return isinstance(self.column.type, sa.String) and not isinstance(self.column.type, sa.Enum)
+
+    @property
+    def is_nullable(self) -> bool:
+        """Whether the column may hold NULL."""
+        return bool(self.column.nullable)
 
     @property
     def is_json_text(self) -> bool:
@@ -151,8 +165,8 @@ def api_columns(
         if not isinstance(column, sa.Column):
             continue
         name = attribute.key
-        looks_secret = _SECRET_NAME.search(name) is not None and not column.info.get("public")
-        is_hidden = name in hidden or bool(column.info.get("hidden")) or (looks_secret and name not in shown)
+        is_secret = looks_secret(name) and not column.info.get("public")
+        is_hidden = name in hidden or bool(column.info.get("hidden")) or (is_secret and name not in shown)
         is_generated = name in generated
         entry = ApiColumn(name, column, is_hidden, is_server_owned=False)
         owned = (

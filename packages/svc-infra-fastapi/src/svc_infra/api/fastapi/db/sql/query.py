@@ -15,18 +15,17 @@ that begin with an underscore are left to others.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
 from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
 
-from svc_infra.api.fastapi.db.sql.columns import ApiColumn
 from svc_infra.api.fastapi.problems import FieldError, Problem, ProblemError, invalid_request
 from svc_infra.db.sql.filters import Compare, Operator
 
-__all__ = ["ListQuery", "ListRules", "TotalMode"]
+__all__ = ["ListQuery", "ListRules", "QueryField", "TotalMode"]
 
 TotalMode: TypeAlias = Literal["exact", "capped", "estimated", "none"]
 """How the number of all rows is found: counted, counted up to a limit, taken from the database's statistics, or not."""
@@ -54,6 +53,38 @@ _MAX_OFFSET: Final = 2**31 - 1
 _MAX_TEXT: Final = 256
 _MAX_VALUES: Final = 100
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
+class QueryField(Protocol):
+    """A field as far as a query string deals with it: a column of a table or a field of a document."""
+
+    @property
+    def name(self) -> str:
+        """Its name, also in the query string."""
+        ...
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether responses never show it."""
+        ...
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it holds text."""
+        ...
+
+    @property
+    def is_nullable(self) -> bool:
+        """Whether it may have no value."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Return the JSON schema of a value in a query string."""
+        ...
+
+    def parse_text(self, text: str) -> object:
+        """Return the value that *text* stands for; raise `pydantic.ValidationError` when it stands for none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +127,7 @@ class ListRules:
         foreign: Parameters that belong to dependencies of the route.
     """
 
-    columns: Mapping[str, ApiColumn]
+    columns: Mapping[str, QueryField]
     filter_fields: Sequence[str]
     order_fields: Sequence[str]
     order_default: tuple[str, ...] = ()
@@ -108,7 +139,7 @@ class ListRules:
     limit_max: int = 1000
     total_default: TotalMode = "exact"
     document_operators: bool = False
-    foreign: Collection[str] = ()
+    foreign: set[str] = field(default_factory=set)
     _cache: dict[bytes, ListQuery] = field(default_factory=dict, repr=False, compare=False)
 
     def parse(self, query_string: bytes) -> ListQuery:
@@ -125,6 +156,14 @@ class ListRules:
                 self._cache.clear()
             self._cache[query_string] = found
         return found
+
+    def parse_choice(self, query_string: bytes, name: str, choices: Sequence[str]) -> str:
+        """Read the query string of a write, which may hold one parameter; absent, it means the first of *choices*.
+
+        Raises:
+            ProblemError: 422 when it holds anything else.
+        """
+        return choices[0] if not query_string else _Reader(self).read_choice(query_string, name, choices)
 
     def parse_item(self, query_string: bytes) -> ListQuery:
         """Read the query string of a route that answers one record: `select` and `include`.
@@ -204,8 +243,8 @@ class ListRules:
             found.extend(self._filter_parameters(self.columns[name]))
         return found
 
-    def _filter_parameters(self, column: ApiColumn) -> list[dict[str, Any]]:
-        schema = column.text_parser.json_schema(mode="validation")
+    def _filter_parameters(self, column: QueryField) -> list[dict[str, Any]]:
+        schema = column.describe()
         schema.pop("$defs", None)
         more = "" if self.document_operators else f" Also {column.name}__ne, __lt, __lte, __gt, __gte, __in, __is_null."
         found = [_parameter(column.name, schema, f"Equal to this value.{more}")]
@@ -213,9 +252,7 @@ class ListRules:
             return found
         for suffix in _DOCUMENTED_SUFFIXES:
             operator = _SUFFIXES[suffix]
-            if (operator in _TEXT_ONLY and not column.is_text) or (
-                operator == "is_null" and not column.column.nullable
-            ):
+            if (operator in _TEXT_ONLY and not column.is_text) or (operator == "is_null" and not column.is_nullable):
                 continue
             name = f"{column.name}__{suffix}"
             if operator == "in":
@@ -269,12 +306,23 @@ class _Reader:
         rules, values = self.rules, self._pairs(query_string)
         select = self._names(values, "select", rules.select_fields) if rules.select_fields else ()
         include = self._names(values, "include", rules.relations) if rules.relations else ()
+        self._refuse_unknown(values)
+        return ListQuery(limit=1, select=select or None, include=include)
+
+    def read_choice(self, query_string: bytes, name: str, choices: Sequence[str]) -> str:
+        values = self._pairs(query_string)
+        found = self._single(values, name)
+        if found is not None and found not in choices:
+            self._refuse(name, f"Input should be {' or '.join(choices)}", "enum")
+        self._refuse_unknown(values)
+        return found or choices[0]
+
+    def _refuse_unknown(self, values: Iterable[str]) -> None:
         for name in values:
-            if not name.startswith("_") and name not in rules.foreign:
+            if not name.startswith("_") and name not in self.rules.foreign:
                 self._refuse(name, "There is no such parameter", "unknown_parameter")
         if self.errors:
             raise ProblemError(invalid_request(self.errors))
-        return ListQuery(limit=1, select=select or None, include=include)
 
     def _pairs(self, query_string: bytes) -> dict[str, list[str]]:
         values: dict[str, list[str]] = {}
@@ -374,7 +422,7 @@ class _Reader:
             return []
         return [Compare(base, operator, value) for value in self._values(name, column, operator, texts)]
 
-    def _values(self, name: str, column: ApiColumn, operator: Operator, texts: list[str]) -> list[object]:
+    def _values(self, name: str, column: QueryField, operator: Operator, texts: list[str]) -> list[object]:
         if operator == "is_null":
             flags = [_BOOLEANS.get(text.lower()) for text in texts]
             if None in flags:
@@ -394,7 +442,7 @@ class _Reader:
             return list(texts)
         return [self._parsed(name, column, text) for text in texts]
 
-    def _parsed(self, name: str, column: ApiColumn, text: str) -> object:
+    def _parsed(self, name: str, column: QueryField, text: str) -> object:
         try:
             return column.parse_text(text)
         except ValidationError as error:

@@ -43,6 +43,7 @@ _INTEGER_BITS: Final[tuple[tuple[type[sa.types.TypeEngine[int]], int], ...]] = (
     (sa.Integer, 32),
 )
 _LARGEST_SINGLE: Final = 3.4028234663852886e38
+_SMALLEST_SINGLE: Final = 1.401298464324817e-45
 _SINGLE_BITS: Final = 24
 """A Float of at most this precision is a single one in SQL."""
 

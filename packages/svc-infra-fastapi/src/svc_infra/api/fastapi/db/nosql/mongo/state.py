@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
@@ -34,6 +34,7 @@ class MongoSlot:
         implied: Whether `setup_mongo` declared it because nothing else had; an explicit declaration replaces it.
         mongo: The open client while the application runs.
         health: The check of this deployment, made at the first health request.
+        checks: Called at start, before the client opens; raise to stop the start-up.
     """
 
     name: str
@@ -42,10 +43,13 @@ class MongoSlot:
     implied: bool = False
     mongo: Mongo | None = None
     health: HealthRegistry | None = None
+    checks: list[Callable[[FastAPI], None]] = field(default_factory=list)
 
     @asynccontextmanager
-    async def opened(self, _app: FastAPI) -> AsyncIterator[None]:
+    async def opened(self, app: FastAPI) -> AsyncIterator[None]:
         """Keep the client open while the application runs."""
+        for check in self.checks:
+            check(app)
         mongo = self.connect()
         self.health = None
         try:

@@ -1,0 +1,100 @@
+"""How the fields of a document appear in a public API: which are secret, which can be compared, how text is parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, cast
+from uuid import UUID
+
+from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
+
+from svc_infra.api.fastapi.db.sql.columns import looks_secret
+from svc_infra.db.nosql.mongo.resource import MongoResource
+
+__all__ = ["DocumentField", "document_fields"]
+
+_SCALARS: Final = frozenset({"string", "integer", "number", "boolean", "null"})
+_ID_TYPES: Final[Mapping[str, type]] = {"objectid": str, "str": str, "int": int, "uuid": UUID}
+
+
+@dataclass(frozen=True)
+class DocumentField:
+    """One field of a document.
+
+    Attributes:
+        name: Its name.
+        annotation: The type of its value, with its limits.
+        info: What Pydantic knows of it.
+        is_hidden: Never shown.
+        is_server_owned: Set by the server alone; a value in a request body is ignored.
+    """
+
+    name: str
+    annotation: Any
+    info: FieldInfo
+    is_hidden: bool
+    is_server_owned: bool
+
+    @cached_property
+    def text_parser(self) -> TypeAdapter[object]:
+        """Parses the value from a query string, within the limits of the field."""
+        return TypeAdapter(cast("Any", self.annotation))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the JSON schema of a value in a query string."""
+        return self.text_parser.json_schema(mode="validation")
+
+    def parse_text(self, text: str) -> object:
+        """Return the value that *text* stands for.
+
+        Raises:
+            pydantic.ValidationError: It is no value of the field.
+        """
+        return self.text_parser.validate_strings(text)
+
+    @cached_property
+    def _types(self) -> frozenset[str]:
+        schema = self.text_parser.json_schema()
+        definitions = schema.get("$defs", {})
+        found: set[str] = set()
+        for part in schema.get("anyOf", [schema]):
+            resolved = definitions.get(str(part.get("$ref", "")).rpartition("/")[2], part)
+            kind = resolved.get("type", "other" if "enum" not in resolved else "string")
+            found |= set(kind) if isinstance(kind, list) else {kind}
+        return frozenset(found)
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether values can be ordered and compared: no arrays and no embedded documents."""
+        return self._types <= _SCALARS
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it holds text that can be searched."""
+        return self._types <= {"string", "null"} and "format" not in self.text_parser.json_schema()
+
+    @property
+    def is_nullable(self) -> bool:
+        """Whether it may be null."""
+        return "null" in self._types
+
+
+def document_fields(resource: MongoResource[Any]) -> dict[str, DocumentField]:
+    """Return the fields of a resource's model by name, in the order of the model."""
+    owned = {resource.tenant_field, resource.version_field}
+    if resource.soft_delete:
+        owned.add(resource.soft_delete_field)
+    if resource.timestamps:
+        owned |= {"created_at", "updated_at"}
+    if resource.id_type in {"objectid", "uuid"}:
+        owned.add(resource.id_attr)
+    found: dict[str, DocumentField] = {}
+    for name, info in resource.fields.items():
+        secret = looks_secret(name) and name not in resource.public_fields
+        is_id = name == resource.id_attr
+        annotation = _ID_TYPES[resource.id_type] if is_id else info.rebuild_annotation()
+        found[name] = DocumentField(name, annotation, info, name in resource.hidden_fields or secret, name in owned)
+    return found
