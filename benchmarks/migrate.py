@@ -1,24 +1,33 @@
-"""Upgrades beside stock Alembic on one SQLite file, in turns: nothing to do, and 500 revisions from the beginning.
+"""Upgrades beside stock Alembic with the same driver, in turns: nothing to do, and 500 revisions from the beginning.
 
-Limits: 1.3 x stock Alembic with nothing to do, 1.2 x for 500 revisions.
+    python -m benchmarks.migrate [sqlite] [postgres]
+
+PostgreSQL comes from TEST_POSTGRES_URL or is started for the run. Limits: 1.3 x stock Alembic with nothing to do, 1.2 x
+for 500 revisions.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import shutil
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 
 import svc_infra.db.sql.core as core
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests-integration"))
+
+NewDatabase = Callable[[], str]
 
 NOTHING_LIMIT, MANY_LIMIT = 1.3, 1.2
 
@@ -31,6 +40,31 @@ with engine.connect() as connection:
     context.configure(connection=connection, target_metadata=None)
     with context.begin_transaction():
         context.run_migrations()
+"""
+# Alembic's own template `async`.
+STOCK_ASYNC_ENV = """
+import asyncio
+
+from alembic import context
+from sqlalchemy import pool
+from sqlalchemy.ext.asyncio import async_engine_from_config
+
+
+def run(connection):
+    context.configure(connection=connection, target_metadata=None)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def main():
+    section = context.config.get_section("alembic")
+    engine = async_engine_from_config(section, prefix="sqlalchemy.", poolclass=pool.NullPool)
+    async with engine.connect() as connection:
+        await connection.run_sync(run)
+    await engine.dispose()
+
+
+asyncio.run(main())
 """
 REVISION = '''"""step {number}"""
 import sqlalchemy as sa
@@ -49,16 +83,20 @@ def downgrade():
 '''
 
 
-def write_project(root: Path, *, revisions: int, stock: bool) -> None:
+def write_project(root: Path, *, revisions: int, stock_env: str | None) -> None:
     core.init_alembic(directory=root)
-    ini = root / "alembic.ini"
-    ini.write_text(ini.read_text().replace("# sqlalchemy.url =", f"sqlalchemy.url = sqlite:///{root}/app.db"))
-    if stock:
-        (root / "migrations" / "env.py").write_text(STOCK_ENV)
+    (root / "alembic.template").write_text((root / "alembic.ini").read_text())
+    if stock_env is not None:
+        (root / "migrations" / "env.py").write_text(stock_env)
     for number in range(revisions):
         down = f"r{number - 1:04}" if number else None
         path = root / "migrations" / "versions" / f"r{number:04}.py"
         path.write_text(REVISION.format(number=number, down=down))
+
+
+def use_database(root: Path, url: str) -> None:
+    template = (root / "alembic.template").read_text()
+    (root / "alembic.ini").write_text(template.replace("# sqlalchemy.url =", f"sqlalchemy.url = {url}"))
 
 
 def upgrade_stock(root: Path) -> None:
@@ -76,7 +114,9 @@ def seconds(run: Callable[[Path], None], root: Path) -> float:
     return time.perf_counter() - began
 
 
-def compare(label: str, revisions: int, rounds: int, limit: float, *, fresh: bool) -> bool:
+def compare(
+    label: str, new_database: NewDatabase, stock_env: str, revisions: int, rounds: int, limit: float, *, fresh: bool
+) -> bool:
     """Run both in turns and compare the medians; with *fresh* from an empty database each time."""
     with tempfile.TemporaryDirectory() as folder:
         roots = {"stock": Path(folder, "stock"), "ours": Path(folder, "ours")}
@@ -84,12 +124,13 @@ def compare(label: str, revisions: int, rounds: int, limit: float, *, fresh: boo
         times: dict[str, list[float]] = {name: [] for name in roots}
         for name, root in roots.items():
             root.mkdir()
-            write_project(root, revisions=revisions, stock=name == "stock")
+            write_project(root, revisions=revisions, stock_env=stock_env if name == "stock" else None)
+            use_database(root, new_database())
             runs[name](root)
         for _ in range(rounds):
             for name, root in roots.items():
                 if fresh:
-                    (root / "app.db").unlink()
+                    use_database(root, new_database())
                     shutil.rmtree(root / "migrations" / "versions" / "__pycache__", ignore_errors=True)
                 times[name].append(seconds(runs[name], root))
     stock, ours = (statistics.median(times[name]) for name in ("stock", "ours"))
@@ -98,14 +139,35 @@ def compare(label: str, revisions: int, rounds: int, limit: float, *, fresh: boo
     return ratio <= limit
 
 
-def main() -> int:
-    kept = [
-        compare("nothing to do, 20 revisions", 20, 15, NOTHING_LIMIT, fresh=False),
-        compare("nothing to do, 500 revisions", 500, 5, NOTHING_LIMIT, fresh=False),
-        compare("500 revisions", 500, 3, MANY_LIMIT, fresh=True),
-    ]
+def sqlite_databases(stack: ExitStack) -> NewDatabase:
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    numbers = itertools.count()
+    return lambda: f"sqlite:///{folder}/{next(numbers)}.db"
+
+
+def postgres_databases(stack: ExitStack) -> NewDatabase:
+    from dbservers.postgres import open_postgres
+    from dbservers.workspace import Workspace
+
+    workspace = Workspace()
+    stack.callback(workspace.close)
+    server = stack.enter_context(open_postgres(workspace))
+    return lambda: server.create_database().replace("postgresql://", "postgresql+asyncpg://").replace("sslmode", "ssl")
+
+
+def main(names: list[str]) -> int:
+    kept: list[bool] = []
+    with ExitStack() as stack:
+        for name in names or ["sqlite", "postgres"]:
+            databases = {"sqlite": sqlite_databases, "postgres": postgres_databases}[name](stack)
+            env = STOCK_ASYNC_ENV if name == "postgres" else STOCK_ENV
+            kept += [
+                compare(f"{name}, nothing to do, 20 revisions", databases, env, 20, 15, NOTHING_LIMIT, fresh=False),
+                compare(f"{name}, nothing to do, 500 revisions", databases, env, 500, 5, NOTHING_LIMIT, fresh=False),
+                compare(f"{name}, 500 revisions", databases, env, 500, 3, MANY_LIMIT, fresh=True),
+            ]
     return 0 if all(kept) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -88,6 +88,16 @@ def test_an_invalid_index_is_named(postgres_url: str, make_workspace: Make) -> N
     )
     with pytest.raises(core.MigrationFailed, match="invalid index left behind: uq_n; DROP INDEX CONCURRENTLY uq_n"):
         core.upgrade(project=workspace.project)
+    workspace.revision(
+        "r2",
+        """
+        with op.get_context().autocommit_block():
+            op.execute("CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS uq_n ON t (n)")
+        """,
+        after="r1",
+    )
+    core.upgrade(project=workspace.project)
+    assert "The index uq_n is invalid" in workspace.progress.notes[-1]
 
 
 @pytest.mark.parametrize("kind", ["postgres", "mysql"])
@@ -230,3 +240,15 @@ def test_a_statement_of_a_killed_process_does_not_keep_its_table(postgres_url: s
     core.upgrade(project=workspace.project)
     assert [item.revision for item in core.current(project=workspace.project)] == ["r2"]
     assert run_on_connection(target, lambda connection: connection.scalar(sleeping)) == 0
+
+
+def test_limits_hold_in_transactions_and_not_in_autocommit_blocks(postgres_url: str, make_workspace: Make) -> None:
+    """An index that is built concurrently may wait; what comes behind the block is limited again, next revision too."""
+    workspace = make_workspace(postgres_url)
+    workspace.init()
+    show = 'print(op.get_bind().execute(sa.text("SHOW lock_timeout")).scalar())'
+    workspace.revision("r1", f"{show}\nwith op.get_context().autocommit_block():\n    {show}\n{show}")
+    workspace.revision("r2", show, after="r1")
+    done = workspace.run("sql", "--lock-timeout", "700", "upgrade")
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if line in {"0", "700ms"}] == ["700ms", "0", "700ms", "700ms"]

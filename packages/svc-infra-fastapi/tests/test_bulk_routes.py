@@ -159,7 +159,8 @@ async def test_items_may_fail_by_themselves(client: httpx.AsyncClient, prefix: s
     assert [each["status"] for each in body["results"]] == [201, 422, 409, 422, 201]
     assert body["results"][1]["problem"]["errors"][0]["loc"] == ["body", "sku"]
     assert {row["sku"] for row in (await client.get("/parts")).json()["items"]} == {"taken", "a", "c"}
-    assert (await client.post(f"{prefix}/bulk?atomic=maybe", json=[])).status_code == 422
+    for query in ("atomic=maybe", "atomic=true&atomic=false", "atomik=false", "x=1"):
+        assert (await client.post(f"{prefix}/bulk?{query}", json=[])).status_code == 422
 
 
 async def test_a_count_may_be_enough(client: httpx.AsyncClient) -> None:

@@ -303,6 +303,27 @@ async def test_guards_of_a_resource_and_of_one_action(client: httpx.AsyncClient)
     assert made.status_code == 201, made.text
 
 
+async def with_token(token: str = "") -> None:
+    if token != "t":
+        raise HTTPException(401, "sign in first")
+
+
+async def test_a_guard_may_have_a_query_parameter(sqlite_url: str, running: ClientOf, make_tables: MakeTables) -> None:
+    """It is the guard's, and no unknown one."""
+    app = FastAPI()
+    actions = {"list", "get", "create", "bulk_create"}
+    resource = ApiResource(model=Author, prefix="/authors", dependencies=[with_token], actions=actions)  # type: ignore[arg-type]
+    setup_sql(app, [resource], url=sqlite_url)
+    client = await running(app)
+    await make_tables(app, Base)
+    made = await client.post("/authors/bulk?token=t", json=[{"name": "Ann"}])
+    assert made.status_code == 200, made.text
+    assert (await client.get("/authors?token=t")).json()["total"] == 1
+    assert (await client.get("/authors/1?token=t")).status_code == 200
+    assert (await client.get("/authors?token=x")).status_code == 401
+    assert (await client.get("/authors?token=t&tokn=x")).status_code == 422
+
+
 async def test_actions_that_are_switched_off_are_not_there(client: httpx.AsyncClient) -> None:
     """Neither route nor documentation."""
     assert (await client.get("/guarded/1", headers={"X-User": "admin"})).status_code in {404, 405}

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
-from sqlalchemy import Column, Enum, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint, insert, text
+from sqlalchemy import (
+    Column,
+    Enum,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    event,
+    insert,
+    text,
+)
 
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.errors import (
@@ -159,6 +173,20 @@ async def test_a_syntax_error_is_left_alone(database: Database) -> None:
         async with database.session() as session:
             await session.execute(text("SELEC 1"))
     assert not isinstance(caught.value, SqlError)
+
+
+async def test_a_connection_that_is_lost_while_it_is_set_up_is_disconnected(postgres_url: str) -> None:
+    """SQLAlchemy sets a new connection of asyncpg up without wrapping errors; they are typed nevertheless."""
+    async with Database(postgres_url) as database:
+
+        def cut(dbapi_connection: Any, _record: object) -> None:
+            dbapi_connection.driver_connection.terminate()
+
+        event.listen(database.engine.sync_engine, "connect", cut, insert=True)
+        with pytest.raises(Disconnected) as caught:
+            async with database.session() as session:
+                await session.execute(text("SELECT 1"))
+    assert getattr(caught.value.__cause__, "sqlstate", None) == "08003"
 
 
 async def test_an_exclusion_violation_is_typed(postgres_url: str) -> None:

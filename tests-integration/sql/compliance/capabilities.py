@@ -50,6 +50,7 @@ CAPABILITIES = MappingProxyType(
     {
         "connect": "Connect and ping",
         "repository": "Create, read, update, delete, search with the repository",
+        "upsert": "Upserts (`upsert`, `upsert_many`)",
         "transactions": "Transactions, also of several sessions at once",
         "savepoints": "Savepoints",
         "read_only": "Read-only transactions that refuse writes",
@@ -99,6 +100,7 @@ MISSING = MappingProxyType(
             "error_codes": "DuckDB 1.5 has one class for all constraints; the SQL keyword in its message tells which",
         },
         "mssql": {
+            "upsert": "no INSERT that updates; `get`, then `create` or `update`",
             "read_only": "not in SQL Server; what was written is rolled back",
             "arrays": "no such type; use JSON",
         },
@@ -107,6 +109,8 @@ MISSING = MappingProxyType(
             "in the message tells which",
         },
         "snowflake": {
+            "upsert": "no INSERT that updates; `get`, then `create` or `update`",
+            "streaming": "snowflake-sqlalchemy 2.1's asynchronous dialect has none; read pages by cursor",
             "savepoints": "not in Snowflake",
             "read_only": "not in Snowflake; what was written is rolled back",
             "row_locks": "not in Snowflake",

@@ -119,6 +119,22 @@ async def test_the_repository_works(database: Database) -> None:
     assert await names(database) == ["Annabel", "Bert", "Karl"]
 
 
+@capability("upsert")
+async def test_upsert(database: Database) -> None:
+    """A row is inserted, and updated when its key is there."""
+    repository = SqlRepository(model=Thing)
+    for size in (1, 2):
+        async with database.session() as session:
+            await repository.upsert(session, {"id": 1, "name": "a", "size": size})
+    async with database.session() as session:
+        await repository.upsert_many(session, [{"id": number, "name": f"b{number}", "size": 3} for number in (1, 2)])
+    async with database.session() as session:
+        assert [(thing.id, thing.name, thing.size) for thing in await repository.list(session, limit=9)] == [
+            (1, "b1", 3),
+            (2, "b2", 3),
+        ]
+
+
 @capability("transactions")
 async def test_transactions(database: Database) -> None:
     """Sessions don't see what others have not committed; an error leaves nothing."""

@@ -27,8 +27,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from svc_infra.db.sql.base import ModelBase
+from svc_infra.db.sql.capabilities import capabilities_of
 from svc_infra.db.sql.errors import InvalidQuery, InvalidValue
-from svc_infra.db.sql.filters import Compare, field
+from svc_infra.db.sql.filters import AnyOf, Compare, Filter, field
 from svc_infra.db.sql.repository import SqlRepository
 
 
@@ -71,7 +72,7 @@ BAD: list[tuple[str, object]] = [
     ("naive", dt.date(2026, 1, 2)), ("aware", dt.date(2026, 1, 2)), ("clock", "03:04"),
     ("clock", dt.time(1, tzinfo=dt.UTC)), ("span", 5), ("blob", "text"), ("blob", b"12345"),
     ("colour", "green"), ("colour", "red "), ("colour", 1), ("id", "not-a-uuid"), ("id", 5), ("id", b"1"),
-    ("data", {"a": float("nan")}), ("data", {"a": object()}), ("data", {1, 2}),
+    ("data", {"a": float("nan")}), ("data", {"a": object()}), ("data", {1, 2}), ("data", ["\ud800"]),
 ]  # fmt: skip
 GOOD: dict[str, object] = {
     "text": "äöü€\U0001f600", "small": -(2**15), "number": 2**31 - 1, "big": 2**63 - 1, "ratio": 0.1,
@@ -164,4 +165,93 @@ async def test_a_filter_that_means_nothing_is_refused(session: AsyncSession) -> 
         deep = ~deep
     with pytest.raises(InvalidQuery, match="nested"):
         await things.list(session, limit=1, where=deep)
+    assert await things.count(session) == 0
+
+
+async def test_no_text_of_a_client_makes_a_search_or_filter_fail_otherwise(session, statements) -> None:
+    """NUL, lone surrogates, ten million characters, other types: refused before anything is sent."""
+    for q in ("\0", "\ud800", "x" * 10_000_000, 5.5, None, b"x", float("nan"), ["a"]):
+        for operator in ("contains", "icontains", "starts_with", "ends_with", "like", "ilike"):
+            with pytest.raises(InvalidValue):
+                await things.list(session, limit=1, where=Compare("text", operator, q))
+        if q is not None:
+            with pytest.raises(InvalidValue):
+                await things.count(session, q=q, fields=["text"])
+        for wrong in (Compare("number", "between", (q, q)), Compare("number", "in", [q]), Compare("id", "eq", [q])):
+            with pytest.raises(InvalidValue):
+                await things.list(session, limit=1, where=wrong)
+        with pytest.raises(InvalidValue):
+            await things.page(session, limit=1, cursor=q if q is not None else 1)
+    assert statements.taken() == []
+    assert await things.count(session, q="%" * 10_000, fields=["text"]) == 0
+
+
+async def test_no_name_of_a_client_reaches_the_database(session, statements) -> None:
+    """Unknown, dotted, huge and of another type: for fields, orders, keys and scopes."""
+    for name in ("nothing", "a.b.c", "x" * 1_000_000, "\0", "\ud800", "", "data.x", "metadata", "__class__", 5, None):
+        calls = [
+            lambda name=name: things.create(session, {name: 1}),
+            lambda name=name: things.list(session, limit=1, where=Compare(name, "eq", 1)),
+            lambda name=name: things.search(session, q="a", fields=[name], limit=1),
+            lambda name=name: things.upsert(session, {"text": "a"}, on=[name]),
+            lambda name=name: things.scoped({name: 1}).count(session),
+            lambda name=name: things.list(session, limit=1, order_by=[name]),
+        ]
+        for call in calls:
+            with pytest.raises(InvalidQuery) as caught:
+                await call()
+            assert len(str(caught.value)) < 1000
+    for order_by in (5, [5], float("inf"), [b"text"], [["text"]]):
+        with pytest.raises(InvalidQuery):
+            await things.list(session, limit=1, order_by=order_by)
+    with pytest.raises(InvalidQuery):
+        await things.list(session, limit=1, where=5)
+    assert statements.taken() == []
+
+
+async def test_a_filter_of_any_size_is_answered_or_refused(session: AsyncSession) -> None:
+    """Deep, wide and long ones: what one database or Python can't walk through, none is given."""
+    number = field("number")
+    deep: Filter = number.eq(1)
+    for _ in range(100_000):
+        deep = ~deep
+    wide = AnyOf(tuple(number.eq(n) for n in range(501)))
+    for where in (deep, wide, [number.ne(n) for n in range(501)], field(".".join(["a"] * 5000)).eq(1)):
+        with pytest.raises(InvalidQuery):
+            await things.list(session, limit=1, where=where)
+    assert await things.list(session, limit=1, where=AnyOf(tuple(number.eq(n) for n in range(490)))) == []
+    assert await things.get_many(session, [uuid.UUID(int=n) for n in range(10_000)]) == []
+    try:
+        assert await things.count(session, where=number.in_(range(100_000))) == 0
+    except InvalidValue:
+        assert not capabilities_of(session.get_bind().dialect.name).has_arrays
+    assert await things.count(session, q="a", fields=["text"] * 2000) == 0
+
+
+async def test_json_is_neither_compared_nor_ordered_by(session, statements) -> None:
+    """PostgreSQL has no equality of JSON, so none is offered anywhere; NULL and text can be asked for."""
+    for where in (field("data").eq({}), field("data").in_([1]), field("data").gt("a"), field("data").between(1, 2)):
+        with pytest.raises(InvalidQuery, match="JSON"):
+            await things.list(session, limit=1, where=where)
+    with pytest.raises(InvalidQuery, match="JSON"):
+        await things.list(session, limit=1, order_by="-data")
+    assert statements.taken() == []
+    assert await things.count(session, where=[field("data").is_null(), ~field("data").contains("a")]) == 0
+
+
+async def test_times_at_the_end_of_the_calendar_are_stored_or_refused(session: AsyncSession) -> None:
+    """An instant beyond the year 9999 in UTC and the longest timedelta are no overflow inside of a driver."""
+    east, west = dt.timezone(dt.timedelta(hours=14)), dt.timezone(-dt.timedelta(hours=14))
+    for name, value in [
+        ("aware", dt.datetime.max.replace(tzinfo=west)),
+        ("aware", dt.datetime.min.replace(tzinfo=east)),
+        ("span", dt.timedelta.max),
+        ("span", dt.timedelta.min),
+    ]:
+        try:
+            await things.create(session, {name: value})
+        except InvalidValue:
+            continue
+        assert await things.count(session, where=field(name).eq(value)) == 1
+    await session.rollback()
     assert await things.count(session) == 0

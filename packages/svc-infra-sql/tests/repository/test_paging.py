@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from svc_infra.db.sql.base import ModelBase
+from svc_infra.db.sql.capabilities import capabilities_of
 from svc_infra.db.sql.errors import InvalidQuery, InvalidValue
 from svc_infra.db.sql.filters import field
 from svc_infra.db.sql.repository import SqlRepository
@@ -74,6 +75,17 @@ async def test_pages_give_every_row_once_in_order_forwards_and_backwards(session
     nulls_first = [Event.kind.desc().nulls_last(), Event.at.asc()]
     expected = [row.id for row in await events.rows.list(session, limit=100, order_by=nulls_first)]
     assert await walk(session, nulls_first, 5) == expected
+
+
+async def test_null_stands_where_the_capabilities_say(session: AsyncSession) -> None:
+    """First or last by the database's own order, which an index has too, and anywhere when it is asked for."""
+    await fill(session, 6)
+    capabilities = capabilities_of(session.get_bind().dialect.name)
+    own = {"kind": capabilities.nulls_ascending, "-kind": capabilities.nulls_descending}
+    told = {Event.kind.asc().nulls_last(): "last", Event.kind.desc().nulls_first(): "first"}
+    for order, place in [*own.items(), *told.items()]:
+        kinds = [row.kind for row in await events.rows.list(session, limit=9, order_by=order)]
+        assert (kinds[0] is None, kinds[-1] is None) == (place == "first", place == "last"), order
 
 
 async def test_rows_inserted_or_deleted_meanwhile_move_no_other(session: AsyncSession) -> None:

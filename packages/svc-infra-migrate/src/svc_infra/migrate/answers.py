@@ -83,10 +83,10 @@ def write_page(stream: TextIO) -> None:
     objects: dict[str, Mapping[str, Any]] = {}
     stream.write("| Verb | Answer |\n|---|---|\n")
     for verb in sorted(ANSWERS):
-        schema: Mapping[str, Any] = answer_schema(verb)
-        objects |= schema.get("$defs", {})
+        schema = _loose(answer_schema(verb))
+        objects.update(schema.get("$defs", {}))
         if schema.get("type") == "object":
-            objects[schema["title"]] = schema
+            objects[str(schema["title"])] = schema
         stream.write(f"| `{verb}` | {_words(schema)} |\n")
     for name in sorted(objects):
         stream.write(f"\n## {name}\n\n{objects[name]['description']}\n\n| Field | JSON | |\n|---|---|---|\n")
@@ -95,6 +95,11 @@ def write_page(stream: TextIO) -> None:
             f"| `{field}` | {_words(definition)} | {meanings.get(field, '')} |\n"
             for field, definition in objects[name]["properties"].items()
         )
+
+
+def _loose(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Look at JSON as a value whose types are not known."""
+    return schema
 
 
 def _words(schema: Mapping[str, Any]) -> str:

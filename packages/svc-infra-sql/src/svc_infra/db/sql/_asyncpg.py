@@ -7,6 +7,12 @@ from typing import Any
 import asyncpg
 
 
+class ConnectionClosed(asyncpg.InterfaceError):  # type: ignore[misc]
+    """What asyncpg raises as a bare `InterfaceError`, with the SQLSTATE by which it is recognised."""
+
+    sqlstate = "08003"  # connection_does_not_exist
+
+
 class PrologueConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg 0.32 types it by a metaclass
     """A connection whose next BEGIN is followed by `prologue`.
 
@@ -24,3 +30,8 @@ class PrologueConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg 0
         if self.prologue and query.startswith("BEGIN"):
             query, self.prologue = f"{query} {self.prologue}", ""
         return str(await super().execute(query, *args, timeout=timeout))
+
+    def _check_open(self) -> None:
+        """Refuse to work on a connection that was lost, also while SQLAlchemy sets it up, when it wraps no errors."""
+        if self.is_closed():
+            raise ConnectionClosed("connection is closed")

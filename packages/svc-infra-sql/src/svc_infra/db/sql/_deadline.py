@@ -222,25 +222,28 @@ class _OwnLimits:
         return limit if transaction is not None and transaction is connection.get_transaction() else seconds
 
 
-def arm_deadline(connection: Connection, context: object) -> bool:
+def arm_deadline(connection: Connection, context: object, events: Any) -> bool:
     """Arm the deadline of a statement that SQLAlchemy does not run itself.
 
     Args:
         connection: Where it is about to run.
         context: Takes the deadline, for `disarm_deadline` and for the listener to `handle_error`.
+        events: The events of the connection, or of its engine when nobody can listen to the connection itself.
 
     Returns:
         Whether that is all; False when somebody else listens to statements, who would miss this one.
     """
-    dispatch = connection.dispatch
-    if not dispatch.before_cursor_execute and not dispatch.after_cursor_execute:
-        return True
-    if not all(hasattr(listener, _ARMS) for listener in dispatch.after_cursor_execute):
-        return False
-    if not all(hasattr(listener, _ARMS) for listener in dispatch.before_cursor_execute):
-        return False
-    for listener in dispatch.before_cursor_execute:
-        getattr(listener, _ARMS)(connection, context)
+    for listener in events.after_cursor_execute:
+        if not hasattr(listener, _ARMS):
+            return False
+    arms = []
+    for listener in events.before_cursor_execute:
+        arm = getattr(listener, _ARMS, None)
+        if arm is None:
+            return False
+        arms.append(arm)
+    for arm in arms:
+        arm(connection, context)
     return True
 
 

@@ -7,7 +7,6 @@ lets others provide its greenlets, and switches to the greenlet's parent, which 
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast
@@ -31,19 +30,18 @@ async def run_synchronously(program: Callable[..., R], *arguments: object) -> R:
     while type(result) is not _Outcome:
         try:
             value = await result
-        except BaseException:  # noqa: BLE001 (the function shall see it where it waits)
-            result = worker.throw(*sys.exc_info())
+        except BaseException as error:  # noqa: BLE001 (the function shall see it where it waits)
+            result = worker.throw(error)
         else:
             result = worker.switch(value)
     worker.gr_context = None
     if len(idle) < MOST_IDLE:
         idle.append(worker)
-    error = result.error
-    if error is not None:
+    if result.error is not None:
         try:
-            raise error
+            raise result.error
         finally:
-            del error, result  # or the traceback refers to itself
+            del result  # or the traceback refers to itself
     return cast("R", result.value)
 
 
@@ -75,7 +73,7 @@ _idle = _Idle()
 
 def _work(job: Any) -> None:
     """Do job after job; nothing of one is kept while the greenlet waits for the next."""
-    worker = getcurrent()
+    worker: Any = getcurrent()
     outcomes = [_outcome(job)]
     while True:
         del job

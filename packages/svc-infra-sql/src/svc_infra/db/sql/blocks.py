@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from svc_infra.db.sql.copying import default_of
@@ -40,19 +41,18 @@ class Block:
     @classmethod
     def checked(cls, execution: Execution[M], batch: Sequence[Mapping[str, object]]) -> list[Block] | None:
         """The blocks of a batch as it was given, or None when a row of it is refused or needs a look by itself."""
-        shapes: dict[tuple[str, ...], list[int]] = {}
-        for place, row in enumerate(batch):
-            shapes.setdefault(tuple(row), []).append(place)
         found: list[Block] = []
         plan, checker = execution.plan, execution.checker
         generated = plan.fields.generated_key
         try:
             scope = execution.scope_values()
-            for shape, places in shapes.items():
+            for shape, places in _shapes(batch).items():
                 given = plan.written(dict.fromkeys(shape))
                 values: dict[str, Sequence[Any]] = {}
                 for name in given:
-                    checked = checker.column(name, [batch[place][name] for place in places])
+                    take = itemgetter(name)
+                    rows = batch if len(places) == len(batch) else [batch[place] for place in places]
+                    checked = checker.column(name, list(map(take, rows)))
                     if checked is None:
                         return None
                     values[name] = checked
@@ -119,6 +119,17 @@ class Block:
             # A default that is an SQL expression, or that reads the row that SQLAlchemy would give it.
             return [], []
         return columns, values
+
+
+def _shapes(batch: Sequence[Mapping[str, object]]) -> dict[tuple[str, ...], Sequence[int]]:
+    """The places of the rows that have the same fields in the same order."""
+    shapes = list(map(tuple, batch))
+    if len(set(shapes)) == 1:
+        return {shapes[0]: range(len(batch))}
+    found: dict[tuple[str, ...], list[int]] = {}
+    for place, shape in enumerate(shapes):
+        found.setdefault(shape, []).append(place)
+    return dict(found)
 
 
 def _records(block: Block) -> Sequence[tuple[Any, ...]]:

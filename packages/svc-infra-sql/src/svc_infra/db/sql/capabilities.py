@@ -17,12 +17,16 @@ class Capabilities:
         integer_bits: Size of what an INTEGER column holds.
         has_time_zones: Whether DateTime(timezone=True) keeps the instant; where not, instants are stored as UTC.
         has_special_floats: Whether NaN and the infinities can be stored.
+        has_intervals: Whether an Interval is a type of its own; where not, it is stored as a time since 1970.
         has_nul_text: Whether text may hold NUL characters.
-        conflict: How an INSERT meets a taken key: `ON CONFLICT (key)`, `ON DUPLICATE KEY`, or not at all.
+        conflict: How an INSERT meets a taken key: `ON CONFLICT (key)`, `ON DUPLICATE KEY`, or not at all, so that there
+            is no upsert. SQL Server and Snowflake have only MERGE: on the one it is not atomic without a lock on the
+            key's range, on the other it returns no rows and looks for keys that are not enforced.
         locks_of: Whether FOR UPDATE OF names the table, so that joined rows are not locked too.
         has_row_locks: Whether FOR UPDATE locks rows; where not, a writer locks the whole database.
         compares_rows: Whether `(a, b) > (x, y)` is used to find the place in an index.
-        nulls_ascending: Where NULL stands in ascending order unless told.
+        nulls_ascending: Where NULL stands in ascending order unless told. It is left to the database, as another place
+            would keep it from reading the order off an index; `User.name.asc().nulls_last()` asks for one.
         nulls_descending: Where NULL stands in descending order unless told.
         has_arrays: Whether one parameter can carry a list, so that `= ANY(list)` is one statement for every length.
         reads_json_rows: Whether many rows go best as one JSON text.
@@ -35,6 +39,7 @@ class Capabilities:
     integer_bits: int = 32
     has_time_zones: bool = True
     has_special_floats: bool = False
+    has_intervals: bool = False
     has_nul_text: bool = False
     conflict: Literal["conflict", "duplicate", "none"] = "none"
     has_row_locks: bool = True
@@ -48,8 +53,14 @@ class Capabilities:
     live_unique: Literal["partial index", "generated column", "every row", "none"] = "partial index"
     largest_parameters: int = 2000
 
+    @property
+    def most_listed(self) -> int:
+        """Most values of the lists in one statement without arrays, with parameters to spare for the rest of it."""
+        return self.largest_parameters - 100
+
 
 _POSTGRESQL = Capabilities(
+    has_intervals=True,
     has_special_floats=True,
     conflict="conflict",
     locks_of=True,
@@ -84,6 +95,7 @@ _KNOWN = MappingProxyType(
             largest_parameters=32766,
         ),
         "duckdb": Capabilities(
+            has_intervals=True,
             has_special_floats=True,
             conflict="conflict",
             has_row_locks=False,

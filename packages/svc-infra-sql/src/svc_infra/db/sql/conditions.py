@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from sqlalchemy.sql import roles
@@ -10,7 +10,7 @@ from sqlalchemy.sql.elements import ColumnClause, Grouping, TextClause
 
 from svc_infra.db.sql.errors import InvalidQuery
 from svc_infra.db.sql.filter_scope import FilterScope
-from svc_infra.db.sql.filters import Filter
+from svc_infra.db.sql.filters import Filter, check_size
 from svc_infra.db.sql.ordering import Expression
 
 __all__ = ["Condition", "Conditions", "Where"]
@@ -32,7 +32,7 @@ class Conditions:
         shape: What decides their SQL, or None when it can't be told, because an expression is among them.
 
     Raises:
-        InvalidQuery: When one is no condition, such as a plain bool.
+        InvalidQuery: When one is no condition, such as a plain bool, or a filter is too large.
     """
 
     __slots__ = ("_given", "shape")
@@ -42,12 +42,16 @@ class Conditions:
         self.shape: Hashable | None = ()
         if where is None:
             return
+        if not isinstance(where, Filter | roles.ExpressionElementRole | Iterable):
+            raise InvalidQuery(f"where takes filters and expressions, got {type(where).__name__}")
         self._given = (where,) if isinstance(where, Filter | roles.ExpressionElementRole) else tuple(where)
         for condition in self._given:
             if not isinstance(condition, Filter | roles.ExpressionElementRole):
                 raise InvalidQuery(
-                    f"where holds {condition!r}, which is no condition; give field('age').gt(30) or User.age > 30"
+                    f"where holds a {type(condition).__name__}, which is no condition; "
+                    "give field('age').gt(30) or User.age > 30"
                 )
+        check_size(condition for condition in self._given if isinstance(condition, Filter))
         if all(isinstance(condition, Filter) for condition in self._given):
             self.shape = tuple(condition.shape() for condition in self._given)
         else:

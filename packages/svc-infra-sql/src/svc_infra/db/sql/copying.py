@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, String, Table, bindparam, func, select
+from sqlalchemy import Boolean, Column, Connection, String, Table, bindparam, func, select
 from sqlalchemy.sql.schema import CallableColumnDefault, ScalarElementColumnDefault
 from sqlalchemy.types import TypeEngine
 from sqlalchemy.util import await_only
@@ -71,7 +71,12 @@ def copy_rows(
         values: The values of each column in Python's types, all of one length.
     """
     dialect = connection.dialect
-    processors = [column.type.dialect_impl(dialect).bind_processor(dialect) for column in columns]
+    processors = [
+        None
+        if isinstance(column.type, Boolean) and dialect.supports_native_boolean  # what it checks was checked
+        else column.type.dialect_impl(dialect).bind_processor(dialect)
+        for column in columns
+    ]
     rows = list(
         zip(
             *(

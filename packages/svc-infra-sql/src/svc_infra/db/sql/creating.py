@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 from svc_infra.db.sql import unit_of_work
 from svc_infra.db.sql.blocks import Block
 from svc_infra.db.sql.copying import copies, copy_rows, is_confined, is_copyable
+from svc_infra.db.sql.direct import send_many_directly
 from svc_infra.db.sql.errors import IntegrityViolation, InvalidValue, SqlError
-from svc_infra.db.sql.execution import Execution
+from svc_infra.db.sql.execution import Execution, fetched
 from svc_infra.db.sql.json_rows import insert_json_rows
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.reading import natural
@@ -241,17 +242,20 @@ class Creating(Writing[M, T, E]):
         if any(isinstance(column.type, ARRAY) for column in columns):
             return None  # unnest would take such a value apart
         statement = execution.statements.insert_arrays(names, tuple(column.key for column in columns))
-        return connection.execute(statement, {f"array_{place}": each for place, each in enumerate(values)}).all()
+        return fetched(connection, statement, {f"array_{place}": each for place, each in enumerate(values)})
 
     def _send_apart(self, execution: Execution[M], connection: Connection, block: Block) -> bool:
         """Send the rows by the database's own way for many, and tell whether that could be done."""
-        by_json = execution.capabilities.reads_json_rows
-        if not by_json and not copies(connection):
+        by_json, is_embedded = execution.capabilities.reads_json_rows, connection.dialect.name == "sqlite"
+        if not by_json and not is_embedded and not copies(connection):
             return False
         columns, values = block.filled(self._plan.fields)
         if not columns or not is_copyable(columns):
             return False
         table = self._plan.fields.table
+        if is_embedded:
+            keys = [column.key for column in columns]
+            return send_many_directly(connection, execution.statements.insert(()), keys, values)
         if by_json:
             records = builtins.list(zip(*values, strict=True))
             return insert_json_rows(connection, table, columns, records) is not None
@@ -287,11 +291,16 @@ class Creating(Writing[M, T, E]):
 
 def has_savepoints(connection: Connection) -> bool:
     """Whether a part of a transaction can be undone on the connection."""
-    return connection.dialect.name != "duckdb"
+    return connection.dialect.name not in ("duckdb", "snowflake")
 
 
 def savepoint(connection: Connection, statement: str) -> None:
-    """Send a statement about savepoints."""
+    """Send a statement about savepoints, given in the words of the SQL standard."""
+    if connection.dialect.name == "mssql":
+        verb, _, name = statement.rpartition(" ")
+        if verb.startswith("RELEASE"):
+            return  # Transact-SQL has no word for it: a savepoint ends with its transaction
+        statement = f"{'ROLLBACK' if verb.startswith('ROLLBACK') else 'SAVE'} TRANSACTION {name}"
     connection.exec_driver_sql(statement)
 
 

@@ -15,7 +15,7 @@ a statement that was sent is never sent again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -59,32 +59,90 @@ def run_directly(
         if not runs_directly(dialect):
             return None
         statements = _of_dialect[dialect] = _Statements(dialect)
-    direct = statements.find(statement, parameters)
-    if direct is None or not _is_unobserved(connection) or not (alone or connection.in_transaction()):
+    direct = statements.find(statement, tuple(parameters))
+    # Nobody can listen to a connection that was taken for one statement, and its engine's events cost less to look up.
+    events: Any = connection.engine.dispatch if alone else connection.dispatch
+    if direct is None or not _is_unobserved(connection, events) or not (alone or connection.in_transaction()):
         return None
     try:
         arguments = direct.arguments(parameters)
     except Exception:  # noqa: BLE001 (a value that does not fit: SQLAlchemy tells what the matter is)
         return None
     run = _Run(direct.compiled)
-    if not arm_deadline(connection, run):
+    if not arm_deadline(connection, run, events):
         return None
     try:
         records = statements.send(connection, direct, arguments, alone=alone)
     except BaseException as error:
-        # The one way to SQLAlchemy's own treatment of a driver's error: its listeners, the test for a lost connection,
-        # the end of it and of the pool's others, the wrapping. Its arguments are the same in 2.0 and 2.1.
-        connection._handle_dbapi_exception(error, direct.sql, tuple(arguments), None, run)  # type: ignore[arg-type]  # noqa: SLF001
+        _fail(connection, direct, arguments, run, error)
         raise
     disarm_deadline(run)
     return direct.rows(records)
 
 
-def _is_unobserved(connection: Connection) -> bool:
+def send_many_directly(
+    connection: Connection, statement: Executable, names: Sequence[str], columns: Sequence[Sequence[Any]]
+) -> bool:
+    """Run an INSERT of many rows on SQLite's driver, in two hops to its thread; False when that can't be done.
+
+    Args:
+        connection: The connection, in SQLAlchemy's synchronous half, in a transaction.
+        statement: The INSERT, which returns nothing and is kept.
+        names: The keys of the columns.
+        columns: The values of each column, all of one length.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: As `Connection.execute` does.
+    """
+    dialect = connection.dialect
+    if dialect.name != "sqlite" or not runs_directly(dialect) or not connection.in_transaction():
+        return False
+    statements = _of_dialect.get(dialect)
+    if statements is None:
+        statements = _of_dialect[dialect] = _Statements(dialect)
+    direct = statements.find(statement, tuple(names))
+    if direct is None or not _is_unobserved(connection, connection.dispatch):
+        return False
+    try:
+        rows = direct.many(dict(zip(names, columns, strict=True)))
+    except Exception:  # noqa: BLE001 (as above)
+        return False
+    run = _Run(direct.compiled)
+    run.executemany = True
+    if not arm_deadline(connection, run, connection.dispatch):
+        return False
+    fairy = connection.connection
+    driver: Any = fairy.driver_connection
+    adapted: Any = fairy.dbapi_connection
+    try:
+        try:
+            cursor = await_only(driver.executemany(direct.sql, rows))
+            await_only(cursor.close())
+        except Exception as error:
+            adapted._handle_exception(error)  # noqa: SLF001 (as in `_Statements.send`)
+            raise
+    except BaseException as error:
+        _fail(connection, direct, (), run, error)
+        raise
+    disarm_deadline(run)
+    return True
+
+
+def _fail(connection: Connection, direct: _Direct, arguments: Sequence[Any], run: _Run, error: BaseException) -> None:
+    """Raise what `Connection.execute` would have raised, the connection being dealt with as it would have been.
+
+    This is the one way to SQLAlchemy's own treatment of a driver's error: its listeners, the test for a lost
+    connection, the end of it and of the pool's others, the wrapping. Its arguments are the same in 2.0 and 2.1.
+    """
+    handle: Any = connection._handle_dbapi_exception  # noqa: SLF001
+    handle(error, direct.sql, tuple(arguments), None, run)
+
+
+def _is_unobserved(connection: Connection, events: Any) -> bool:
     """Whether nobody misses a statement that SQLAlchemy does not run, and it runs where the connection stands."""
     if connection.closed or connection.invalidated or "schema_translate_map" in connection.get_execution_options():
         return False
-    if connection.dispatch.before_execute or connection.dispatch.after_execute:
+    if events.before_execute or events.after_execute:
         return False
     for listener in connection.dialect.dispatch.handle_error:
         if not listener.__module__.startswith(_OWN):
@@ -98,12 +156,11 @@ _OWN: Final = "svc_infra.db.sql."
 class _Run:
     """One run of a statement, for those who look at SQLAlchemy's execution context when it fails."""
 
-    __slots__ = ("_svc_infra_deadline", "compiled")
-
-    executemany = False
+    __slots__ = ("_svc_infra_deadline", "compiled", "executemany")
 
     def __init__(self, compiled: object) -> None:
         self.compiled = compiled
+        self.executemany = False
 
     def handle_dbapi_exception(self, error: BaseException) -> None:
         """Do nothing; SQLAlchemy tells the context of the error."""
@@ -174,6 +231,15 @@ class _Direct:
             found.append(value if process is None else process(value))
         return found
 
+    def many(self, columns: Mapping[str, Sequence[Any]]) -> list[tuple[Any, ...]]:
+        """The values of many rows, each in the order of its places."""
+        found: list[Iterable[Any]] = []
+        for name, process, make in self._parameters:
+            if make is not None:
+                raise LookupError(name)
+            found.append(columns[name] if process is None else map(process, columns[name]))
+        return list(zip(*found, strict=True))
+
     def rows(self, records: Sequence[Any]) -> Sequence[Any]:
         """The driver's records as rows, with the values that SQLAlchemy would give."""
         if not records:
@@ -192,12 +258,11 @@ class _Statements:
         self._is_sqlite = dialect.name == "sqlite"
         self._seen: WeakKeyDictionary[Executable, dict[tuple[str, ...], _Direct | str | None]] = WeakKeyDictionary()
 
-    def find(self, statement: Executable, parameters: Mapping[str, Any]) -> _Direct | None:
+    def find(self, statement: Executable, keys: tuple[str, ...]) -> _Direct | None:
         """The statement as the driver takes it; None at its first run, and when only SQLAlchemy can run it."""
         by_keys = self._seen.get(statement)
         if by_keys is None:
             by_keys = self._seen[statement] = {}
-        keys = tuple(parameters)
         found = by_keys.get(keys, _NEVER if len(by_keys) >= _MOST_SHAPES else "")
         if found == "":
             by_keys[keys] = None

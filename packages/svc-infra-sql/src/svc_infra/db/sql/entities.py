@@ -56,7 +56,7 @@ class EntityLoader(Generic[M]):
                 state = instance_state(entity)
                 state.key = identity
                 state.session_id = session_id
-                state.dict.update(zip(names, row, strict=True))
+                entity.__dict__.update(zip(names, row, strict=True))
                 identity_map.add(state)
             else:
                 self._update(entity, row, refresh=refresh)

@@ -5,7 +5,7 @@ The async half enters it once per operation, however many statements that sends,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Connection, CursorResult, Executable, Result
@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from svc_infra.db.sql.capabilities import Capabilities, capabilities_of
 from svc_infra.db.sql.direct import run_directly
+from svc_infra.db.sql.errors import InvalidValue
 from svc_infra.db.sql.filter_scope import FilterScope
 from svc_infra.db.sql.lone import LoneConnection
 from svc_infra.db.sql.plan import RepositoryPlan
@@ -144,10 +145,23 @@ class Execution(Generic[M]):
                 checker=lambda fields: self.plan.checker(self.dialect_name, fields),
             )
             selection.where.bind(scope)
+            self._check_number(scope.parameters.values())
             parameters.update(scope.parameters)
         if selection.searched and q is not None:
             parameters["search_pattern"] = search_pattern(q)
         return parameters
+
+    def _check_number(self, values: Iterable[object]) -> None:
+        """Check that lists, each value of which is a parameter where there are no arrays, are not too long.
+
+        Raises:
+            InvalidValue: When they are.
+        """
+        if self.capabilities.has_arrays:
+            return
+        number, most = sum(len(value) for value in values if isinstance(value, list)), self.capabilities.most_listed
+        if number > most:
+            raise InvalidValue(f"lists of {number} values are too long for {self.dialect_name}, which takes {most}")
 
     def connect(self, statement: Executable) -> Connection:
         """The connection for a statement; a session may choose it by model and statement."""

@@ -6,17 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import CHAR, Column, Enum, Integer, String, Table, Uuid
+from sqlalchemy import CHAR, JSON, Column, Dialect, Enum, Integer, String, Table, Uuid
 from sqlalchemy import inspect as sa_inspect
 from sqlalchemy.orm import Mapper, QueryableAttribute, RelationshipDirection, Session
 
-from svc_infra.db.sql.errors import UnknownField
+from svc_infra.db.sql.errors import InvalidQuery, UnknownField
 
 __all__ = ["ModelFields"]
 
 M = TypeVar("M")
 
 _LAZY_LOADS = frozenset({"select", "raise", "raise_on_sql", "noload", "dynamic", "write_only", True, False, None})
+_LONGEST_NAME = 100
 _WRITE_EVENTS = ("before_insert", "after_insert", "before_update", "after_update", "before_delete", "after_delete")
 _SESSION_EVENTS = ("before_flush", "after_flush", "after_flush_postexec", "do_orm_execute", "loaded_as_persistent")
 
@@ -78,12 +79,36 @@ class ModelFields(Generic[M]):
         Raises:
             UnknownField: When the model has no such field; the message lists those it has.
         """
-        column = self.columns.get(name)
+        given: object = name  # it may come from a client
+        text = given if isinstance(given, str) else None
+        column = None if text is None else self.columns.get(text)
         if column is None:
-            kind = "is no column, so it can't be" if hasattr(self.model, name) else "does not exist, so it can't be"
+            is_other = text is not None and hasattr(self.model, text)
+            kind = "is no column, so it can't be" if is_other else "does not exist, so it can't be"
+            called = f"({type(given).__name__})" if text is None or len(text) > _LONGEST_NAME else text
             raise UnknownField(
-                f"{self.model.__name__}.{name} {kind} {use}; the fields are {', '.join(sorted(self.names))}"
+                f"{self.model.__name__}.{called} {kind} {use}; the fields are {', '.join(sorted(self.names))}"
             )
+        return column
+
+    def comparable(self, name: str, *, use: str) -> Column[Any]:
+        """The column of a field whose values the database can compare, which it can't those of JSON (but of JSONB).
+
+        Raises:
+            UnknownField: When the model has no such field.
+            InvalidQuery: When its values can't be compared.
+        """
+        column = self.column(name, use=use)
+        if isinstance(column.type, JSON):
+            from sqlalchemy.dialects.postgresql import JSONB
+            from sqlalchemy.dialects.postgresql.base import PGDialect
+
+            dialect: Dialect = PGDialect()  # type: ignore[no-untyped-call]
+            if not isinstance(column.type.dialect_impl(dialect), JSONB):
+                raise InvalidQuery(
+                    f"{self.model.__name__}.{name} is JSON, which has no order and no equality, so it can't be {use}; "
+                    "JSONB has, and is_null and contains can be asked of it as it is"
+                )
         return column
 
     def relation(self, name: str) -> tuple[QueryableAttribute[Any], ModelFields[Any]]:

@@ -26,9 +26,9 @@ from sqlalchemy.orm import QueryableAttribute
 
 from svc_infra.db.sql.errors import InvalidQuery, InvalidValue
 from svc_infra.db.sql.filter_scope import FilterScope
-from svc_infra.db.sql.search import escape_like
+from svc_infra.db.sql.search import checked_text, escape_like
 
-__all__ = ["AllOf", "AnyOf", "Compare", "Field", "Filter", "Not", "Operator", "Related", "field"]
+__all__ = ["AllOf", "AnyOf", "Compare", "Field", "Filter", "Not", "Operator", "Related", "check_size", "field"]
 
 M = TypeVar("M")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -58,6 +58,8 @@ _TEXT = frozenset({"like", "ilike", "contains", "icontains", "starts_with", "end
 _PATTERNS: Mapping[str, str] = {"contains": "%{}%", "icontains": "%{}%", "starts_with": "{}%", "ends_with": "%{}"}
 _ESCAPE = "/"
 _DEEPEST = 50
+# SQLite's parser takes expressions of a depth of 1,000, to which each AND and OR adds one.
+_MOST = 500
 
 
 class Filter:
@@ -110,6 +112,8 @@ class Compare(Filter):
     def __post_init__(self) -> None:
         if self.operator not in OPERATORS:
             raise InvalidQuery(f"{self.operator!r} is no operator; there are {', '.join(OPERATORS)}")
+        if not isinstance(self.name, str):
+            raise InvalidQuery(f"a field is named by a str, got {type(self.name).__name__}")
 
     def _unfolded(self) -> Filter | None:
         relation, _, rest = self.name.partition(".")
@@ -135,7 +139,10 @@ class Compare(Filter):
         if unfolded is not None:
             unfolded.bind(scope, depth + 1)
             return
-        column = scope.fields.column(self.name, use="filtered by")
+        if self.operator in _TEXT or self._null() is not None:
+            scope.fields.column(self.name, use="filtered by")
+        else:
+            scope.fields.comparable(self.name, use="filtered by")
         if self._null() is not None or scope.checker is None:
             return
         checker = scope.checker(scope.fields)
@@ -149,15 +156,12 @@ class Compare(Filter):
             for end in checker.each(self.name, self.value):
                 scope.next_name(end)
         elif self.operator in _TEXT:
-            if not isinstance(self.value, str) or "\0" in self.value:
-                raise InvalidValue(f"{self.operator} of {self.name} takes text without NUL characters")
-            pattern = _PATTERNS.get(self.operator)
-            scope.next_name(self.value if pattern is None else pattern.format(escape_like(self.value)))
+            text, pattern = checked_text(f"{self.operator} of {self.name}", self.value), _PATTERNS.get(self.operator)
+            scope.next_name(text if pattern is None else pattern.format(escape_like(text)))
         elif self.value is None:
             raise InvalidValue(f"{self.operator} of {self.name} can't compare with None; ask for NULL by is_null")
         else:
             scope.next_name(checker.value(self.name, self.value))
-        del column
 
     def clause(self, scope: FilterScope[Any]) -> ColumnElement[bool]:
         """The comparison with bound parameters."""
@@ -287,6 +291,28 @@ def _bind_all(parts: Iterable[Filter], scope: FilterScope[Any], depth: int) -> N
         raise InvalidQuery(f"the filter is nested more than {_DEEPEST} deep")
     for part in parts:
         part.bind(scope, depth + 1)
+
+
+def check_size(filters: Iterable[Filter]) -> None:
+    """Check that filters are small enough for every database, and for Python to walk through them.
+
+    Raises:
+        InvalidQuery: When they are nested more than 50 deep or have more than 500 parts.
+    """
+    pending = [(part, 1) for part in filters]
+    number = len(pending)
+    while pending:
+        found, depth = pending.pop()
+        if isinstance(found, AllOf | AnyOf):
+            parts: tuple[Filter | None, ...] = found.parts
+        else:
+            parts = (found.part,) if isinstance(found, Not | Related) else ()
+        number += len(parts)
+        if number > _MOST:
+            raise InvalidQuery(f"the filter has more than {_MOST} parts; look for many values by in_")
+        if parts and depth >= _DEEPEST:
+            raise InvalidQuery(f"the filter is nested more than {_DEEPEST} deep")
+        pending += [(part, depth + 1) for part in parts if part is not None]
 
 
 @dataclass(frozen=True, slots=True)

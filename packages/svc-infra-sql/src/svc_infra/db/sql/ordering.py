@@ -125,12 +125,16 @@ def _terms(order_by: OrderBy | None) -> Iterable[OrderTerm]:
         return [part.strip() for part in order_by.split(",") if part.strip()]
     if isinstance(order_by, roles.ExpressionElementRole):
         return (order_by,)
+    if not isinstance(order_by, Iterable):
+        raise InvalidQuery(
+            f"order_by takes fields such as '-created_at' and expressions, got {type(order_by).__name__}"
+        )
     return order_by
 
 
 def _key_of_name(fields: ModelFields[M], term: str) -> OrderKey:
     name = term[1:] if term[:1] in {"-", "+"} else term
-    fields.column(name, use="ordered by")
+    fields.comparable(name, use="ordered by")
     return OrderKey(name, descending=term.startswith("-"))
 
 
@@ -139,7 +143,8 @@ def _element(term: object) -> ColumnElement[Any]:
     element = term if make is None else make()
     if not isinstance(element, ColumnElement):
         raise InvalidQuery(
-            f"can't order by {term!r}: give a field's name, such as '-created_at', or a column expression"
+            f"can't order by a {type(term).__name__}: "
+            "give a field's name, such as '-created_at', or a column expression"
         )
     return element
 

@@ -243,6 +243,11 @@ class Paging(Reading[M, T, E]):
         self, target: Session | Connection, ordering: Ordering | None, selection: Selection
     ) -> tuple[Select[Any], dict[str, Any], bool]:
         execution = self._execution(target)
+        dialect = (target.get_bind(mapper=self._plan.fields.mapper) if isinstance(target, Session) else target).dialect
+        if not dialect.supports_server_side_cursors:
+            raise InvalidQuery(
+                f"the asynchronous driver of {dialect.name} has no streams; read pages by cursor instead"
+            )
         directly = execution.reads_directly and not self._form.needs_orm
         statements = execution.statements if directly else execution.orm_statements
         names = self._form.names if directly else self._form.orm_names

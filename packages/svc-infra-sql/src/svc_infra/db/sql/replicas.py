@@ -4,6 +4,8 @@ A replica may answer when it is reachable, not too far behind, and has what the 
 one question: up to which moment has it caught up? At each check the primary's position is noted with the time on this
 machine's clock, then the replica is asked which position it has replayed: it has caught up to the newest noted moment
 whose position it has passed. Clocks of different machines are never compared, and an idle primary causes no lag.
+A position is PostgreSQL's WAL address or MariaDB's GTIDs; MySQL is asked for its own count of seconds instead, for
+which the user needs the privilege REPLICATION CLIENT.
 
 A replica is checked when a session asks for one and its last check is `CHECK_SECONDS` old. When the primary does not
 answer, lag can't be told, and the replicas go on answering.
@@ -186,20 +188,23 @@ class ReplicaSet:
             replica.answered(caught_up_to)
 
     async def _ask_postgresql(self, replica: Replica) -> float | None:
-        await self._note_primary_position()
+        await self._note_primary_position(_PRIMARY_POSITION)
         position = await _scalar(replica.engine, _REPLICA_POSITION)
         if position is None:
             # Promoted, or no replica at all: whatever it answers, it does not follow the primary.
             raise _NotAReplica
-        passed = [moment for moment, at in self._positions if at <= position]
-        return passed[-1] if passed else float("-inf")
+        return self._caught_up_to(lambda at: at <= position)
 
-    async def _note_primary_position(self) -> None:
+    def _caught_up_to(self, has_passed: Callable[[Any], bool]) -> float:
+        """The newest noted moment whose position was passed."""
+        return next((moment for moment, at in reversed(self._positions) if has_passed(at)), float("-inf"))
+
+    async def _note_primary_position(self, statement: str) -> None:
         moment = self._clock()
         if self._positions and moment - self._positions[-1][0] < CHECK_SECONDS / 2:
             return
         try:
-            position = await bounded(_scalar(self._primary.engine, _PRIMARY_POSITION), ANSWER_SECONDS / 2)
+            position = await bounded(_scalar(self._primary.engine, statement), ANSWER_SECONDS / 2)
         except (SQLAlchemyError, OSError):
             self._primary_answers = False
         else:
@@ -209,12 +214,23 @@ class ReplicaSet:
     async def _ask_mysql(self, replica: Replica) -> float | None:
         moment = self._clock()
         async with replica.engine.connect() as connection:
+            if getattr(connection.dialect, "is_mariadb", False):
+                await self._note_primary_position("SELECT @@global.gtid_binlog_pos")
+                position = (await connection.exec_driver_sql("SELECT @@global.gtid_slave_pos")).scalar()
+                return self._mariadb_caught_up_to(_sequences(position))
             row = (await connection.exec_driver_sql("SHOW REPLICA STATUS")).mappings().first()
         if row is None:
             raise _NotAReplica
         behind = row.get("Seconds_Behind_Source", row.get("Seconds_Behind_Master"))
         # NULL: replication has stopped. The number is of whole seconds.
         return float("-inf") if behind is None else moment - float(behind) - 1
+
+    def _mariadb_caught_up_to(self, here: dict[str, int]) -> float:
+        if not here and any(_sequences(at) for _, at in self._positions):
+            raise _NotAReplica
+        return self._caught_up_to(
+            lambda at: all(here.get(domain, 0) >= number for domain, number in _sequences(at).items())
+        )
 
     async def _ask_whether_up(self, replica: Replica) -> float | None:
         await _scalar(replica.engine, "SELECT 1")
@@ -254,6 +270,12 @@ def join_scope(holder: MutableMapping[str, Any]) -> None:
         writes = holder[_HELD] = WeakKeyDictionary(_writes.get(_NO_WRITES))
     if _writes.get(None) is not writes:
         _writes.set(writes)
+
+
+def _sequences(position: str | None) -> dict[str, int]:
+    """Read MariaDB's position, `domain-server-sequence,...`: the number that each replication domain has come to."""
+    parts = [gtid.strip().split("-") for gtid in (position or "").split(",") if gtid.strip()]
+    return {domain: int(number) for domain, _, number in parts}
 
 
 async def _scalar(engine: AsyncEngine, statement: str) -> Any:

@@ -11,11 +11,12 @@ from sqlalchemy.sql.elements import ColumnElement
 from svc_infra.db.sql.errors import InvalidQuery, InvalidValue
 from svc_infra.db.sql.fields import ModelFields
 
-__all__ = ["escape_like", "search_criterion", "search_pattern"]
+__all__ = ["checked_text", "escape_like", "search_criterion", "search_pattern"]
 
 M = TypeVar("M")
 
 _ESCAPE = "/"
+_LONGEST = 10_000
 
 
 def escape_like(text: str) -> str:
@@ -31,11 +32,33 @@ def search_pattern(q: str) -> str:
     """The LIKE pattern that finds the text anywhere.
 
     Raises:
-        InvalidValue: When it holds a NUL character, which PostgreSQL can't store or compare.
+        InvalidValue: When no database could look for the text; see `checked_text`.
     """
-    if "\0" in q:
-        raise InvalidValue("the search text holds a NUL character (\\x00); remove it")
-    return f"%{escape_like(q)}%"
+    return f"%{escape_like(checked_text('the search text', q))}%"
+
+
+def checked_text(what: str, text: object) -> str:
+    """A text that every database can take as a part of a LIKE pattern.
+
+    Args:
+        what: What it is called in the error.
+        text: The text.
+
+    Raises:
+        InvalidValue: When it is no str or longer than 10,000 characters (SQLite takes patterns of 50,000 bytes), or
+            holds a NUL character, which PostgreSQL can't compare, or a lone surrogate, which is no character.
+    """
+    if not isinstance(text, str):
+        raise InvalidValue(f"{what} must be a str, got {type(text).__name__}")
+    if len(text) > _LONGEST:
+        raise InvalidValue(f"{what} has {len(text)} characters; at most {_LONGEST} can be looked for")
+    if "\0" in text:
+        raise InvalidValue(f"{what} holds a NUL character (\\x00); remove it")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidValue(f"{what} holds a lone surrogate, which is no character") from None
+    return text
 
 
 def search_criterion(
@@ -53,7 +76,7 @@ def search_criterion(
         raise InvalidQuery(f"search over {fields.model.__name__} needs at least one field to look in")
     pattern = bindparam("search_pattern", type_=String())
     found = []
-    for name in names:
+    for name in dict.fromkeys(names):
         kind = fields.column(name, use="searched").type
         target = column(name)
         text = target if isinstance(kind, String) else cast(target, String())

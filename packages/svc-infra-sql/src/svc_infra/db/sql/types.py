@@ -72,9 +72,9 @@ class utc_now(FunctionElement[dt.datetime]):  # noqa: N801 (a function of SQL, a
         SELECT (utc_timestamp(6)) AS utc_now_1
     """
 
-    type = DateTime(timezone=True)
+    type: DateTime = DateTime(timezone=True)
     name = "utc_now"
-    inherit_cache = True
+    inherit_cache: bool | None = True
 
 
 @compiles(utc_now)

@@ -157,6 +157,8 @@ class Upserting(BulkWriting[M, T, E]):
             InvalidQuery: When there is none.
         """
         fields, scope = self._plan.fields, set(self._plan.visibility.scope_fields)
+        if on is not None and not isinstance(on, Iterable):
+            raise InvalidQuery(f"on takes the fields of a unique key, got {type(on).__name__}")
         wanted = {on} if isinstance(on, str) else set(self._plan.id_fields if on is None else on)
         fields.require(wanted, use="the key of an upsert")
         for columns in unique_keys(fields.table):

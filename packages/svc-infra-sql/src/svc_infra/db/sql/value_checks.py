@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import math
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import (
     ARRAY,
@@ -32,7 +33,11 @@ from sqlalchemy.types import TypeEngine
 
 from svc_infra.db.sql.capabilities import Capabilities
 
-__all__ = ["Check", "Unfit", "check_of", "fits_together"]
+__all__ = ["Check", "Unfit", "check_of", "fitted_together"]
+
+# SQLAlchemy stores it as a datetime counted from 1970, and MySQL's begin in the year 1000.
+_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 (as SQLAlchemy's)
+_SHORTEST, _LONGEST = dt.datetime(1000, 1, 1) - _EPOCH, dt.datetime.max - _EPOCH  # noqa: DTZ001, DTZ901
 
 Check: TypeAlias = Callable[[Any], Any]
 """Gives the value as the column takes it, or raises `Unfit`."""
@@ -181,7 +186,12 @@ def _to_utc(value: Any) -> dt.datetime:
     # The database keeps no zone: what is read from it is naive and means UTC, and may be written again.
     if not isinstance(value, dt.datetime):
         raise Unfit("a datetime with time zone")
-    return value if value.tzinfo is None else value.astimezone(dt.UTC).replace(tzinfo=None)
+    if value.tzinfo is None:
+        return value
+    try:
+        return value.astimezone(dt.UTC).replace(tzinfo=None)
+    except OverflowError:
+        raise Unfit("a datetime that in UTC lies in the years 1 to 9999") from None
 
 
 def _time(kind: Any, _: Capabilities) -> Check:
@@ -194,8 +204,16 @@ def _check_time(value: Any, *, aware: bool) -> dt.time:
     return value
 
 
-def _interval(_: Any, __: Capabilities) -> Check:
-    return partial(_check_instance, wanted=dt.timedelta, name="a timedelta")
+def _interval(_: Any, capabilities: Capabilities) -> Check:
+    return partial(_check_interval, native=capabilities.has_intervals)
+
+
+def _check_interval(value: Any, *, native: bool) -> dt.timedelta:
+    if not isinstance(value, dt.timedelta):
+        raise Unfit("a timedelta")
+    if not native and not _SHORTEST <= value <= _LONGEST:
+        raise Unfit("a timedelta of at most 969 years back and 8029 ahead, which is stored as a time since 1970")
+    return value
 
 
 def _binary(kind: Any, _: Capabilities) -> Check:
@@ -223,6 +241,8 @@ def _check_json(value: Any, *, nul: bool) -> Any:
         if isinstance(part, str):
             if not nul and "\0" in part:
                 raise Unfit("JSON without NUL characters (\\u0000)")
+            if not part.isascii() and any("\ud800" <= letter <= "\udfff" for letter in part):
+                raise Unfit("JSON of Unicode characters, not of lone surrogates")
         elif isinstance(part, Mapping):
             pending.extend(part)
             pending.extend(part.values())
@@ -267,13 +287,35 @@ _MAKERS: tuple[tuple[type[TypeEngine[Any]], Callable[[Any, Capabilities], Check]
 )
 
 
-def fits_together(check: Check, kind: type, values: list[Any]) -> bool:
-    """Whether values of one Python type, or None, all pass a check as they are; False says nothing.
+def fitted_together(check: Check, kind: type, values: Sequence[Any]) -> Sequence[Any] | None:
+    """Values of one Python type, or None, as a check gives them, when it takes all of them; None says nothing.
 
     A hundred values cost about what one does in the check itself.
     """
-    if not isinstance(check, partial):
-        return False
+    if kind is dt.datetime:
+        return _instants_together(check, values)
+    return values if isinstance(check, partial) and _fit_together(check, kind, values) else None
+
+
+def _instants_together(check: Check, values: Sequence[Any]) -> Sequence[Any] | None:
+    zones = {None if value is None else value.tzinfo for value in values}
+    if check is _check_naive:
+        return values if zones == {None} else None
+    has_none = None in zones
+    zones.discard(None)
+    # Of any other kind of zone an instant may have no offset, which is to be asked one by one.
+    if not all(isinstance(zone, dt.timezone | ZoneInfo) for zone in zones):
+        return None
+    if has_none and any(value is not None and value.tzinfo is None for value in values):
+        return None
+    if check is _check_aware:
+        return values
+    if check is _to_utc and zones == {dt.UTC}:
+        return [None if value is None else value.replace(tzinfo=None) for value in values]
+    return None
+
+
+def _fit_together(check: partial[Any], kind: type, values: Sequence[Any]) -> bool:
     given = check.keywords
     present = [value for value in values if value is not None] if None in values else values
     if check.func is _check_text and kind is str:

@@ -6,7 +6,7 @@ Here it is an `InvalidValue` on every database, and the session stays usable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -17,7 +17,7 @@ from sqlalchemy.sql.elements import ClauseElement
 from svc_infra.db.sql.capabilities import Capabilities
 from svc_infra.db.sql.errors import InvalidValue, NotNullViolation
 from svc_infra.db.sql.fields import ModelFields
-from svc_infra.db.sql.value_checks import Check, Unfit, check_of, fits_together
+from svc_infra.db.sql.value_checks import Check, Unfit, check_of, fitted_together
 
 __all__ = ["ValueChecker", "is_expression"]
 
@@ -79,7 +79,7 @@ class ValueChecker:
             found[name] = self.value(name, value)
         return found
 
-    def column(self, name: str, values: list[Any]) -> list[Any] | None:
+    def column(self, name: str, values: Sequence[Any]) -> Sequence[Any] | None:
         """The values of many rows for one field, checked together where their type allows it.
 
         Returns:
@@ -98,8 +98,10 @@ class ValueChecker:
             return None
         if check is None:
             return values
-        if len(types) == 1 and fits_together(check, types.pop(), values):
-            return values
+        if len(types) == 1:
+            fitted = fitted_together(check, types.pop(), values)
+            if fitted is not None:
+                return fitted
         try:
             return [None if value is None else check(value) for value in values]
         except Unfit:

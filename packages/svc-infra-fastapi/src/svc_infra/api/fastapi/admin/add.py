@@ -34,7 +34,7 @@ from svc_infra.db.sql.resource import SqlResource
 
 __all__ = ["EVERY_TENANT", "AdminNotGuarded", "add_sql_admin"]
 
-logger = logging.getLogger("svc_infra.api.fastapi")
+logger: logging.Logger = logging.getLogger("svc_infra.api.fastapi")
 
 Guard: TypeAlias = Callable[..., object] | params.Depends
 """A dependency that raises when the caller may not see the page; False means no, too."""

@@ -14,6 +14,7 @@ from svc_infra.db.sql.core.doctor import Examination, doctor
 from svc_infra.db.sql.core.drift import CheckResult, check
 from svc_infra.db.sql.core.dumps import dump, restore
 from svc_infra.db.sql.core.errors import (
+    DatabaseFailed,
     DiscoveryError,
     Drift,
     LockNotObtained,
@@ -45,6 +46,7 @@ __all__ = [
     "DEFAULT_TEMPLATE",
     "BackfillProgress",
     "CheckResult",
+    "DatabaseFailed",
     "DescribedColumn",
     "DescribedKey",
     "DescribedTable",

@@ -18,6 +18,7 @@ from svc_infra.db.sql.core.errors import (
     RevisionError,
     UnknownRevision,
 )
+from svc_infra.db.sql.core.places import place_of
 from svc_infra.db.sql.core.project import Project, find_project
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Command:
         self.config.attributes["project"] = self.project
         self.config.attributes["database_url"] = database_url
         self.scripts: ScriptDirectory = open_scripts(self.project, self.config)
+        _load(self.scripts)
 
     def run(self, work: Work, *, as_sql: bool = False, **options: object) -> None:
         """Load `env.py`, which connects and then calls `work` with the current heads and the migration context.
@@ -103,6 +105,27 @@ def open_scripts(project: Project, config: Config) -> ScriptDirectory:
             f"there is no {scripts.env_py_location}; run `svc-infra sql init`, or correct script_location"
         )
     return scripts
+
+
+def _load(scripts: ScriptDirectory) -> None:
+    """Read the revision files, which Alembic otherwise does when it first needs one.
+
+    Raises:
+        RevisionError: A file can't be imported, or names a revision that no file has.
+    """
+    with alembic_errors():
+        try:
+            scripts.get_heads()
+        except SyntaxError as error:
+            raise RevisionError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
+        except (KeyError, UserWarning) as error:  # Alembic warns, and then looks the revision up
+            told = error.args[0] if isinstance(error, UserWarning) else f"no file has the revision {error}"
+            files = [path for folder in scripts._version_locations for path in Path(folder).rglob("*.py")]  # noqa: SLF001
+            naming = [path.name for path in files if str(error.args[0]) in path.read_text(encoding="utf-8")]
+            where = f", which {', '.join(naming)} builds upon" if naming else ""
+            raise RevisionError(f"{told}{where}; get the branch that has its file. Nothing was changed.") from error
+        except ImportError as error:
+            raise RevisionError(f"a revision file can't be imported{place_of(error)}: {error}") from error
 
 
 @contextmanager

@@ -170,7 +170,10 @@ def _scan(folder: Path, prefix: str, excluded: set[Path], *, depth: int) -> Iter
 def _file_defines_tables(path: Path) -> bool:
     try:
         return defines_tables(path.read_text(encoding="utf-8"))
-    except (SyntaxError, UnicodeDecodeError) as error:
+    except SyntaxError as error:
+        reason = f"SyntaxError: {error.msg}"
+        raise DiscoveryError(f"can't read {path}, line {error.lineno}, while looking for models: {reason}") from error
+    except UnicodeDecodeError as error:
         raise DiscoveryError(f"can't read {path} while looking for models: {_reason(error)}") from error
 
 

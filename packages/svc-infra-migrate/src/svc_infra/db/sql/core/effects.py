@@ -39,7 +39,7 @@ class Effects:
         self._connection = connection
         self._works: dict[str, str] = {}
         self.progress = progress
-        self.revision = ""
+        self.revision: str = ""
         self._commits_ddl = connection.dialect.name in {"mysql", "mariadb"}
         self._open: list[str] = []
         self._kept: list[str] = []

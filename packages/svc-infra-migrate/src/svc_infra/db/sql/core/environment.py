@@ -6,31 +6,37 @@ The file itself stays three lines, and `alembic upgrade head` does the same as `
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from alembic import context
 from sqlalchemy import Connection, MetaData
-from sqlalchemy.exc import NoSuchModuleError
+from sqlalchemy.exc import DBAPIError
 
 from svc_infra.db.sql.core.autogenerate.comparison import Comparison, as_target
 from svc_infra.db.sql.core.connection import run_blocking, run_on_connection
 from svc_infra.db.sql.core.discovery import Discovery, discover_models
-from svc_infra.db.sql.core.errors import TargetNotResolved
+from svc_infra.db.sql.core.errors import DatabaseFailed
 from svc_infra.db.sql.core.file_lock import OpenFile
 from svc_infra.db.sql.core.impls import register_impls
 from svc_infra.db.sql.core.limits import Limits
 from svc_infra.db.sql.core.lock import acquire
+from svc_infra.db.sql.core.offline_dialects import register_offline_dialect
+from svc_infra.db.sql.core.places import place_of
 from svc_infra.db.sql.core.project import Project
 from svc_infra.db.sql.core.runner import run_steps
 from svc_infra.db.sql.core.target import resolve_target
+from svc_infra.dburl import redact
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
     from svc_infra.db.sql.core.autogenerate.filters import IncludeObject
+    from svc_infra.dburl import ResolvedUrl
 
 __all__ = ["run_migrations"]
 
@@ -50,7 +56,6 @@ def run_migrations(
         include_object: Further filter for autogenerate, as Alembic's `include_object`.
         options: Further options for Alembic's `context.configure`, in place of the ones chosen here.
     """
-    register_impls()
     config = context.config
     attributes = config.attributes
     project = attributes.get("project") or _project_of(config)
@@ -74,13 +79,29 @@ def run_migrations(
         _run_on_shared(shared, work)
     else:
         target = resolve_target(project, attributes.get("database_url"), config=config)
-        work = partial(work, goes_through_pooler=target.pooler)
+        _run_on_target(project, target, partial(work, goes_through_pooler=target.pooler))
+
+
+def _run_on_target(project: Project, target: ResolvedUrl, work: Callable[[Connection], None]) -> None:
+    """Connect and work; an error that is the database's names the database.
+
+    Raises:
+        DatabaseFailed: It can't be reached, refuses the user, or refuses a statement outside of a revision.
+    """
+    try:
         if target.dialect == "duckdb":
-            limits = Limits.from_environ(variables)
+            limits = Limits.from_environ(project.variables)
             file = OpenFile(target, work)
             acquire(file, "the database file", wait_seconds=limits.lock_wait_seconds, progress=project.progress)
         else:
             run_blocking(partial(run_on_connection, target, work))
+    except (DBAPIError, ConnectionError, TimeoutError, socket.gaierror) as error:
+        origin = getattr(error, "orig", None) or error
+        raise DatabaseFailed(
+            f"the database failed: {str(origin).strip() or type(origin).__name__}{place_of(error)}\n"
+            f"  database: {redact(target.url)} (from {target.source})\n"
+            "  how to go on: `svc-infra sql doctor` looks closer, `svc-infra url` shows how the URL came about"
+        ) from error
 
 
 def _run_online(
@@ -93,6 +114,7 @@ def _run_online(
     options: Mapping[str, object],
     goes_through_pooler: bool = False,
 ) -> None:
+    register_impls(connection.dialect.name)
     chosen = {**_options(project.variables, connection.dialect.name), **options}
     chosen["include_object"] = include_object
     _configure(connection=connection, **chosen)
@@ -156,18 +178,20 @@ def _options(variables: Mapping[str, str], dialect: str) -> dict[str, object]:
 
 def _run_offline(project: Project, database_url: str | None, options: Mapping[str, object]) -> None:
     """Write the SQL to stdout; needs the dialect, but neither driver nor database nor models."""
-    url = resolve_target(project, database_url, config=context.config, needs_driver=False).url
-    try:
-        url.get_dialect()
-    except NoSuchModuleError as error:
-        raise TargetNotResolved(
-            f"the dialect of {url.get_backend_name()} is part of its driver; run pip install "
-            f"'svc-infra-sql[{url.get_backend_name()}]'"
-        ) from error
-    chosen = {**_options(project.variables, url.get_backend_name()), **options}
-    _configure(dialect_name=url.get_backend_name(), literal_binds=True, dialect_opts={"paramstyle": "named"}, **chosen)
+    dialect = resolve_target(project, database_url, config=context.config, needs_driver=False).url.get_backend_name()
+    register_offline_dialect(dialect)
+    register_impls(dialect)
+    chosen = {**_options(project.variables, dialect), **options}
+    _configure(dialect_name=dialect, literal_binds=True, dialect_opts={"paramstyle": "named"}, **chosen)
     with context.begin_transaction():
         context.run_migrations()
+
+
+@runtime_checkable
+class _Connects(Protocol):
+    """An Engine, or what stands for one, as the wrapped connection of pytest-alembic."""
+
+    def connect(self) -> AbstractContextManager[Connection]: ...
 
 
 def _run_on_shared(shared: object, work: Callable[[Connection], None]) -> None:
@@ -186,7 +210,7 @@ def _run_on_shared(shared: object, work: Callable[[Connection], None]) -> None:
         run_blocking(lambda: asyncio.run(run()))
     elif isinstance(shared, Connection):
         work(shared)
-    elif hasattr(shared, "connect"):  # an Engine, or what stands for one, as pytest-alembic's wrapped connection
+    elif isinstance(shared, _Connects):
         with shared.connect() as connection:
             work(connection)
     else:

@@ -4,6 +4,7 @@
     ├── ProjectNotFound            no Alembic configuration in this folder or above it
     ├── ProjectExists              `init` would overwrite files
     ├── TargetNotResolved          no usable database URL
+    ├── DatabaseFailed             the database can't be reached or refuses
     ├── DiscoveryError             a module with models can't be imported
     ├── RevisionError              the revision files don't allow what was asked
     │   ├── MultipleHeads          two branches wait to be merged
@@ -22,6 +23,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "DatabaseFailed",
     "DiscoveryError",
     "Drift",
     "LockNotObtained",
@@ -58,6 +60,10 @@ class ProjectExists(MigrationError):
 
 class TargetNotResolved(MigrationError):
     """No database URL is configured, or the configured one can't be used."""
+
+
+class DatabaseFailed(MigrationError):
+    """The database can't be reached, refuses the user, or refuses a statement outside of a revision."""
 
 
 class DiscoveryError(MigrationError):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from svc_infra.db.sql.core.errors import MigrationFailed
+from svc_infra.db.sql.core.places import place_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from svc_infra.db.sql.core.effects import Effects
     from svc_infra.db.sql.core.journal import Journal
 
-__all__ = ["describe_failure"]
+__all__ = ["describe_failure", "invalid_indexes"]
 
 _NAMES = {"postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB", "sqlite": "SQLite", "mssql": "SQL Server"}
 
@@ -56,7 +57,7 @@ def describe_failure(connection: Connection, run: _Run, error: Exception) -> Mig
         lines.append(_by_hand(run, again))
     lines += [
         f"  invalid index left behind: {index}; DROP INDEX CONCURRENTLY {index}"
-        for index in _invalid_indexes(connection)
+        for index in invalid_indexes(connection)
     ]
     return MigrationFailed(redact("\n".join(lines)))
 
@@ -83,7 +84,7 @@ def _headline(run: _Run, error: Exception) -> str:
     if run.revision is None:
         return f"the run failed before any revision began: {name}: {reason}"
     title = f"{run.revision} ({run.message})" if run.message else run.revision
-    return f"revision {title} failed: {name}: {reason}"
+    return f"revision {title} failed: {name}: {reason}{place_of(error)}"
 
 
 def _shorten(statement: str, limit: int = 300) -> str:
@@ -91,7 +92,7 @@ def _shorten(statement: str, limit: int = 300) -> str:
     return text if len(text) <= limit else f"{text[:limit]} ..."
 
 
-def _invalid_indexes(connection: Connection) -> Sequence[str]:
+def invalid_indexes(connection: Connection) -> Sequence[str]:
     """Return the indexes that a cut-off CREATE INDEX CONCURRENTLY left; PostgreSQL maintains but never uses them."""
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -100,6 +101,7 @@ def _invalid_indexes(connection: Connection) -> Sequence[str]:
     try:
         rows = connection.exec_driver_sql(
             "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid AND indislive"
+            " AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index WHERE index_relid = indexrelid)"
         ).scalars()
         found = list(rows)
         connection.rollback()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from alembic.ddl.impl import DefaultImpl
@@ -31,16 +33,22 @@ class _SQLite(SQLiteImpl):
                 transfer.pop("expr", None)
 
 
-def register_impls() -> None:
-    """Register the databases that neither Alembic nor their own package has registered.
+def register_impls(dialect: str) -> None:
+    """Register the database `dialect` when neither Alembic nor the dialect's own package does.
 
-    Without it `--sql` ends with a KeyError for Snowflake, and for DuckDB unless its package is installed.
+    Without it `--sql` ends with a KeyError for Snowflake, and for DuckDB unless its package is installed. That one's
+    own implementation also alters tables that have indexes, which DuckDB refuses, by rebuilding them.
     """
-    for dialect, is_transactional in (("snowflake", False), ("duckdb", True)):
-        try:
-            DefaultImpl.get_by_dialect(_Named(dialect))  # type: ignore[arg-type]
-        except KeyError:
-            type(f"_{dialect}", (DefaultImpl,), {"__dialect__": dialect, "transactional_ddl": is_transactional})
+    if dialect == "duckdb":
+        with suppress(ModuleNotFoundError):
+            import_module("duckdb_sqlalchemy.alembic_impl")
+    is_transactional = {"snowflake": False, "duckdb": True}.get(dialect)
+    if is_transactional is None:
+        return
+    try:
+        DefaultImpl.get_by_dialect(_Named(dialect))  # type: ignore[arg-type]
+    except KeyError:
+        type(f"_{dialect}", (DefaultImpl,), {"__dialect__": dialect, "transactional_ddl": is_transactional})
 
 
 class _Named:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,8 @@ _TYPES = {
     "json": ("dict[str, object]", "JSON"),
     "bytes": ("bytes", ""),
 }
+# The key is there already; the others are SQLAlchemy's.
+_TAKEN = frozenset({"id", "metadata", "registry"})
 _MODULES = {"decimal.": "import decimal", "dt.": "import datetime as dt", "uuid.": "import uuid"}
 
 
@@ -43,7 +46,7 @@ def scaffold_model(name: str, fields: Mapping[str, str], path: Path) -> Path:
     """
     if path.exists():
         raise ProjectExists(f"{path} is there already; choose another file")
-    if not name.isidentifier() or not name[0].isupper():
+    if not name.isidentifier() or not name[0].isupper() or keyword.iskeyword(name):
         raise MigrationError(f"a model is called like a class, as OrderLine, got {name!r}")
     lines = [_column(field, kind) for field, kind in fields.items()]
     body = "\n".join(lines)
@@ -83,7 +86,7 @@ def _column(field: str, kind: str) -> str:
     known = _TYPES.get(kind.rstrip("?"))
     if known is None:
         raise MigrationError(f"{field} has the unknown type {kind!r}; known are {', '.join(_TYPES)}, with ? for NULL")
-    if not field.isidentifier() or field == "id":
+    if not field.isidentifier() or keyword.iskeyword(field) or field.startswith("__") or field in _TAKEN:
         raise MigrationError(f"{field!r} can't be a column's name here")
     python, column = known
     return f"    {field}: Mapped[{python}{' | None' if optional else ''}] = mapped_column({column})"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import inspect
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 from svc_infra.db.sql.core.connection import run_blocking, run_on_connection
 from svc_infra.db.sql.core.errors import MigrationError
@@ -39,17 +40,38 @@ def seed(target: str, *, database_url: str | None = None, project: Project | Non
         What the function returns.
 
     Raises:
-        MigrationError: There is no such function, or its module can't be imported.
+        MigrationError: There is no such function, its module can't be imported, or it raised.
     """
     project = project or any_project()
     function = _load(target, project)
     wants_session = bool(inspect.signature(function).parameters)
     resolved = resolve_target(project, database_url) if wants_session else None
-    if inspect.iscoroutinefunction(function):
-        return run_blocking(lambda: asyncio.run(_call_async(function, resolved)))
-    if resolved is None:
-        return function()
-    return run_blocking(lambda: run_on_connection(resolved, lambda connection: _call(function, connection)))
+    try:
+        if _is_async(function):
+            return run_blocking(lambda: asyncio.run(_call_async(function, resolved)))
+        result = (
+            function()
+            if resolved is None
+            else run_blocking(lambda: run_on_connection(resolved, lambda connection: _call(function, connection)))
+        )
+    except Exception as error:
+        reason = str(getattr(error, "orig", None) or error).strip()
+        raise MigrationError(
+            f"{target} failed{', and its transaction was rolled back' if wants_session else ''}: "
+            f"{type(error).__name__}: {reason}"
+        ) from error
+    if inspect.iscoroutine(result):
+        result.close()
+        raise MigrationError(f"{target} is a sync function that returned a coroutine; define it with async def")
+    return result
+
+
+def _is_async(function: Callable[..., object]) -> TypeGuard[Callable[..., Coroutine[object, object, object]]]:
+    """Tell whether calling it gives a coroutine: an async function, a partial of one, or an object with such a call."""
+    inner = function
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None))  # noqa: B004
 
 
 def _load(target: str, project: Project) -> Callable[..., object]:
@@ -61,8 +83,8 @@ def _load(target: str, project: Project) -> Callable[..., object]:
             sys.path.insert(0, str(root))
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise MigrationError(f"can't import {module_name} to seed from: {error}") from error
+    except Exception as error:
+        raise MigrationError(f"can't import {module_name} to seed from: {type(error).__name__}: {error}") from error
     function = getattr(module, name, None)
     if not callable(function):
         raise MigrationError(f"{module_name} has no function {name}")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["export_tenant"]
 
+_ROWS_AT_ONCE = 500
+
 
 def export_tenant(
     table: str,
@@ -57,8 +59,9 @@ def export_tenant(
 
     def work(connection: Connection) -> int:
         count = 0
+        rows = _rows(connection, table, tenant_field, tenant_id, limit)
         output.write("[")
-        for row in _rows(connection, table, tenant_field, tenant_id, limit):
+        for row in rows:
             output.write("\n" if count == 0 else ",\n")
             output.write(json.dumps(row, default=_plain, ensure_ascii=False))
             count += 1
@@ -83,8 +86,8 @@ def _rows(
         raise MigrationError(f"{name} has no column {tenant_field}; its columns: {', '.join(table.columns.keys())}")
     column = table.columns[tenant_field]
     statement = select(table).where(column == _as_type_of(column.type, tenant_id)).order_by(*table.primary_key)
-    for row in connection.execute(statement.limit(limit)).mappings():
-        yield dict(row)
+    rows = connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(statement.limit(limit))
+    return (dict(row) for row in rows.mappings())
 
 
 def _as_type_of(column_type: object, text: str) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -35,29 +35,13 @@ def pause_seconds(attempt: int, chance: Callable[[], float] = random.random) -> 
 def timeouts(connection: Connection, limits: Limits, progress: Progress) -> Iterator[None]:
     """Bound the waits of everything that runs on the connection, which must not be in a transaction.
 
-    PostgreSQL takes the limits anew in each transaction, so that `CREATE INDEX CONCURRENTLY` in an autocommit block is
-    not subject to them: its waits block nobody, and cut off it would leave an invalid index.
+    On PostgreSQL `CREATE INDEX CONCURRENTLY` in an autocommit block is not subject to them: its waits block nobody, and
+    cut off it would leave an invalid index.
     """
-    from sqlalchemy import event
-
     dialect = connection.dialect.name
     if dialect == "postgresql":
-        settings = {"lock_timeout": limits.lock_timeout_ms}
-        if limits.statement_timeout_ms is not None:
-            settings["statement_timeout"] = limits.statement_timeout_ms
-        # As SET LOCAL, but all of them in one round trip.
-        statement = "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
-
-        def on_begin(begun: Connection) -> None:
-            if begun.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-                begun.exec_driver_sql(statement)
-
-        _end_with_the_client(connection)
-        event.listen(connection, "begin", on_begin)
-        try:
+        with _timeouts_of_postgresql(connection, limits):
             yield
-        finally:
-            event.remove(connection, "begin", on_begin)
     elif dialect in {"mysql", "mariadb"}:
         seconds = max(1, ceil(limits.lock_timeout_ms / 1000))
         # lock_wait_timeout is the one for tables (a year by default), the other the one for rows.
@@ -76,6 +60,46 @@ def timeouts(connection: Connection, limits: Limits, progress: Progress) -> Iter
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {limits.lock_timeout_ms}")
             connection.rollback()
         yield
+
+
+@contextmanager
+def _timeouts_of_postgresql(connection: Connection, limits: Limits) -> Iterator[None]:
+    """Set the limits once for the session; from the first autocommit block on, anew in each transaction."""
+    from sqlalchemy import event
+    from sqlalchemy.exc import DBAPIError, ResourceClosedError
+
+    settings = {"lock_timeout": limits.lock_timeout_ms}
+    if limits.statement_timeout_ms is not None:
+        settings["statement_timeout"] = limits.statement_timeout_ms
+
+    def setting(*, is_local: bool, off: bool = False) -> str:
+        calls = [f"set_config('{name}', '{0 if off else value}', {is_local})" for name, value in settings.items()]
+        return "SELECT " + ", ".join(calls)
+
+    is_set = True
+
+    def on_begin(begun: Connection) -> None:
+        nonlocal is_set
+        if begun.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+            if is_set:
+                is_set = False
+                begun.exec_driver_sql(setting(is_local=False, off=True))
+        elif not is_set:
+            begun.exec_driver_sql(setting(is_local=True))
+
+    connection.exec_driver_sql(setting(is_local=False))
+    connection.commit()
+    _end_with_the_client(connection)
+    event.listen(connection, "begin", on_begin)
+    try:
+        yield
+    finally:
+        event.remove(connection, "begin", on_begin)
+        if not connection.invalidated:
+            with suppress(DBAPIError, ResourceClosedError, OSError):  # it may be lost
+                for name in (*settings, "client_connection_check_interval"):
+                    connection.exec_driver_sql(f"RESET {name}")
+                connection.commit()
 
 
 def _end_with_the_client(connection: Connection) -> None:

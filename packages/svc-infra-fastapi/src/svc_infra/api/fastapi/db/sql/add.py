@@ -138,7 +138,8 @@ def setup_sql(
         health_prefix: Its path.
 
     Raises:
-        ValueError: Two resources have the same prefix, or a resource's description is contradictory.
+        ValueError: Two resources have the same prefix, FastAPI has a page there, or a resource's description is
+            contradictory.
         TenantNotConfigured: At start, when a resource has a `tenant_field` and the application never said how to find
             the tenant of a request.
         IdempotencyTableMissing: At start, when a resource keeps idempotency keys in a table that is not there.
@@ -152,6 +153,11 @@ def setup_sql(
     slot = slots[name]
     taken = {getattr(route, "path", None) for route in app.router.routes if getattr(route, "spec", None) is not None}
     for resource in resources:
+        if resource.prefix in (app.docs_url, app.redoc_url, app.openapi_url):
+            raise ValueError(
+                f"setup_sql: FastAPI serves a page of its own at {resource.prefix!r}; give the resource another prefix,"
+                " or the page another place, by FastAPI(docs_url=..., redoc_url=..., openapi_url=...)"
+            )
         if resource.prefix in taken:
             raise ValueError(f"setup_sql: two resources have the prefix {resource.prefix!r}; give one of them another")
         taken.add(resource.prefix)

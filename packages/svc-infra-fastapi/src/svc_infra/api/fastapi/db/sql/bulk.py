@@ -29,6 +29,7 @@ from svc_infra.api.fastapi.problems import Problem, ProblemError
 
 __all__ = ["BulkOperation", "BulkRequest", "Outcome"]
 
+_ATOMIC: Final = ("true", "false")
 _NO_SAVEPOINTS: Final = Problem(
     "not-supported", 422, "This database can't undo a part of a transaction; leave atomic=false away."
 )
@@ -90,7 +91,7 @@ class BulkOperation(RecordOperation):
 
     def __init__(self, binding: ResourceBinding) -> None:
         super().__init__(binding)
-        self.body = BulkBody(self.item_schema(), binding.resource.max_bulk_items)
+        self.body: BulkBody = BulkBody(self.item_schema(), binding.resource.max_bulk_items)
 
     def item_schema(self) -> type[BaseModel]:
         """Return the schema of an item."""
@@ -143,7 +144,7 @@ class BulkOperation(RecordOperation):
 
     async def _read(self, request: Request) -> BulkRequest:
         resource = self.binding.resource
-        is_atomic = _atomic_of(request)
+        is_atomic = self.binding.rules.parse_choice(request.scope["query_string"], "atomic", _ATOMIC) == "true"
         require_media_type(request, JSON)
         data = await read_body(request, resource.max_bulk_bytes)
         found: list[Any] = validated(self.body.whole if is_atomic else self.body.each, data)
@@ -229,15 +230,3 @@ class BulkOperation(RecordOperation):
             return Outcome(self.status)
         content, etag = self.encoded(encoder, record)
         return Outcome(self.status, content, etag)
-
-
-def _atomic_of(request: Request) -> bool:
-    given = request.query_params.getlist("atomic")
-    if given in ([], ["true"]):
-        return True
-    if given == ["false"]:
-        return False
-    mistake = {"loc": ["query", "atomic"], "msg": "Input should be true or false", "type": "bool_parsing"}
-    raise ProblemError(
-        Problem("invalid-request", 422, "atomic: Input should be true or false", errors=[mistake])  # type: ignore[list-item]
-    )

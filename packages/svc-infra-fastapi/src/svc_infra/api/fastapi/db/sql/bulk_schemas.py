@@ -81,7 +81,7 @@ def item_schema_of(
     for column in id_columns:
         if column.name in _RESERVED:
             raise ValueError(f"{name}: an id field called {column.name!r} has no place beside the member of that name")
-        fields[column.name] = (column.parameter_type, Field(description=column.description or "The record."))
+        fields[column.name] = (column.write_type, Field(description=column.description or "The record."))
     if data is not None:
         fields["data"] = (data, Field(description="The fields to change."))
     about = "The change is made only if the record has this ETag, as with the header If-Match."

@@ -71,7 +71,7 @@ class BulkUpsert(BulkOperation):
 
     def __init__(self, binding: ResourceBinding) -> None:
         super().__init__(binding)
-        self.key = binding.upsert_key
+        self.key: tuple[str, ...] = binding.upsert_key
 
     async def __call__(self, call: Call) -> Response:
         """Create each record or update the one with the same key, all or none; with `?atomic=false` those that can."""

@@ -77,7 +77,7 @@ class CsvRecords:
     """
 
     def __init__(self, max_size: int) -> None:
-        self.started_at = 1
+        self.started_at: int = 1
         self._max_size = max_size
         self._size = 0
         self._lines: list[str] = []

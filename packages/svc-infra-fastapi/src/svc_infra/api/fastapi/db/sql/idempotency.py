@@ -35,7 +35,7 @@ from svc_infra.db.sql.types import UtcDateTime
 
 __all__ = ["IdempotencyKeys", "IdempotencyTableMissing", "StoredAnswer"]
 
-logger = logging.getLogger("svc_infra.api.fastapi")
+logger: logging.Logger = logging.getLogger("svc_infra.api.fastapi")
 
 PrincipalResolver: TypeAlias = Callable[..., object]
 """A FastAPI dependency that returns who sends the request, as anything with a text form that tells callers apart."""
@@ -101,7 +101,7 @@ class IdempotencyKeys:
         self.principal = principal
         self._ttl = timedelta(hours=ttl_hours)
         self._clock = clock
-        self.table = sa.Table(
+        self.table: sa.Table = sa.Table(
             table_name,
             metadata,
             sa.Column("id", sa.String(64), primary_key=True, doc="Hash of the key and of whose it is."),

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import pydantic_core
 from pydantic import BaseModel, Field
@@ -37,7 +37,6 @@ _BYTES: Final = 1_048_576
 _BOM: Final = b"\xef\xbb\xbf"
 _NDJSON_TYPES: Final = (NDJSON, "application/ndjson", "application/jsonl")
 
-_Mode: TypeAlias = Literal["create", "upsert"]
 _Record: TypeAlias = dict[str, object]
 _Batch: TypeAlias = list[tuple[int, _Record]]
 _Parser: TypeAlias = Callable[[bytes], tuple[int, _Record] | None]
@@ -63,12 +62,12 @@ class Import:
         self._left_out = frozenset(columns) - frozenset(fields)
         self._schemas = replace(binding.schemas, ignored=binding.schemas.ignored | self._left_out)
         self._nullable = {name: bool(column.column.nullable) for name, column in columns.items()}
-        self.can_upsert = "bulk_upsert" in resource.actions
+        self.modes: tuple[str, ...] = ("create", "upsert") if "bulk_upsert" in resource.actions else ("create",)
 
     async def __call__(self, call: Call) -> Response:
         """Write every record of the file, or none; the problem names the line at fault."""
         request, resource = call.request, self.binding.resource
-        mode = self._mode(request)
+        mode = self.binding.rules.parse_choice(request.scope["query_string"], "mode", self.modes)
         media_type = require_media_type(request, *_NDJSON_TYPES, CSV)
         _require_utf8(request)
         parser = self._csv_parser() if media_type == CSV else self._ndjson_parser()
@@ -83,7 +82,7 @@ class Import:
             raise ProblemError(Problem("request-timeout", 408, detail)) from None
         return json_response(b'{"written":%d}' % written)
 
-    async def _write_all(self, call: Call, batches: AsyncGenerator[_Batch, None], mode: _Mode) -> int:
+    async def _write_all(self, call: Call, batches: AsyncGenerator[_Batch, None], mode: str) -> int:
         written = 0
         # The first records are read before a connection is taken, so a bad file takes none.
         batch: _Batch = await anext(batches, [])
@@ -94,16 +93,7 @@ class Import:
                 batch = await anext(batches, [])
         return written
 
-    def _mode(self, request: Request) -> _Mode:
-        given = request.query_params.getlist("mode")
-        if given in ([], ["create"]):
-            return "create"
-        if given == ["upsert"] and self.can_upsert:
-            return "upsert"
-        text = f"Input should be {'create or upsert' if self.can_upsert else 'create'}"
-        raise ProblemError(invalid_request([{"loc": ["query", "mode"], "msg": text, "type": "enum"}]))
-
-    async def _write(self, session: AsyncSession, tenant: object, batch: _Batch, mode: _Mode) -> None:
+    async def _write(self, session: AsyncSession, tenant: object, batch: _Batch, mode: str) -> None:
         binding, rows = self.binding, CountedRows(batch, name="line")
         keeps = binding.upserts_rows if mode == "upsert" else binding.creates_rows and binding.keeps("create_many")
         target: Any = binding.rows(tenant) if keeps else binding.service(tenant)

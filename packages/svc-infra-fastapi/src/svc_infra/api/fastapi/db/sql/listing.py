@@ -14,10 +14,10 @@ from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
 from svc_infra.api.fastapi.db.sql.encode import Encoder, page_bytes
 from svc_infra.api.fastapi.db.sql.operations import json_response
 from svc_infra.api.fastapi.db.sql.query import ListQuery
-from svc_infra.api.fastapi.db.sql.reads import Reader
 from svc_infra.api.fastapi.db.sql.route import Call
 from svc_infra.api.fastapi.problems import Problem, ProblemError
 from svc_infra.db.sql.errors import InvalidValue
+from svc_infra.db.sql.reading import Executor
 
 __all__ = ["ListRecords"]
 
@@ -46,7 +46,7 @@ class ListRecords:
             items = encoder.many(records)
         return json_response(page_bytes(items, total, query.limit, query.offset))
 
-    async def _page(self, session: Reader, source: Any, query: ListQuery) -> tuple[Sequence[Any], int | None]:
+    async def _page(self, session: Executor, source: Any, query: ListQuery) -> tuple[Sequence[Any], int | None]:
         asked: dict[str, Any] = {"where": query.where or None}
         page: dict[str, Any] = {
             "limit": query.limit,
@@ -71,7 +71,7 @@ class ListRecords:
                 return records, max(estimate, query.offset + len(records))
         return records, await source.count(session, **asked, at_most=CAPPED_TOTAL)
 
-    async def _estimate(self, session: Reader) -> int | None:
+    async def _estimate(self, session: Executor) -> int | None:
         """Return what the database's statistics say, or None where they would say it of rows that are not shown."""
         binding = self.binding
         if binding.resource.tenant_field is not None or binding.repo.soft_delete:
@@ -82,7 +82,7 @@ class ListRecords:
         found = await session.scalar(statement, {"name": binding.repo.fields.table.fullname})
         return None if found is None or found < 0 else int(found)
 
-    async def _page_by_key(self, session: Reader, source: Any, encoder: Encoder, query: ListQuery) -> Response:
+    async def _page_by_key(self, session: Executor, source: Any, encoder: Encoder, query: ListQuery) -> Response:
         asked: dict[str, Any] = {"where": query.where or None}
         if query.q is not None:
             asked |= {"q": query.q, "fields": query.fields}

@@ -108,7 +108,7 @@ class NestedCreate(Create):
         resource, schemas = binding.resource, binding.schemas
         given = resource.nested
         described = given if isinstance(given, Mapping) else dict.fromkeys(given)
-        self.relations = [_relation(binding, name, child) for name, child in described.items()]
+        self.relations: list[NestedRelation] = [_relation(binding, name, child) for name, child in described.items()]
         limit = resource.max_nested_items
         members: dict[str, Any] = {relation.name: relation.body_field(limit) for relation in self.relations}
         self._body = create_model(f"{schemas.create.__name__}Nested", __base__=schemas.create, **members)

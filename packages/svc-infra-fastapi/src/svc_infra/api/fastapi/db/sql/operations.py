@@ -23,11 +23,11 @@ from svc_infra.api.fastapi.db.sql.conditional import (
     version_in,
 )
 from svc_infra.api.fastapi.db.sql.encode import Encoder
-from svc_infra.api.fastapi.db.sql.reads import Reader
 from svc_infra.api.fastapi.db.sql.route import Call, Operation
 from svc_infra.api.fastapi.db.sql.schemas import written_fields
 from svc_infra.api.fastapi.problems import NOT_FOUND, ProblemError
 from svc_infra.db.sql.errors import StaleVersion
+from svc_infra.db.sql.reading import Executor
 
 __all__ = ["Create", "Delete", "Get", "Head", "RecordOperation", "Replace", "Restore", "Update", "json_response"]
 
@@ -60,7 +60,7 @@ class RecordOperation:
             return binding.rows(tenant), binding.encoder
         return binding.service(tenant), binding.object_encoder
 
-    async def require_match(self, session: Reader, key: object, call: Call, etags: frozenset[str]) -> None:
+    async def require_match(self, session: Executor, key: object, call: Call, etags: frozenset[str]) -> None:
         """Lock the record and make sure that it is a version in *etags*, for the rest of the transaction.
 
         Raises:
@@ -69,7 +69,7 @@ class RecordOperation:
         if await self._locked_etag(session, key, call) not in etags:
             raise ProblemError(PRECONDITION_FAILED)
 
-    async def require_no_match(self, session: Reader, key: object, call: Call) -> None:
+    async def require_no_match(self, session: Executor, key: object, call: Call) -> None:
         """Lock the record and make sure that it is no version in If-None-Match, for the rest of the transaction.
 
         `If-None-Match: *` on a write means "only if there is none yet", and these writes never create one.
@@ -80,7 +80,7 @@ class RecordOperation:
         if is_unchanged(call.request.headers, await self._locked_etag(session, key, call)):
             raise ProblemError(PRECONDITION_FAILED)
 
-    async def _locked_etag(self, session: Reader, key: object, call: Call) -> str:
+    async def _locked_etag(self, session: Executor, key: object, call: Call) -> str:
         binding = self.binding
         repo: Any = binding.rows(call.tenant) if binding.shows_columns else binding.scoped(call.tenant)
         encoder = binding.encoder if binding.shows_columns else binding.object_encoder
@@ -178,7 +178,7 @@ class Update(RecordOperation):
         return json_response(content, headers={"ETag": etag})
 
     async def _update_version(
-        self, session: Reader, target: Any, key: object, data: dict[str, object], version: int
+        self, session: Executor, target: Any, key: object, data: dict[str, object], version: int
     ) -> Any:
         try:
             return await target.update(session, key, data, version=version)

@@ -15,7 +15,7 @@ that begin with an underscore are left to others.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
 from urllib.parse import parse_qsl
@@ -139,7 +139,7 @@ class ListRules:
     limit_max: int = 1000
     total_default: TotalMode = "exact"
     document_operators: bool = False
-    foreign: Collection[str] = ()
+    foreign: set[str] = field(default_factory=set)
     _cache: dict[bytes, ListQuery] = field(default_factory=dict, repr=False, compare=False)
 
     def parse(self, query_string: bytes) -> ListQuery:
@@ -156,6 +156,14 @@ class ListRules:
                 self._cache.clear()
             self._cache[query_string] = found
         return found
+
+    def parse_choice(self, query_string: bytes, name: str, choices: Sequence[str]) -> str:
+        """Read the query string of a write, which may hold one parameter; absent, it means the first of *choices*.
+
+        Raises:
+            ProblemError: 422 when it holds anything else.
+        """
+        return choices[0] if not query_string else _Reader(self).read_choice(query_string, name, choices)
 
     def parse_item(self, query_string: bytes) -> ListQuery:
         """Read the query string of a route that answers one record: `select` and `include`.
@@ -298,12 +306,23 @@ class _Reader:
         rules, values = self.rules, self._pairs(query_string)
         select = self._names(values, "select", rules.select_fields) if rules.select_fields else ()
         include = self._names(values, "include", rules.relations) if rules.relations else ()
+        self._refuse_unknown(values)
+        return ListQuery(limit=1, select=select or None, include=include)
+
+    def read_choice(self, query_string: bytes, name: str, choices: Sequence[str]) -> str:
+        values = self._pairs(query_string)
+        found = self._single(values, name)
+        if found is not None and found not in choices:
+            self._refuse(name, f"Input should be {' or '.join(choices)}", "enum")
+        self._refuse_unknown(values)
+        return found or choices[0]
+
+    def _refuse_unknown(self, values: Iterable[str]) -> None:
         for name in values:
-            if not name.startswith("_") and name not in rules.foreign:
+            if not name.startswith("_") and name not in self.rules.foreign:
                 self._refuse(name, "There is no such parameter", "unknown_parameter")
         if self.errors:
             raise ProblemError(invalid_request(self.errors))
-        return ListQuery(limit=1, select=select or None, include=include)
 
     def _pairs(self, query_string: bytes) -> dict[str, list[str]]:
         values: dict[str, list[str]] = {}

@@ -21,17 +21,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fastapi import Depends, params
 from fastapi.dependencies.models import Dependant
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.routing import APIRoute
-from svc_infra.api.fastapi.db.sql.reads import Reader
 from svc_infra.api.fastapi.db.sql.session import session_of
 from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of
 from svc_infra.api.fastapi.problems import MEDIA_TYPE, Problem, ProblemError, problem_of
 from svc_infra.db.sql.database import Database
+from svc_infra.db.sql.reading import Executor
 
 __all__ = ["Call", "Operation", "ResourceRoute", "RouteSpec"]
 
@@ -86,11 +86,11 @@ class Call:
         """Open the session of the request; leaving it commits or rolls back, unless FastAPI does that."""
         return self.database.session(readonly=self.readonly) if self.session is None else nullcontext(self.session)
 
-    def open_reader(self) -> AbstractAsyncContextManager[Reader]:
+    def open_reader(self) -> AbstractAsyncContextManager[Executor]:
         """Open what one SELECT runs on, which is cheaper than a session."""
         return self.database.lone(readonly=True) if self.session is None else nullcontext(self.session)
 
-    def open_writer(self) -> AbstractAsyncContextManager[Reader]:
+    def open_writer(self) -> AbstractAsyncContextManager[Executor]:
         """Open what one INSERT, UPDATE or DELETE runs on."""
         return self.database.lone() if self.session is None else nullcontext(self.session)
 
@@ -153,7 +153,7 @@ class ResourceRoute(APIRoute):
         self.path_regex: re.Pattern[str] = re.compile(rf"{start}{pattern}/?\Z")
         self._through_fastapi = self.app
         if not self.dependencies and spec.tenant is None:
-            self.app = self._answer
+            self.app: ASGIApp = self._answer
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler of a route with dependencies or with an overridden session, which FastAPI resolves."""

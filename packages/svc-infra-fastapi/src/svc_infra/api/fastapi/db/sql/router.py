@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from fastapi import FastAPI, params
+from fastapi.dependencies.models import Dependant
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
 from svc_infra.api.fastapi.db.sql.bulk import BulkOperation
 from svc_infra.api.fastapi.db.sql.bulk_schemas import result_schema_of
@@ -104,14 +105,10 @@ class ResourceRoutes:
                 responses={200: {"content": _EXPORT_CONTENT, "description": "One record per line"}},
             )  # fmt: skip
         imported = Import(at("import"))
-        modes = {
-            "type": "string",
-            "enum": ["create", *(["upsert"] if imported.can_upsert else [])],
-            "default": "create",
-        }
+        modes = {"type": "string", "enum": list(imported.modes), "default": imported.modes[0]}
         yield _Plan(
             action="import", method="POST", path=f"{prefix}/import", operation=imported, summary="Import records",
-            shown=ImportResult, problems=(408, *_WRITE_PROBLEMS), request_content=_EXPORT_CONTENT,
+            shown=ImportResult, problems=(408, *_WRITE_PROBLEMS), request_content={NDJSON: {}, CSV: {}},
             parameters=[_parameter("mode", "query", modes, "Whether records whose key is there are updated.")],
         )  # fmt: skip
         yield from self._bulk_plans(prefix)
@@ -209,7 +206,7 @@ class ResourceRoutes:
             problems=sorted({*plan.problems, *((400,) if has_tenant else ())}),
             reserved=fixed if "{" in path else (),
         )
-        return ResourceRoute(
+        route = ResourceRoute(
             path,
             plan.operation if not head else Head(plan.operation),
             spec=spec,
@@ -234,6 +231,8 @@ class ResourceRoutes:
             openapi_extra=_openapi_extra(plan),
             responses=plan.responses,
         )
+        binding.rules.foreign.update(_query_names(route.dependant))
+        return route
 
 
 _PAGE_PARAMETERS = frozenset({"limit", "offset", "cursor", "total", "q", "fields", "select", "include"})
@@ -258,6 +257,13 @@ def _openapi_extra(plan: _Plan) -> dict[str, Any] | None:
     if plan.request_content is not None:
         found["requestBody"] = {"required": True, "content": dict(plan.request_content)}
     return found or None
+
+
+def _query_names(dependant: Dependant) -> Iterable[str]:
+    """Return the query parameters of dependencies, which a route's own reading has to let pass."""
+    yield from (parameter.alias for parameter in dependant.query_params)
+    for inner in dependant.dependencies:
+        yield from _query_names(inner)
 
 
 def _parameter(name: str, place: str, schema: dict[str, Any], description: str) -> dict[str, Any]:

@@ -42,6 +42,7 @@ _INTEGER_BITS: Final[tuple[tuple[type[sa.types.TypeEngine[int]], int], ...]] = (
     (sa.Integer, 32),
 )
 _LARGEST_SINGLE: Final = 3.4028234663852886e38
+_SMALLEST_SINGLE: Final = 1.401298464324817e-45
 _SINGLE_BITS: Final = 24
 """A Float of at most this precision is a single one in SQL."""
 
@@ -133,8 +134,10 @@ def _limited(python: type[object], kind: Column, place: _Place) -> object:
         low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
         return Annotated[int, _Whole(low, high)] if place == _BODY else Annotated[int, Field(ge=low, le=high)]
     if python is float:
-        limits: dict[str, Any] = {"ge": -_LARGEST_SINGLE, "le": _LARGEST_SINGLE} if _is_single(kind) else {}
-        return Annotated[float, Field(allow_inf_nan=False, **limits)]
+        if not _is_single(kind):
+            return Annotated[float, Field(allow_inf_nan=False)]
+        limits: dict[str, Any] = {"ge": -_LARGEST_SINGLE, "le": _LARGEST_SINGLE}
+        return Annotated[float, Field(allow_inf_nan=False, **limits), AfterValidator(_without_underflow)]
     if python is str:
         length = getattr(kind, "length", None)
         return Annotated[str, Field(max_length=length, pattern=_NO_NUL)]
@@ -147,6 +150,11 @@ def _limited(python: type[object], kind: Column, place: _Place) -> object:
     if python is bytes:
         return _Base64Input
     return _plain(python)
+
+
+def _without_underflow(value: float) -> float:
+    """Return 0 for what is nearer to it than to any single-precision number: PostgreSQL would refuse it (22003)."""
+    return value if abs(value) >= _SMALLEST_SINGLE else 0.0
 
 
 def _is_single(kind: Column) -> bool:

@@ -66,7 +66,8 @@ class CreateSequenceOp(ops.MigrateOperation):
     """Create a sequence."""
 
     def __init__(self, name: str, options: SequenceOptions) -> None:
-        self.name, self.options = name, options
+        self.name: str = name
+        self.options: SequenceOptions = options
 
     def reverse(self) -> DropSequenceOp:
         """Return the operation that drops it."""
@@ -77,7 +78,8 @@ class DropSequenceOp(ops.MigrateOperation):
     """Drop a sequence, and with it the number that it has come to."""
 
     def __init__(self, name: str, options: SequenceOptions) -> None:
-        self.name, self.options = name, options
+        self.name: str = name
+        self.options: SequenceOptions = options
 
     def reverse(self) -> CreateSequenceOp:
         """Return the operation that creates it again."""
@@ -88,7 +90,9 @@ class AlterSequenceOp(ops.MigrateOperation):
     """Give a sequence other options; the number that it has come to stays."""
 
     def __init__(self, name: str, options: SequenceOptions, old: SequenceOptions) -> None:
-        self.name, self.options, self.old = name, options, old
+        self.name: str = name
+        self.options: SequenceOptions = options
+        self.old: SequenceOptions = old
 
     def reverse(self) -> AlterSequenceOp:
         """Return the change back."""

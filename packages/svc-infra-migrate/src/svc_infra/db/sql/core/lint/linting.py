@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from svc_infra.db.sql.core.command import Command, alembic_errors
 from svc_infra.db.sql.core.errors import RevisionError
+from svc_infra.db.sql.core.lint.catalog import RULES
 from svc_infra.db.sql.core.lint.findings import Finding
 from svc_infra.db.sql.core.project import Project
 from svc_infra.db.sql.core.target import resolve_target
@@ -25,14 +26,17 @@ _SUPPRESSION = re.compile(r"#\s*lint:\s*ignore\[([\w, -]+)\](.*)")
 _SQUAWK_SECONDS = 60
 # Of squawk's rules those that our own already hold, with the table's history in mind; the timeouts, which every run
 # sets; and those of taste. https://squawkhq.com/docs/rules
-_NOT_ASKED_OF_SQUAWK = (
+_KNOWN_TO_US = frozenset({
     "adding-field-with-default",
     "adding-foreign-key-constraint",
     "adding-not-nullable-field",
     "adding-required-field",
     "ban-concurrent-index-creation-in-transaction",
     "ban-drop-column",
+    "ban-drop-database",
+    "ban-drop-schema",
     "ban-drop-table",
+    "ban-truncate-cascade",
     "changing-column-type",
     "constraint-missing-not-valid",
     "disallowed-unique-constraint",
@@ -46,9 +50,10 @@ _NOT_ASKED_OF_SQUAWK = (
     "renaming-table",
     "require-concurrent-index-creation",
     "require-concurrent-index-deletion",
+    "require-concurrent-reindex",
     "require-lock-timeout",
     "require-statement-timeout",
-)
+})  # fmt: skip
 
 
 def lint(
@@ -92,32 +97,24 @@ def lint(
 
 
 def _lint_one(script: Script, dialect: str, *, squawk: bool) -> Iterator[Finding]:
-    from alembic.operations import ops
-
     from svc_infra.db.sql.core.lint.recording import record
-    from svc_infra.db.sql.core.lint.rules import hazards
+    from svc_infra.db.sql.core.lint.rules import Revised, broken_rules
     from svc_infra.db.sql.core.operations import describe_operation
 
     suppressions = _suppressions(Path(script.path))
     recorded = record(script, dialect)
-    new_tables: set[str] = set()
+    revised = Revised()
     for operation, line, autocommits in recorded.operations:
-        if isinstance(operation, ops.CreateTableOp):
-            new_tables.add(operation.table_name)
-        for hazard in hazards(operation, dialect, new_tables=new_tables, autocommits=autocommits):
+        revised.note(operation)
+        for name in broken_rules(operation, dialect, revised, autocommits=autocommits):
+            rule = RULES[name]
             what = describe_operation(operation)
-            yield _finding(script, hazard.rule, line, what, hazard.risk, hazard.lock, hazard.instead, suppressions)
+            lock = rule.lock_on(dialect)
+            yield _finding(script, name, line, what, rule.risk, lock, rule.instead, suppressions)
     if recorded.failure is not None:
-        yield _finding(
-            script,
-            "not-linted",
-            0,
-            "the rest of this revision",
-            f"It needs a database to run ({recorded.failure}), so it was not looked at.",
-            "",
-            "Check it by hand, and say so in a suppression.",
-            suppressions,
-        )
+        rule = RULES["not-linted"]
+        what = f"the rest of this revision ({recorded.failure})"
+        yield _finding(script, "not-linted", recorded.failed_line, what, rule.risk, "", rule.instead, suppressions)
     if squawk and dialect == "postgresql" and recorded.sql:
         yield from _squawk(script, recorded.sql, suppressions)
 
@@ -164,7 +161,6 @@ def _squawk(script: Script, sql: str, suppressions: dict[str, str]) -> Iterable[
             program,
             "--reporter=json",
             "--assume-in-transaction",
-            f"--exclude={','.join(_NOT_ASKED_OF_SQUAWK)}",
             f"--stdin-filepath={script.path}",
         ],
         input=sql,
@@ -174,12 +170,14 @@ def _squawk(script: Script, sql: str, suppressions: dict[str, str]) -> Iterable[
         check=False,
     )
     try:
-        reported = json.loads(done.stdout or "[]")
+        reported = json.loads(done.stdout)
     except json.JSONDecodeError as error:
         raise RevisionError(
             f"squawk ended with {done.returncode} and no report: {done.stderr.strip()[:300]}"
         ) from error
     for item in reported:
         rule = str(item.get("rule_name") or item.get("rule") or "squawk")
+        if rule in _KNOWN_TO_US:
+            continue
         message, help_text = str(item.get("message") or ""), str(item.get("help") or "")
         yield _finding(script, rule, 0, "squawk on its SQL", message, "", help_text, suppressions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -27,11 +28,13 @@ class Recorded:
         operations: Each operation with its line in the file and whether it runs in an autocommit block.
         sql: The statements.
         failure: Why the recording ended early, or None: the revision needs a database.
+        failed_line: Where it ended in the file, from 1; 0 when it is unknown.
     """
 
     operations: list[tuple[ops.MigrateOperation, int, bool]] = field(default_factory=list)
     sql: str = ""
     failure: str | None = None
+    failed_line: int = 0
 
 
 def record(script: Script, dialect: str) -> Recorded:
@@ -69,6 +72,8 @@ def record(script: Script, dialect: str) -> Recorded:
             script.module.upgrade()
         except Exception as error:  # noqa: BLE001  whatever needs a database ends the recording, and is told
             recorded.failure = f"{type(error).__name__}: {error}"
+            frames = traceback.extract_tb(error.__traceback__)
+            recorded.failed_line = next((item.lineno or 0 for item in frames if item.filename == script.path), 0)
     recorded.sql = buffer.getvalue()
     return recorded
 

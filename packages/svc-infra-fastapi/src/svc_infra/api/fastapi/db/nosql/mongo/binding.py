@@ -23,7 +23,7 @@ from svc_infra.db.nosql.mongo.service import MongoService
 
 __all__ = ["MongoBinding"]
 
-logger = logging.getLogger("svc_infra.api.fastapi")
+logger: logging.Logger = logging.getLogger("svc_infra.api.fastapi")
 
 _READ: Final = ConfigDict(from_attributes=True, ser_json_bytes="base64", protected_namespaces=())
 _READS: Final = ("get", "list", "search", "count")

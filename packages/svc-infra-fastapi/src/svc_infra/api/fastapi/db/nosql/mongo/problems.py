@@ -17,7 +17,7 @@ from svc_infra.db.nosql.mongo.translate import translate
 
 __all__ = ["handle_mongo_errors", "mongo_problem_of"]
 
-logger = logging.getLogger("svc_infra.api.fastapi")
+logger: logging.Logger = logging.getLogger("svc_infra.api.fastapi")
 
 _RETRY: Final = {"Retry-After": "1"}
 _PROBLEMS: Final[Mapping[type[mongo.MongoError], Problem]] = {

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, cast
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from fastapi import Depends, FastAPI, params
 from fastapi.routing import APIRoute
@@ -37,7 +38,7 @@ class MongoRoute(ResourceRoute):
 
     def __init__(self, path: str, operation: Operation, *, spec: RouteSpec, **options: Any) -> None:
         super().__init__(path, operation, spec=spec, **options)
-        self.app = self._through_fastapi
+        self.app: ASGIApp = self._through_fastapi
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler: FastAPI resolves the dependencies, the operation answers, errors become problems."""
