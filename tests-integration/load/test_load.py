@@ -27,7 +27,7 @@ from svc_infra.db.sql.database import Database
 pytestmark = pytest.mark.soak
 
 SECONDS = float(os.environ.get("LOAD_SECONDS", "10"))
-REQUESTS = int(os.environ.get("LOAD_REQUESTS", "200000"))
+REQUESTS = int(os.environ.get("LOAD_REQUESTS", "100000"))
 ROWS = int(os.environ.get("LOAD_ROWS", "1000000"))
 CITIES = ["Bonn", "Lima", "Oslo", "Pune"]
 MIB = 1 << 20
