@@ -11,6 +11,10 @@ from hypothesis import strategies
 # A cursor is opaque: beside the empty one, which asks for the first page, only those that the API gave are valid.
 schemathesis.openapi.format("cursor", strategies.just(""))
 
+# What a CSV or NDJSON file may hold depends on the resource; the empty one is valid for each.
+schemathesis.openapi.media_type("text/csv", strategies.sampled_from([b"", b"\r\n"]))
+schemathesis.openapi.media_type("application/x-ndjson", strategies.sampled_from([b"", b"\n"]))
+
 
 @schemathesis.hook
 def map_case(_context: object, case: Any) -> Any:
