@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, LiteralString
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -225,7 +225,7 @@ class _Digits:
         return {"anyOf": [number, {"type": "string", "pattern": self.pattern}]}
 
 
-def _written_as(form: re.Pattern[str], what: str) -> BeforeValidator:
+def _written_as(form: re.Pattern[str], what: LiteralString) -> BeforeValidator:
     """Refuse texts that Pydantic would understand and the document does not promise, such as a number for a time."""
 
     def check(value: object) -> object:
