@@ -29,7 +29,7 @@ class Findings:
     output: str
 
 
-def check_contract(url: str, folder: Path, *options: str, seconds: int = 100) -> Findings:
+def check_contract(url: str, folder: Path, *options: str, seconds: int = 280) -> Findings:
     """Send what the document at *url* allows, and what it does not, with every check of Schemathesis on.
 
     Args:

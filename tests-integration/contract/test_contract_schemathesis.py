@@ -43,6 +43,7 @@ def shop_client(postgres_url: str) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.mark.timeout(300)  # a dozen seconds, on a machine that has nothing else to do
 def test_the_quick_start_keeps_to_its_document(quickstart_client: httpx.Client, tmp_path: Path) -> None:
     """No 5xx, no undocumented status, no schema violation, nothing valid refused, nothing invalid accepted."""
     found = check_contract(
@@ -53,6 +54,7 @@ def test_the_quick_start_keeps_to_its_document(quickstart_client: httpx.Client, 
     assert found.requests > 200
 
 
+@pytest.mark.timeout(300)
 def test_every_action_and_type_keep_to_the_document(shop_client: httpx.Client, tmp_path: Path) -> None:
     """What the quick start has not: versions, tenants, two-column keys, soft delete and every type of column."""
     found = check_contract(

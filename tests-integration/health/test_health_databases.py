@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -355,7 +356,7 @@ async def test_the_heads_are_read_from_the_migration_scripts(sqlite_url: str, tm
     (scripts / "env.py").write_text("raise RuntimeError('a health check must not run env.py')")
     for revision, down in (("a1", None), ("b2", "a1")):
         (scripts / "versions" / f"{revision}.py").write_text(f"revision = {revision!r}\ndown_revision = {down!r}\n")
-    with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as database:
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)) as database:
         database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
         database.execute("INSERT INTO alembic_version VALUES ('a1')")
     database.close()

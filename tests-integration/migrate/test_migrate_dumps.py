@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -211,7 +212,7 @@ def test_a_dump_of_sqlite_is_of_one_moment_while_others_write(
     done, written = threading.Event(), threading.Event()
 
     def write() -> None:
-        with sqlite3.connect(str(database), timeout=30) as connection:
+        with closing(sqlite3.connect(str(database), timeout=30)) as connection:
             connection.execute(f"PRAGMA journal_mode = {journal}")
             connection.execute("CREATE TABLE pairs (id INTEGER)")
             connection.commit()
@@ -222,7 +223,6 @@ def test_a_dump_of_sqlite_is_of_one_moment_while_others_write(
                 connection.commit()
                 number += 1
                 written.set()
-        connection.close()
 
     writer = threading.Thread(target=write)
     writer.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_an_interrupted_load_leaves_nothing_and_the_next_start_loads_all(
     wait_until(lambda: journal.exists() and journal.stat().st_size > 2**20, 60, "rows on their way")
     assert first.interrupt() == 130
     assert "Traceback" not in first.output
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         assert connection.execute("SELECT count(*) FROM airlines").fetchone() == (0,)
     connection.close()
     second = run(sqlite_url, *arguments)
@@ -126,6 +127,6 @@ def test_a_bad_data_file_loads_nothing(sqlite_url: str, run: Run, extract: Extra
     assert service.wait(40) == 1
     assert service.output.splitlines()[-1].startswith("quickstart: flights.csv line 2: ")
     assert "Traceback" not in service.output
-    with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as connection:
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
         assert connection.execute("SELECT count(*) FROM airlines").fetchone() == (0,)
     connection.close()

@@ -110,14 +110,24 @@ async def fill(app: FastAPI) -> None:
         await session.execute(insert(Note), notes)
 
 
-@pytest.fixture
-async def client(sql_url: str, running: ClientOf, make_tables: MakeTables) -> httpx.AsyncClient:
-    app = application(sql_url)
+async def started(url: str, running: ClientOf, make_tables: MakeTables) -> httpx.AsyncClient:
+    app = application(url)
     found = await running(app)
     await make_tables(app, Base)
     await fill(app)
     found.headers.update(KEY)
     return found
+
+
+@pytest.fixture
+async def client(sqlite_url: str, running: ClientOf, make_tables: MakeTables) -> httpx.AsyncClient:
+    return await started(sqlite_url, running, make_tables)
+
+
+@pytest.fixture
+async def any_client(sql_url: str, running: ClientOf, make_tables: MakeTables) -> httpx.AsyncClient:
+    """For what the database has a part in."""
+    return await started(sql_url, running, make_tables)
 
 
 async def page_of(
@@ -167,9 +177,9 @@ async def test_head_answers_the_headers_of_get(client: httpx.AsyncClient) -> Non
     assert head.headers["content-length"] == got.headers["content-length"]
 
 
-async def test_the_overview_tells_of_databases_and_resources(client: httpx.AsyncClient) -> None:
+async def test_the_overview_tells_of_databases_and_resources(any_client: httpx.AsyncClient) -> None:
     """Health, pool, revision and the number of rows of each resource."""
-    page = await page_of(client, "", headers={"X-Tenant-Id": "b"})
+    page = await page_of(any_client, "", headers={"X-Tenant-Id": "b"})
     assert "Healthy" in page
     assert re.search(r"Connections in use</dt><dd>0 of \d+", page)
     assert "no Alembic table" in page
@@ -219,46 +229,46 @@ async def test_hidden_columns_are_not_shown_and_tell_nothing(client: httpx.Async
     await page_of(client, "/resources/authors/value?key=1&field=password_hash", 404)
 
 
-async def test_every_row_is_on_exactly_one_page(client: httpx.AsyncClient) -> None:
+async def test_every_row_is_on_exactly_one_page(any_client: httpx.AsyncClient) -> None:
     """Pages by key lead forwards and back."""
     seen: list[str] = []
     path: str | None = "/_admin/resources/authors?order_by=-name"
     back = None
     while path is not None:
-        page = (await client.get(path)).text
+        page = (await any_client.get(path)).text
         seen += re.findall(r"record\?key=(\d+)", page)
         links = dict(re.findall(r'href="([^"]*)" rel="(\w+)"', page))
         ways = {rel: href.replace("&amp;", "&") for href, rel in links.items()}
         path, back = ways.get("next"), ways.get("prev", back)
     assert sorted(seen, key=int) == [str(number) for number in range(1, 13)]
     assert back is not None
-    assert (await client.get(back)).status_code == 200
+    assert (await any_client.get(back)).status_code == 200
 
 
-async def test_rows_are_searched_and_filtered(client: httpx.AsyncClient) -> None:
+async def test_rows_are_searched_and_filtered(any_client: httpx.AsyncClient) -> None:
     """Search looks into the search fields; a condition can be taken back; nothing found is said in words."""
-    assert len(re.findall(r"record\?key=", await page_of(client, "/resources/authors?q=javascript"))) == 2
-    page = await page_of(client, "/resources/authors?id=3")
+    assert len(re.findall(r"record\?key=", await page_of(any_client, "/resources/authors?q=javascript"))) == 2
+    page = await page_of(any_client, "/resources/authors?id=3")
     assert re.findall(r"record\?key=(\d+)", page) == ["3"]
     assert "Remove the condition on id" in page
-    assert "No rows match" in await page_of(client, "/resources/authors?q=nothing+like+it")
+    assert "No rows match" in await page_of(any_client, "/resources/authors?q=nothing+like+it")
 
 
-async def test_a_row_leads_to_what_it_refers_to_and_back(client: httpx.AsyncClient) -> None:
+async def test_a_row_leads_to_what_it_refers_to_and_back(any_client: httpx.AsyncClient) -> None:
     """Foreign keys are links; rows that refer to a row are one list away; composite keys of any text work."""
-    page = await page_of(client, "/resources/v1.books")
+    page = await page_of(any_client, "/resources/v1.books")
     path = re.search(r'href="/_admin(/resources/v1.books/record\?[^"]*)"', page)
     assert path is not None
-    page = await page_of(client, path.group(1).replace("&amp;", "&"))
+    page = await page_of(any_client, path.group(1).replace("&amp;", "&"))
     assert 'href="/_admin/resources/authors/record?key=1"' in page
     assert "2026-01-02 03:04:05" in page
     assert "2,048 bytes: 00 01 02" in page
     back = re.search(
         r'href="/_admin(/resources/v1.books\?author_id=1)"',
-        await page_of(client, "/resources/authors/record?key=1"),
+        await page_of(any_client, "/resources/authors/record?key=1"),
     )
     assert back is not None
-    assert "a/b &amp;=?#" in await page_of(client, back.group(1))
+    assert "a/b &amp;=?#" in await page_of(any_client, back.group(1))
 
 
 async def test_a_long_value_is_cut_and_can_be_seen_whole(client: httpx.AsyncClient) -> None:
@@ -283,9 +293,9 @@ async def test_a_long_value_is_cut_and_can_be_seen_whole(client: httpx.AsyncClie
         "/elsewhere",
     ],
 )
-async def test_what_is_not_there_is_404(client: httpx.AsyncClient, path: str) -> None:
+async def test_what_is_not_there_is_404(any_client: httpx.AsyncClient, path: str) -> None:
     """As a page, with a way back."""
-    assert 'href="/_admin"' in await page_of(client, path, 404)
+    assert 'href="/_admin"' in await page_of(any_client, path, 404)
 
 
 async def test_a_damaged_cursor_is_422(client: httpx.AsyncClient) -> None:

@@ -260,12 +260,12 @@ async def test_a_resource_may_insist_on_a_key(client: httpx.AsyncClient) -> None
     assert (answer.status_code, answer.json()["type"]) == (400, "urn:svc-infra:problem:idempotency-key-missing")
 
 
-@pytest.mark.parametrize("value", ["", '""', "a b", '"a', 'a"b"c', "x" * 256, "\u00e9"])
-async def test_a_key_that_is_none_is_refused(client: httpx.AsyncClient, value: str) -> None:
+async def test_a_key_that_is_none_is_refused(client: httpx.AsyncClient) -> None:
     """400 with a problem."""
-    headers = {b"Idempotency-Key": value.encode("latin-1")}
-    answer = await client.post("/orders", json={"item": "a"}, headers=headers)
-    assert (answer.status_code, answer.json()["type"]) == (400, "urn:svc-infra:problem:idempotency-key-invalid")
+    for value in ("", '""', "a b", '"a', 'a"b"c', "x" * 256, "\u00e9"):
+        headers = {b"Idempotency-Key": value.encode("latin-1")}
+        answer = await client.post("/orders", json={"item": "a"}, headers=headers)
+        assert (answer.status_code, answer.json()["type"]) == (400, "urn:svc-infra:problem:idempotency-key-invalid")
 
 
 async def test_a_key_expires_and_is_purged(app: FastAPI, client: httpx.AsyncClient) -> None:

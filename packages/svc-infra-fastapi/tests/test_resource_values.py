@@ -96,6 +96,7 @@ TAKEN = [
     ("price", "1234.5", "1234.50"),
     ("price", -9999.99, "-9999.99"),
     ("ratio", 2, 2.0),
+    ("ratio", 1e-300, 0.0),
     ("moment", "2013-01-01T08:00:00Z", "2013-01-01T08:00:00Z"),
     ("moment", "2013-01-01 09:00:00+01:00", "2013-01-01T08:00:00Z"),
     ("local", "2013-01-01T08:00", "2013-01-01T08:00:00"),
@@ -138,8 +139,15 @@ async def test_a_value_of_another_type_is_refused_with_its_place(client: httpx.A
 
 async def test_a_query_reads_values_by_the_same_rules(client: httpx.AsyncClient) -> None:
     """A condition that would be understood otherwise than it is meant is an error."""
-    await client.post("/samples", json={"moment": "2013-01-01T08:00:00Z", "small": 5, "price": 1.5})
-    for query in ("moment=2013-01-01T08:00:00Z", "small=5", "price=1.50", "small__in=5,6", "price__gte=1.5"):
+    await client.post("/samples", json={"moment": "2013-01-01T08:00:00Z", "small": 5, "price": 1.5, "ratio": 1.1})
+    for query in (
+        "ratio=1.1",
+        "moment=2013-01-01T08:00:00Z",
+        "small=5",
+        "price=1.50",
+        "small__in=5,6",
+        "price__gte=1.5",
+    ):
         assert (await client.get(f"/samples?{query}")).json()["total"] == 1, query
     assert (await client.get("/samples?small__in=")).json()["total"] == 0
     for query in ("moment=0.5", "small=5.5", "small=x", "price=1.234", "day=0", "select=id,,small", "order_by=id,"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def applied(workspace: Workspace) -> Workspace:
     project = change_models(workspace, "users: name city", "logs: line")
     core.revision("first", autogenerate=True, project=project)
     core.upgrade(project=project)
-    with sqlite3.connect(workspace.root.parent / "app.db") as connection:
+    with closing(sqlite3.connect(workspace.root.parent / "app.db", isolation_level=None)) as connection:
         connection.execute("INSERT INTO users (name, city) VALUES ('Ada', 'London')")
     return workspace
 
@@ -49,10 +50,10 @@ def test_a_rename_is_not_written_as_drop_and_add_but_offered(applied: Workspace)
     assert made is not None
     core.upgrade(project=project)
     assert core.check(project=project).ok
-    with sqlite3.connect(applied.root.parent / "app.db") as connection:
+    with closing(sqlite3.connect(applied.root.parent / "app.db", isolation_level=None)) as connection:
         assert connection.execute("SELECT full_name FROM users").fetchall() == [("Ada",)]
     core.downgrade(project=project)
-    with sqlite3.connect(applied.root.parent / "app.db") as connection:
+    with closing(sqlite3.connect(applied.root.parent / "app.db", isolation_level=None)) as connection:
         assert connection.execute("SELECT name FROM users").fetchall() == [("Ada",)]
 
 
@@ -68,7 +69,7 @@ def test_a_table_can_be_renamed(applied: Workspace) -> None:
     assert core.revision("rename", autogenerate=True, ask=yes, project=project) is not None
     assert questions == ["Was users renamed to people?"]
     core.upgrade(project=project)
-    with sqlite3.connect(applied.root.parent / "app.db") as connection:
+    with closing(sqlite3.connect(applied.root.parent / "app.db", isolation_level=None)) as connection:
         assert connection.execute("SELECT name FROM people").fetchall() == [("Ada",)]
 
 
@@ -90,7 +91,7 @@ def test_skip_drops_keeps_tables_columns_and_indexes(applied: Workspace) -> None
 
 def test_tables_of_others_are_left_alone(applied: Workspace) -> None:
     """A table that no model has and no revision created is not proposed for dropping."""
-    with sqlite3.connect(applied.root.parent / "app.db") as connection:
+    with closing(sqlite3.connect(applied.root.parent / "app.db", isolation_level=None)) as connection:
         connection.execute("CREATE TABLE theirs (id INTEGER)")
     assert core.check(project=applied.project).ok
     assert any("Left alone" in note and "theirs" in note for note in applied.progress.notes)
@@ -116,7 +117,7 @@ def test_a_module_that_can_not_be_imported_stops_autogenerate(workspace: Workspa
 
 def test_a_revision_that_no_file_has_is_told_and_nothing_is_deleted(applied: Workspace) -> None:
     """The database may be ahead of this checkout."""
-    with sqlite3.connect(applied.root.parent / "app.db") as connection:
+    with closing(sqlite3.connect(applied.root.parent / "app.db", isolation_level=None)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'fromelsewhere'")
     project = applied.project
     assert core.current(project=project)[0].path == ""

@@ -8,6 +8,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ USER = """
 
 
 def tables(path: Path) -> set[str]:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
@@ -78,7 +79,7 @@ def test_sql_goes_alone_to_stdout(workspace: Workspace, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "noise" in done.stderr
     assert not (tmp_path / "app.db").exists()
-    with sqlite3.connect(tmp_path / "other.db") as other:
+    with closing(sqlite3.connect(tmp_path / "other.db", isolation_level=None)) as other:
         other.executescript(done.stdout)
     assert "t" in tables(tmp_path / "other.db")
 
@@ -296,7 +297,7 @@ def test_seed_calls_sync_and_async_functions(workspace: Workspace, tmp_path: Pat
     module = f"seeds_{tmp_path.name}"
     assert workspace.run("sql", "seed", f"{module}:asynchronous").returncode == 0
     assert workspace.run("sql", "seed", f"{module}:synchronous").returncode == 0
-    with sqlite3.connect(tmp_path / "app.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "app.db", isolation_level=None)) as connection:
         assert connection.execute("SELECT id FROM t ORDER BY id").fetchall() == [(1,), (2,)]
     assert "has no function" in workspace.run("sql", "seed", f"{module}:other").stderr
 

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Column, Integer, MetaData, Table, select, text
 
 from dbservers.proxy import FaultyProxy
 from svc_infra.db.sql import database as database_module
+from svc_infra.db.sql.copying import copy_rows
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.errors import Disconnected
 
@@ -83,6 +84,27 @@ async def test_a_stream_without_a_fault_gives_all_rows(frozen: tuple[FaultyProxy
         assert [len(batch) async for batch in in_batches.partitions(300)] == [300, 300, 300, 100]
         at_once = await session.stream(text(rows))
         assert len(await at_once.all()) == 1000
+
+
+@pytest.mark.parametrize("frozen", ["postgresql+asyncpg", "postgresql+psycopg"], indirect=True)
+async def test_a_copy_is_given_up(frozen: tuple[FaultyProxy, str, str]) -> None:
+    """COPY, which goes past SQLAlchemy, has the same bound."""
+    proxy, url, _ = frozen
+    numbers = Table("numbers", MetaData(), Column("number", Integer))
+    async with Database(url, answer_timeout=1) as database:
+        async with database.engine.begin() as connection:
+            await connection.run_sync(numbers.metadata.create_all)
+        start = time.monotonic()
+        with pytest.raises(Disconnected, match="no answer"):  # noqa: PT012 (the whole block is the subject)
+            async with database.session() as session:
+                await session.execute(select(numbers))
+                connection = await session.connection()
+                proxy.freeze()
+                await connection.run_sync(copy_rows, numbers, list(numbers.columns), [range(1000)])
+        assert time.monotonic() - start < LONGEST_SECONDS
+        proxy.forward()
+        async with database.session() as session:
+            assert (await session.execute(select(numbers))).all() == []
 
 
 async def test_zero_waits_for_ever(postgres_url: str) -> None:

@@ -30,12 +30,12 @@ async def test_closing_twice_is_fine_and_use_afterwards_is_an_error(sqlite_url: 
 
 async def test_closing_leaves_no_thread(duckdb_url: str) -> None:
     """The threads of DuckDB's connections end with the database."""
-    before = threading.active_count()
+    before = set(threading.enumerate())
     async with Database(duckdb_url) as database, database.session() as one, database.session() as other:
         await one.execute(text("SELECT 1"))
         await other.execute(text("SELECT 1"))
-        assert threading.active_count() == before + 2
-    assert threading.active_count() == before
+        assert len(set(threading.enumerate()) - before) == 2
+    assert set(threading.enumerate()) <= before
 
 
 def test_another_event_loop_gets_a_clear_error(sqlite_url: str) -> None:
@@ -72,7 +72,8 @@ def test_a_fork_gets_a_clear_error(tmp_path: Path) -> None:
         "os._exit(0)\n"
     )
     run = subprocess.run(
-        [sys.executable, script, f"sqlite:///{tmp_path / 'db.sqlite'}"],
+        # From 3.12 on Python warns of any fork of a process that has threads, as one with connections to SQLite has.
+        [sys.executable, "-W", "ignore::DeprecationWarning", script, f"sqlite:///{tmp_path / 'db.sqlite'}"],
         capture_output=True,
         text=True,
         timeout=60,

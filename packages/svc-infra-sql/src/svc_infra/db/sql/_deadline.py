@@ -15,7 +15,7 @@ import contextlib
 import re
 import socket
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, event
@@ -242,6 +242,37 @@ def arms_of(events: Any) -> list[Any] | None:
             return None
         arms.append(arm)
     return arms
+
+
+class _Sending:
+    """Stands where a statement has its execution context."""
+
+    __slots__ = (_DEADLINE,)
+
+
+@contextlib.contextmanager
+def answered_in_time(connection: Connection) -> Iterator[None]:
+    """Give what the block sends on the driver itself, a COPY, the deadline of a statement.
+
+    Raises:
+        Disconnected: When it passes; the connection is given up.
+    """
+    sending = _Sending()
+    for listener in connection.dispatch.before_cursor_execute:
+        if hasattr(listener, _ARMS):
+            getattr(listener, _ARMS)(connection, sending)
+    try:
+        yield
+    except BaseException as error:
+        deadline: _Deadline | None = getattr(sending, _DEADLINE, None)
+        if deadline is None or not deadline.ended(error):
+            raise
+        connection.invalidate()
+        raise Disconnected(
+            f"no answer from {connection.engine.url!r} within {deadline.seconds:g} s; the connection was given up"
+        ) from error
+    finally:
+        disarm_deadline(sending)
 
 
 def disarm_deadline(context: object) -> None:

@@ -10,10 +10,13 @@ from sqlalchemy.sql.elements import ColumnClause, Grouping, TextClause
 
 from svc_infra.db.sql.errors import InvalidQuery
 from svc_infra.db.sql.filter_scope import FilterScope
-from svc_infra.db.sql.filters import Filter, check_size
+from svc_infra.db.sql.filters import DEEPEST, AllOf, AnyOf, Filter, Not, Related
 from svc_infra.db.sql.ordering import Expression
 
 __all__ = ["Condition", "Conditions", "Where"]
+
+# SQLite's parser takes expressions of a depth of 1,000, to which each AND and OR adds one.
+_MOST = 500
 
 Condition: TypeAlias = Filter | Expression
 """One condition on the rows: a filter such as `field("age").gt(30)`, or an expression such as `User.age > 30`."""
@@ -51,7 +54,7 @@ class Conditions:
                     f"where holds a {type(condition).__name__}, which is no condition; "
                     "give field('age').gt(30) or User.age > 30"
                 )
-        check_size(condition for condition in self._given if isinstance(condition, Filter))
+        _check_size(condition for condition in self._given if isinstance(condition, Filter))
         if all(isinstance(condition, Filter) for condition in self._given):
             self.shape = tuple(condition.shape() for condition in self._given)
         else:
@@ -86,6 +89,28 @@ def _enclosed(condition: Any) -> Any:
     """
     is_text = isinstance(condition, TextClause) or (isinstance(condition, ColumnClause) and condition.is_literal)
     return Grouping(condition) if is_text else condition
+
+
+def _check_size(filters: Iterable[Filter]) -> None:
+    """Check that filters are small enough for every database, and for Python to walk through them.
+
+    Raises:
+        InvalidQuery: When they are nested more than 50 deep or have more than 500 parts.
+    """
+    pending = [(part, 1) for part in filters]
+    number = len(pending)
+    while pending:
+        found, depth = pending.pop()
+        if isinstance(found, AllOf | AnyOf):
+            parts: tuple[Filter | None, ...] = found.parts
+        else:
+            parts = (found.part,) if isinstance(found, Not | Related) else ()
+        number += len(parts)
+        if number > _MOST:
+            raise InvalidQuery(f"the filter has more than {_MOST} parts; look for many values by in_")
+        if parts and depth >= DEEPEST:
+            raise InvalidQuery(f"the filter is nested more than {DEEPEST} deep")
+        pending += [(part, depth + 1) for part in parts if part is not None]
 
 
 NO_CONDITIONS = Conditions()

@@ -10,6 +10,8 @@ from sqlalchemy.sql.schema import CallableColumnDefault, ScalarElementColumnDefa
 from sqlalchemy.types import TypeEngine
 from sqlalchemy.util import await_only
 
+from svc_infra.db.sql._deadline import answered_in_time
+
 __all__ = ["copies", "copy_rows", "default_of", "is_confined", "is_copyable"]
 
 _DRIVERS = frozenset({"asyncpg", "psycopg"})
@@ -88,16 +90,17 @@ def copy_rows(
     )
     driver: Any = connection.connection.driver_connection
     names = [column.name for column in columns]
-    if dialect.driver == "asyncpg":
-        await_only(
-            driver.copy_records_to_table(
-                table.name, records=rows, columns=names, schema_name=table.schema, timeout=None
+    with answered_in_time(connection):
+        if dialect.driver == "asyncpg":
+            await_only(
+                driver.copy_records_to_table(
+                    table.name, records=rows, columns=names, schema_name=table.schema, timeout=None
+                )
             )
-        )
-        return
-    prepare = dialect.identifier_preparer
-    listed = ", ".join(prepare.quote(name) for name in names)
-    await_only(_copy_psycopg(driver, f"COPY {prepare.format_table(table)} ({listed}) FROM STDIN", rows))
+            return
+        prepare = dialect.identifier_preparer
+        listed = ", ".join(prepare.quote(name) for name in names)
+        await_only(_copy_psycopg(driver, f"COPY {prepare.format_table(table)} ({listed}) FROM STDIN", rows))
 
 
 async def _copy_psycopg(driver: Any, statement: str, rows: Sequence[Sequence[Any]]) -> None:

@@ -28,7 +28,7 @@ from svc_infra.db.sql.errors import InvalidQuery, InvalidValue
 from svc_infra.db.sql.filter_scope import FilterScope
 from svc_infra.db.sql.search import checked_text, escape_like
 
-__all__ = ["AllOf", "AnyOf", "Compare", "Field", "Filter", "Not", "Operator", "Related", "check_size", "field"]
+__all__ = ["DEEPEST", "AllOf", "AnyOf", "Compare", "Field", "Filter", "Not", "Operator", "Related", "field"]
 
 M = TypeVar("M")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -57,9 +57,8 @@ OPERATORS: tuple[str, ...] = get_args(Operator)
 _TEXT = frozenset({"like", "ilike", "contains", "icontains", "starts_with", "ends_with"})
 _PATTERNS: Mapping[str, str] = {"contains": "%{}%", "icontains": "%{}%", "starts_with": "{}%", "ends_with": "%{}"}
 _ESCAPE = "/"
-_DEEPEST = 50
-# SQLite's parser takes expressions of a depth of 1,000, to which each AND and OR adds one.
-_MOST = 500
+DEEPEST = 50
+"""How deep filters may be nested."""
 
 
 class Filter:
@@ -287,32 +286,10 @@ class Related(Filter):
 
 
 def _bind_all(parts: Iterable[Filter], scope: FilterScope[Any], depth: int) -> None:
-    if depth >= _DEEPEST:
-        raise InvalidQuery(f"the filter is nested more than {_DEEPEST} deep")
+    if depth >= DEEPEST:
+        raise InvalidQuery(f"the filter is nested more than {DEEPEST} deep")
     for part in parts:
         part.bind(scope, depth + 1)
-
-
-def check_size(filters: Iterable[Filter]) -> None:
-    """Check that filters are small enough for every database, and for Python to walk through them.
-
-    Raises:
-        InvalidQuery: When they are nested more than 50 deep or have more than 500 parts.
-    """
-    pending = [(part, 1) for part in filters]
-    number = len(pending)
-    while pending:
-        found, depth = pending.pop()
-        if isinstance(found, AllOf | AnyOf):
-            parts: tuple[Filter | None, ...] = found.parts
-        else:
-            parts = (found.part,) if isinstance(found, Not | Related) else ()
-        number += len(parts)
-        if number > _MOST:
-            raise InvalidQuery(f"the filter has more than {_MOST} parts; look for many values by in_")
-        if parts and depth >= _DEEPEST:
-            raise InvalidQuery(f"the filter is nested more than {_DEEPEST} deep")
-        pending += [(part, depth + 1) for part in parts if part is not None]
 
 
 @dataclass(frozen=True, slots=True)

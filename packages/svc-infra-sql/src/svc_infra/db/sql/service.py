@@ -1,4 +1,7 @@
-"""The service: a repository with hooks around each write."""
+"""The service: a repository with hooks around each write.
+
+Its length is that of the repository's signatures, which it repeats one by one so that calls stay typed.
+"""
 
 from __future__ import annotations
 

@@ -51,9 +51,11 @@ class Lock(Protocol):
 
     def try_acquire(self) -> bool:
         """Take the lock when it is free, without waiting."""
+        ...
 
     def holder(self) -> Holder:
         """Say who holds the lock."""
+        ...
 
 
 @contextmanager

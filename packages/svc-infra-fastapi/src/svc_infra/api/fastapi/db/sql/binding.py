@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -12,16 +12,11 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, create_mode
 from starlette.requests import Request
 
 from svc_infra.api.fastapi.db.sql.columns import ApiColumn, api_columns
+from svc_infra.api.fastapi.db.sql.described import columns_of, schemas_of, shown_columns, source_of
 from svc_infra.api.fastapi.db.sql.encode import Encoder, ModelEncoder, RowEncoder
 from svc_infra.api.fastapi.db.sql.query import ListQuery, ListRules
 from svc_infra.api.fastapi.db.sql.resource import BODY_OF, Action, ApiResource, api_resource
-from svc_infra.api.fastapi.db.sql.schemas import (
-    ResourceSchemas,
-    create_schema_of,
-    read_schema_of,
-    selection_schema_of,
-    update_schema_of,
-)
+from svc_infra.api.fastapi.db.sql.schemas import ResourceSchemas, read_schema_of, selection_schema_of
 from svc_infra.api.fastapi.problems import FieldError, Problem, ProblemError, invalid_request
 from svc_infra.db.sql.repository import RowRepository, SqlRepository
 from svc_infra.db.sql.resource import SqlResource
@@ -64,11 +59,11 @@ class ResourceBinding:
         """Make everything that a resource needs; mistakes in its description are raised here, at set-up."""
         resource = api_resource(described)
         repo = resource.repository()
-        columns = dict(_columns(resource, repo))
-        schemas = _schemas(resource, columns)
+        columns = columns_of(resource, repo)
+        schemas = schemas_of(resource, columns)
         keeps_reads = _keeps(type(resource.service(repo)), _READS)
         # What responses don't show can't be asked for either, or its value could be found out by asking.
-        shown = _shown_columns(schemas.read, columns)
+        shown = shown_columns(schemas.read, columns)
         visible = [name for name in shown if columns[name].is_comparable and not columns[name].is_hidden]
         rules = ListRules(
             columns,
@@ -251,15 +246,12 @@ class ResourceBinding:
     @cached_property
     def shows_columns(self) -> bool:
         """Whether the read schema shows nothing but columns."""
-        return all(self._source_of(name) in self.columns for name in self.schemas.read.model_fields)
-
-    def _source_of(self, name: str) -> str:
-        return _source_of(self.schemas.read, name)
+        return all(source_of(self.schemas.read, name) in self.columns for name in self.schemas.read.model_fields)
 
     @cached_property
     def shown_names(self) -> tuple[str, ...]:
         """The columns that responses show."""
-        return _shown_columns(self.schemas.read, self.columns)
+        return shown_columns(self.schemas.read, self.columns)
 
     @cached_property
     def text_members(self) -> dict[str, bool]:
@@ -395,62 +387,6 @@ class ResourceBinding:
 
 def _keeps(service: type[SqlService[AnyModel]], names: Sequence[str]) -> bool:
     return all(getattr(service, name, None) is getattr(SqlService, name) for name in names)
-
-
-def _source_of(schema: type[BaseModel], name: str) -> str:
-    alias = schema.model_fields[name].validation_alias
-    return alias if isinstance(alias, str) else name
-
-
-def _shown_columns(schema: type[BaseModel], columns: Mapping[str, ApiColumn]) -> tuple[str, ...]:
-    shown = [_source_of(schema, name) for name in schema.model_fields]
-    return tuple(dict.fromkeys(name for name in shown if name in columns))
-
-
-def _columns(resource: ApiResource[AnyModel], repo: SqlRepository[AnyModel]) -> dict[str, ApiColumn]:
-    owned: set[str] = set()
-    if resource.tenant_field is not None:
-        owned.add(resource.tenant_field)
-    if repo.soft_delete:
-        owned |= {name for name in (resource.soft_delete_field, resource.soft_delete_flag_field) if name is not None}
-    if resource.version_field is not None:
-        owned.add(resource.version_field)
-    key = repo.fields.generated_key
-    return dict(
-        api_columns(
-            resource.model,
-            server_owned=owned,
-            generated=() if key is None else (key,),
-            shown=resource.public_fields,
-            hidden=resource.hidden_fields,
-        )
-    )
-
-
-def _schemas(resource: ApiResource[AnyModel], columns: dict[str, ApiColumn]) -> ResourceSchemas:
-    model, has_hooks = resource.model, resource.service_factory is not None
-    read, create, update = resource.read_schema, resource.create_schema, resource.update_schema
-    made: list[type[BaseModel]] = []
-    if read is None:
-        read = read_schema_of(model, columns, resource.read_name, exclude=resource.read_exclude)
-    if create is None:
-        create = create_schema_of(
-            model, columns, resource.create_name, exclude=resource.create_exclude, takes_more=has_hooks
-        )
-        made.append(create)
-    if update is None:
-        update = update_schema_of(
-            model, columns, resource.update_name, exclude=resource.update_exclude, takes_more=has_hooks
-        )
-        made.append(update)
-    replace = create
-    if resource.create_schema is None:
-        keys = {name for name, column in columns.items() if column.column.primary_key}
-        excluded = keys | set(resource.create_exclude)
-        replace = create_schema_of(model, columns, f"{model.__name__}Replace", exclude=excluded, takes_more=has_hooks)
-        made.append(replace)
-    owned = frozenset(name for name, column in columns.items() if column.is_server_owned)
-    return ResourceSchemas(read, create, update, replace, owned, takes_more=has_hooks, made=frozenset(made))
 
 
 def _allowed(chosen: Sequence[str] | None, visible: Sequence[str]) -> tuple[str, ...]:

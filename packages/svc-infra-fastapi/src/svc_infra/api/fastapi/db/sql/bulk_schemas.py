@@ -13,7 +13,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, cast
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, WrapValidator, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    WrapValidator,
+    create_model,
+)
 
 from svc_infra.api.fastapi.db.sql.columns import ApiColumn
 from svc_infra.api.fastapi.db.sql.conditional import ETAGS_PATTERN
@@ -64,7 +73,12 @@ def _or_refused(value: Any, validate: Callable[[Any], Any]) -> Any:
 
 
 def item_schema_of(
-    name: str, id_columns: Sequence[ApiColumn], data: type[BaseModel] | None, description: str
+    name: str,
+    id_columns: Sequence[ApiColumn],
+    data: type[BaseModel] | None,
+    description: str,
+    *,
+    requires_match: bool = False,
 ) -> type[BaseModel]:
     """Make the schema of an item that names its record.
 
@@ -73,6 +87,7 @@ def item_schema_of(
         id_columns: The columns of the id, each a member of the item.
         data: The schema of the member `data`, or None for an item without.
         description: Its text in the document.
+        requires_match: Whether the document says that `if_match` has to be there; the operation answers 428 if not.
 
     Raises:
         ValueError: A column of the id has the name of another member.
@@ -85,9 +100,19 @@ def item_schema_of(
     if data is not None:
         fields["data"] = (data, Field(description="The fields to change."))
     about = "The change is made only if the record has this ETag, as with the header If-Match."
-    fields["if_match"] = (str | None, Field(None, max_length=1024, pattern=ETAGS_PATTERN, description=about))
-    made: type[BaseModel] = create_model(name, __config__=_ITEM_CONFIG, __doc__=description, **fields)
+    tag: dict[str, Any] = {"max_length": 1024, "pattern": ETAGS_PATTERN, "description": about}
+    config = _ITEM_CONFIG
+    kind: Any = str | None
+    if requires_match:
+        kind = Annotated[kind, WithJsonSchema({"type": "string", "maxLength": 1024, "pattern": ETAGS_PATTERN})]
+        config = ConfigDict(**_ITEM_CONFIG, json_schema_extra=_requires_match)
+    fields["if_match"] = (kind, Field(None, **tag))
+    made: type[BaseModel] = create_model(name, __config__=config, __doc__=description, **fields)
     return made
+
+
+def _requires_match(schema: dict[str, Any]) -> None:
+    schema.setdefault("required", []).append("if_match")
 
 
 def result_schema_of(model: type[object], read: type[BaseModel]) -> type[BaseModel]:

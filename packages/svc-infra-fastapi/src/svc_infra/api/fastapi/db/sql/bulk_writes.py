@@ -135,6 +135,12 @@ class Addressed:
 class _BulkChange(BulkOperation):
     """What updates and deletes share."""
 
+    def addressed_schema(self, name: str, data: type[BaseModel] | None, description: str) -> type[BaseModel]:
+        """Return the schema of an item that names its record."""
+        binding = self.binding
+        requires = binding.resource.require_if_match
+        return item_schema_of(name, binding.id_columns, data, description, requires_match=requires)
+
     def prepared(self, item: Any) -> Addressed:
         """Return the id, the versions and the fields of an item."""
         binding = self.binding
@@ -196,7 +202,7 @@ class BulkUpdate(_BulkChange):
     def item_schema(self) -> type[BaseModel]:
         """Return the schema of an item."""
         name = f"{self.binding.resource.model.__name__}BulkUpdate"
-        return item_schema_of(name, self.binding.id_columns, self.binding.schemas.update, "Changes one record.")
+        return self.addressed_schema(name, self.binding.schemas.update, "Changes one record.")
 
     @property
     def is_direct(self) -> bool:
@@ -250,7 +256,7 @@ class BulkDelete(_BulkChange):
     def item_schema(self) -> type[BaseModel]:
         """Return the schema of an item."""
         name = f"{self.binding.resource.model.__name__}BulkDelete"
-        return item_schema_of(name, self.binding.id_columns, None, "Deletes one record.")
+        return self.addressed_schema(name, None, "Deletes one record.")
 
     @property
     def is_direct(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
+from ctypes import c_float
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -134,10 +135,10 @@ def _limited(python: type[object], kind: Column, place: _Place) -> object:
         low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
         return Annotated[int, _Whole(low, high)] if place == _BODY else Annotated[int, Field(ge=low, le=high)]
     if python is float:
-        if not _is_single(kind):
-            return Annotated[float, Field(allow_inf_nan=False)]
-        limits: dict[str, Any] = {"ge": -_LARGEST_SINGLE, "le": _LARGEST_SINGLE}
-        return Annotated[float, Field(allow_inf_nan=False, **limits), AfterValidator(_without_underflow)]
+        if _is_single(kind):
+            limits = Field(allow_inf_nan=False, ge=-_LARGEST_SINGLE, le=_LARGEST_SINGLE)
+            return Annotated[float, limits, AfterValidator(_single)]
+        return Annotated[float, Field(allow_inf_nan=False)]
     if python is str:
         length = getattr(kind, "length", None)
         return Annotated[str, Field(max_length=length, pattern=_NO_NUL)]
@@ -150,11 +151,6 @@ def _limited(python: type[object], kind: Column, place: _Place) -> object:
     if python is bytes:
         return _Base64Input
     return _plain(python)
-
-
-def _without_underflow(value: float) -> float:
-    """Return 0 for what is nearer to it than to any single-precision number: PostgreSQL would refuse it (22003)."""
-    return value if abs(value) >= _SMALLEST_SINGLE else 0.0
 
 
 def _is_single(kind: Column) -> bool:
@@ -240,6 +236,11 @@ def _written_as(form: re.Pattern[str], what: str) -> BeforeValidator:
         return value
 
     return BeforeValidator(check)
+
+
+def _single(value: float) -> float:
+    """Return the number that a column of single precision makes of *value*, so that it can be found by it again."""
+    return c_float(value).value
 
 
 def _naive(value: datetime) -> datetime:

@@ -1,0 +1,75 @@
+"""What the description of a resource says about its columns and schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from svc_infra.api.fastapi.db.sql.columns import ApiColumn, api_columns
+from svc_infra.api.fastapi.db.sql.resource import ApiResource
+from svc_infra.api.fastapi.db.sql.schemas import ResourceSchemas, create_schema_of, read_schema_of, update_schema_of
+from svc_infra.db.sql.repository import SqlRepository
+
+__all__ = ["columns_of", "schemas_of", "shown_columns", "source_of"]
+
+
+def source_of(schema: type[BaseModel], name: str) -> str:
+    """Return the attribute of a record from which a read schema takes the field *name*."""
+    alias = schema.model_fields[name].validation_alias
+    return alias if isinstance(alias, str) else name
+
+
+def shown_columns(schema: type[BaseModel], columns: Mapping[str, ApiColumn]) -> tuple[str, ...]:
+    """Return the columns that a read schema shows."""
+    shown = [source_of(schema, name) for name in schema.model_fields]
+    return tuple(dict.fromkeys(name for name in shown if name in columns))
+
+
+def columns_of(resource: ApiResource[Any], repo: SqlRepository[Any]) -> dict[str, ApiColumn]:
+    """Return the columns of a resource, with what the server owns of them."""
+    owned: set[str] = set()
+    if resource.tenant_field is not None:
+        owned.add(resource.tenant_field)
+    if repo.soft_delete:
+        owned |= {name for name in (resource.soft_delete_field, resource.soft_delete_flag_field) if name is not None}
+    if resource.version_field is not None:
+        owned.add(resource.version_field)
+    key = repo.fields.generated_key
+    return dict(
+        api_columns(
+            resource.model,
+            server_owned=owned,
+            generated=() if key is None else (key,),
+            shown=resource.public_fields,
+            hidden=resource.hidden_fields,
+        )
+    )
+
+
+def schemas_of(resource: ApiResource[Any], columns: dict[str, ApiColumn]) -> ResourceSchemas:
+    """Return the schemas of a resource: those that it gives, and the others made of its columns."""
+    model, has_hooks = resource.model, resource.service_factory is not None
+    read, create, update = resource.read_schema, resource.create_schema, resource.update_schema
+    made: list[type[BaseModel]] = []
+    if read is None:
+        read = read_schema_of(model, columns, resource.read_name, exclude=resource.read_exclude)
+    if create is None:
+        create = create_schema_of(
+            model, columns, resource.create_name, exclude=resource.create_exclude, takes_more=has_hooks
+        )
+        made.append(create)
+    if update is None:
+        update = update_schema_of(
+            model, columns, resource.update_name, exclude=resource.update_exclude, takes_more=has_hooks
+        )
+        made.append(update)
+    replace = create
+    if resource.create_schema is None:
+        keys = {name for name, column in columns.items() if column.column.primary_key}
+        excluded = keys | set(resource.create_exclude)
+        replace = create_schema_of(model, columns, f"{model.__name__}Replace", exclude=excluded, takes_more=has_hooks)
+        made.append(replace)
+    owned = frozenset(name for name, column in columns.items() if column.is_server_owned)
+    return ResourceSchemas(read, create, update, replace, owned, takes_more=has_hooks, made=frozenset(made))
