@@ -242,7 +242,7 @@ async def test_a_lone_runaway_is_interrupted(sqlite_url: str) -> None:
 
 
 async def test_statements_run_on_the_driver_from_their_second_run(lone_url: str) -> None:
-    """What this file tests is the driver's way: a kept statement takes it, in a transaction, alone, and with a limit."""
+    """What this file tests is the driver's way: a kept statement takes it in a transaction, alone, with a limit."""
     statement = select(Thing.__table__.c.id).where(Thing.__table__.c.id == bindparam("number"))
 
     def rows_of(number: int, *, alone: bool = False) -> Callable[[Any], Any]:
