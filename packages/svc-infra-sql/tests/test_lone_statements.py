@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import gc
 import logging
 import uuid
+import weakref
 from collections.abc import AsyncIterator, Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -57,12 +59,21 @@ class Colour(enum.Enum):
     BLUE = "blue"
 
 
+TOKENS: list[uuid.UUID] = []
+
+
+def new_token() -> uuid.UUID:
+    """A default in Python that leaves a trace."""
+    TOKENS.append(uuid.uuid4())
+    return TOKENS[-1]
+
+
 class Thing(ModelBase):
     __tablename__ = "lone_things"
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(50), unique=True)
     count: Mapped[int] = mapped_column(default=7)
-    token: Mapped[uuid.UUID] = mapped_column(Uuid, default=uuid.uuid4)
+    token: Mapped[uuid.UUID] = mapped_column(Uuid, default=new_token)
     label: Mapped[str] = mapped_column(default=lambda context: f"of {context.get_current_parameters()['name']}")
     changed: Mapped[int | None] = mapped_column(onupdate=lambda: 99)
     made_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
@@ -230,14 +241,15 @@ async def test_a_lone_runaway_is_interrupted(sqlite_url: str) -> None:
         assert (await things.rows.get_one(lone, 1)).id == 1
 
 
-async def test_statements_run_on_the_driver_from_their_second_run(database: Database) -> None:
-    """What this file tests is the driver's way: a kept statement takes it, in a transaction and alone."""
+async def test_statements_run_on_the_driver_from_their_second_run(lone_url: str) -> None:
+    """What this file tests is the driver's way: a kept statement takes it in a transaction, alone, with a limit."""
     statement = select(Thing.__table__.c.id).where(Thing.__table__.c.id == bindparam("number"))
 
     def rows_of(number: int, *, alone: bool = False) -> Callable[[Any], Any]:
         return lambda connection: run_directly(connection, statement, {"number": number}, alone=alone)
 
-    async with database.engine.connect() as connection:
+    database = await opened(lone_url, statement_timeout_ms=60_000)
+    async with database, database.engine.connect() as connection:
         assert await connection.run_sync(rows_of(1)) is None
         assert await connection.run_sync(rows_of(1)) is None  # SQLAlchemy has not begun a transaction
         assert await connection.run_sync(rows_of(1, alone=True)) == [(1,)]
@@ -245,6 +257,41 @@ async def test_statements_run_on_the_driver_from_their_second_run(database: Data
             assert await connection.run_sync(rows_of(2)) == [(2,)]
             assert await connection.run_sync(rows_of(3)) == [(3,)]
             assert list(await connection.run_sync(rows_of(4))) == []
+
+
+async def test_a_statement_that_is_dropped_is_forgotten(database: Database) -> None:
+    """What is kept of a statement does not keep the statement, so that dropped ones cost no memory."""
+    number = bindparam("number")
+    references = []
+    async with database.session() as session:
+        connection = await session.connection()
+        for _ in range(3):
+            statement = select(Thing.__table__.c.id).where(Thing.__table__.c.id == number)
+            for _ in range(2):
+                await connection.run_sync(run_directly, statement, {"number": 1})
+            references.append(weakref.ref(statement))
+    del statement
+    gc.collect()
+    assert [reference() for reference in references] == [None] * 3
+
+
+async def test_a_default_is_made_once(database: Database) -> None:
+    """A default in Python runs once for a row, whether the statement goes the driver's way or somebody listens."""
+
+    def listen(*_arguments: Any) -> None:
+        pass
+
+    async def create(name: str) -> int:
+        before = len(TOKENS)
+        async with database.lone() as lone:
+            for number in range(3):
+                await things.rows.create(lone, {"name": f"{name} {number}", "label": "given"})
+        return len(TOKENS) - before
+
+    assert await create("unobserved") == 3
+    event.listen(database.engine.sync_engine, "after_cursor_execute", listen)
+    assert await create("observed") == 3
+    event.remove(database.engine.sync_engine, "after_cursor_execute", listen)
 
 
 async def test_observers_see_every_statement(database: Database, caplog: pytest.LogCaptureFixture) -> None:

@@ -222,29 +222,26 @@ class _OwnLimits:
         return limit if transaction is not None and transaction is connection.get_transaction() else seconds
 
 
-def arm_deadline(connection: Connection, context: object, events: Any) -> bool:
-    """Arm the deadline of a statement that SQLAlchemy does not run itself.
+def arms_of(events: Any) -> list[Any] | None:
+    """What arms the deadlines of statements that SQLAlchemy does not run itself.
 
     Args:
-        connection: Where it is about to run.
-        context: Takes the deadline, for `disarm_deadline` and for the listener to `handle_error`.
         events: The events of the connection, or of its engine when nobody can listen to the connection itself.
 
     Returns:
-        Whether that is all; False when somebody else listens to statements, who would miss this one.
+        Functions to be called with the connection and an object that takes the deadline, for `disarm_deadline` and for
+        the listener to `handle_error`; None when somebody else listens to statements, who would miss this one.
     """
     for listener in events.after_cursor_execute:
         if not hasattr(listener, _ARMS):
-            return False
+            return None
     arms = []
     for listener in events.before_cursor_execute:
         arm = getattr(listener, _ARMS, None)
         if arm is None:
-            return False
+            return None
         arms.append(arm)
-    for arm in arms:
-        arm(connection, context)
-    return True
+    return arms
 
 
 class _Sending:
@@ -279,7 +276,7 @@ def answered_in_time(connection: Connection) -> Iterator[None]:
 
 
 def disarm_deadline(context: object) -> None:
-    """End the deadline that `arm_deadline` gave to the context, if there is one."""
+    """End the deadline that was given to the context, if there is one."""
     deadline: _Deadline | None = getattr(context, _DEADLINE, None)
     if deadline is not None:
         deadline.disarm()

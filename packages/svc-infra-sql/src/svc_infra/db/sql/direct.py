@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -23,7 +24,7 @@ from sqlalchemy import Connection, Dialect, Executable
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 from sqlalchemy.util import await_only
 
-from svc_infra.db.sql._deadline import arm_deadline, disarm_deadline
+from svc_infra.db.sql._deadline import arms_of, disarm_deadline
 from svc_infra.db.sql.copying import default_of
 
 __all__ = ["run_directly", "runs_directly"]
@@ -60,17 +61,19 @@ def run_directly(
             return None
         statements = _of_dialect[dialect] = _Statements(dialect)
     direct = statements.find(statement, tuple(parameters))
+    if direct is None or not (alone or connection.in_transaction()):
+        return None
     # Nobody can listen to a connection that was taken for one statement, and its engine's events cost less to look up.
-    events: Any = connection.engine.dispatch if alone else connection.dispatch
-    if direct is None or not _is_unobserved(connection, events) or not (alone or connection.in_transaction()):
+    arms = _unobserved(connection, connection.engine.dispatch if alone else connection.dispatch)
+    if arms is None:
         return None
     try:
         arguments = direct.arguments(parameters)
     except Exception:  # noqa: BLE001 (a value that does not fit: SQLAlchemy tells what the matter is)
         return None
-    run = _Run(direct.compiled)
-    if not arm_deadline(connection, run, events):
-        return None
+    run = _Run(direct)
+    for arm in arms:
+        arm(connection, run)
     try:
         records = statements.send(connection, direct, arguments, alone=alone)
     except BaseException as error:
@@ -101,16 +104,16 @@ def send_many_directly(
     if statements is None:
         statements = _of_dialect[dialect] = _Statements(dialect)
     direct = statements.find(statement, tuple(names))
-    if direct is None or not _is_unobserved(connection, connection.dispatch):
+    arms = None if direct is None else _unobserved(connection, connection.dispatch)
+    if direct is None or arms is None:
         return False
     try:
         rows = direct.many(dict(zip(names, columns, strict=True)))
     except Exception:  # noqa: BLE001 (as above)
         return False
-    run = _Run(direct.compiled)
-    run.executemany = True
-    if not arm_deadline(connection, run, connection.dispatch):
-        return False
+    run = _Run(direct, executemany=True)
+    for arm in arms:
+        arm(connection, run)
     fairy = connection.connection
     driver: Any = fairy.driver_connection
     adapted: Any = fairy.dbapi_connection
@@ -138,29 +141,36 @@ def _fail(connection: Connection, direct: _Direct, arguments: Sequence[Any], run
     handle(error, direct.sql, tuple(arguments), None, run)
 
 
-def _is_unobserved(connection: Connection, events: Any) -> bool:
-    """Whether nobody misses a statement that SQLAlchemy does not run, and it runs where the connection stands."""
+def _unobserved(connection: Connection, events: Any) -> list[Any] | None:
+    """What arms the statement's deadlines, when nobody misses a statement that SQLAlchemy does not run; else None."""
     if connection.closed or connection.invalidated or "schema_translate_map" in connection.get_execution_options():
-        return False
+        return None
     if events.before_execute or events.after_execute:
-        return False
+        return None
     for listener in connection.dialect.dispatch.handle_error:
         if not listener.__module__.startswith(_OWN):
-            return False
-    return not connection.engine.logger.isEnabledFor(logging.INFO)
+            return None
+    if connection.engine.logger.isEnabledFor(logging.INFO):
+        return None
+    return arms_of(events)
 
 
 _OWN: Final = "svc_infra.db.sql."
 
 
 class _Run:
-    """One run of a statement, for those who look at SQLAlchemy's execution context when it fails."""
+    """One run of a statement, for those who look at SQLAlchemy's execution context when it fails.
+
+    Attributes:
+        compiled: Has what is looked at of a compiled statement: `statement.table`.
+        executemany: Whether it is of many rows.
+    """
 
     __slots__ = ("_svc_infra_deadline", "compiled", "executemany")
 
-    def __init__(self, compiled: object) -> None:
-        self.compiled = compiled
-        self.executemany = False
+    def __init__(self, direct: _Direct, *, executemany: bool = False) -> None:
+        self.compiled = SimpleNamespace(statement=SimpleNamespace(table=direct.table))
+        self.executemany = executemany
 
     def handle_dbapi_exception(self, error: BaseException) -> None:
         """Do nothing; SQLAlchemy tells the context of the error."""
@@ -170,11 +180,11 @@ class _Direct:
     """A statement as the driver takes it.
 
     Attributes:
-        compiled: As SQLAlchemy compiled it.
         sql: Its text.
+        table: The table that it writes to, or None. The statement itself is not kept, so that it can be forgotten.
     """
 
-    __slots__ = ("_columns", "_dialect", "_metadata", "_names", "_parameters", "compiled", "sql")
+    __slots__ = ("_columns", "_dialect", "_metadata", "_names", "_parameters", "sql", "table")
 
     def __init__(self, dialect: Dialect, statement: Any, keys: Sequence[str]) -> None:
         """Compile the statement.
@@ -182,7 +192,7 @@ class _Direct:
         Raises:
             LookupError: When only SQLAlchemy can run it.
         """
-        self.compiled = compiled = statement.compile(dialect=dialect, column_keys=keys)
+        compiled: Any = statement.compile(dialect=dialect, column_keys=keys)
         given = set(keys)
         filled = {
             column.key: default_of(column) if compiled.isinsert else _updated_by(column)
@@ -202,6 +212,7 @@ class _Direct:
             self._parameters.append((bind.key, process, make))
         columns = list(statement.exported_columns)
         self.sql = str(compiled)
+        self.table = getattr(statement, "table", None)
         self._dialect = dialect
         self._names = tuple(column.key for column in columns)
         self._columns = [column.type.dialect_impl(dialect) for column in columns]
