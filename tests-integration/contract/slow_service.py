@@ -15,7 +15,7 @@ from svc_infra.api.fastapi.shutdown import add_graceful_shutdown
 app = FastAPI()
 add_sql_db(app)
 add_sql_health(app, prefix="/ready")
-add_graceful_shutdown(app, delay_seconds=float(os.environ["DELAY_SECONDS"]))
+add_graceful_shutdown(app, delay_seconds=float(os.environ.get("DELAY_SECONDS", "0")))
 
 
 @app.post("/slow")
