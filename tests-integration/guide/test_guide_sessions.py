@@ -195,16 +195,18 @@ async def statement_timeout(session: SqlSessionDep) -> str:
 async def test_every_transaction_has_the_configured_statement_timeout(
     postgres_app_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DB_STATEMENT_TIMEOUT_MS=30000 by SET LOCAL: in each transaction, and in none that follows on the connection."""
+    """DB_STATEMENT_TIMEOUT_MS=30000 in each transaction; what SET LOCAL says in one is gone after it."""
     monkeypatch.setenv("DB_STATEMENT_TIMEOUT_MS", "30000")
     async with Database(pool_size=1, max_overflow=0) as database:
         for _ in range(2):
             async with database.session() as session:
                 assert await statement_timeout(session) == "30s"
-        # Without a transaction of ours the same connection has the server's own setting.
+        async with database.session(statement_timeout_ms=1500) as session:
+            assert await statement_timeout(session) == "1500ms"
+        # The connection itself keeps the database's limit, for statements that run without a transaction.
         async with database.engine.connect() as connection:
             raw = await connection.get_raw_connection()
-            assert await raw.driver_connection.fetchval("SHOW statement_timeout") == "0"
+            assert await raw.driver_connection.fetchval("SHOW statement_timeout") == "30s"
 
 
 async def test_a_background_job_sets_its_own_statement_timeout(

@@ -67,7 +67,6 @@ def test_an_interrupted_load_leaves_nothing_and_the_next_start_loads_all(
     assert "Traceback" not in first.output
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         assert connection.execute("SELECT count(*) FROM airlines").fetchone() == (0,)
-    connection.close()
     second = run(sqlite_url, *arguments)
     second.wait_until_ready()
     assert total(second, port, "/flights") == 60_000
@@ -129,4 +128,3 @@ def test_a_bad_data_file_loads_nothing(sqlite_url: str, run: Run, extract: Extra
     assert "Traceback" not in service.output
     with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
         assert connection.execute("SELECT count(*) FROM airlines").fetchone() == (0,)
-    connection.close()
