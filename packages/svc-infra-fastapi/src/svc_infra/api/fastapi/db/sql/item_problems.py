@@ -25,9 +25,12 @@ def located(problem: Problem, *place: str | int, name: str = "item") -> Problem:
         place: Where the record stands: an index, a name, or several from the outside inwards.
         name: What an index is called in the problem's text.
 
-    >>> found = located(Problem("not-found", 404, "Not found"), 3)
-    >>> found.detail, found.errors[0]["loc"]
-    ('item 3: Not found', ['body', 3])
+    Example:
+        >>> found = located(Problem("not-found", 404, "Not found"), 3)
+        >>> found.detail
+        'item 3: Not found'
+        >>> found.errors
+        [{'loc': ['body', 3], 'msg': 'Not found', 'type': 'not_found'}]
     """
     if problem.errors:
         errors: list[FieldError] = [{**error, "loc": ["body", *place, *error["loc"][1:]]} for error in problem.errors]
