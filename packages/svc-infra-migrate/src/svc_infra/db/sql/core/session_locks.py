@@ -37,17 +37,19 @@ class SessionLock:
 
     def __enter__(self) -> Self:
         self._session = self._other.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        # Out of the pool of an engine that the caller brought, where it would keep the lock after it is given back.
-        self._session.detach()
         try:
             self._prepare()
         except BaseException:
-            self._session.close()
+            self._end()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        # It belongs to no pool: closing ends the session, and with it the lock.
+        self._end()
+
+    def _end(self) -> None:
+        """End the session, and with it the lock; the pool of an engine that the caller brought would keep both."""
+        self._session.invalidate()
         self._session.close()
 
     def _prepare(self) -> None:
