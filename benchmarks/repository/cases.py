@@ -67,4 +67,6 @@ def place_of(case: str) -> tuple[int, bool]:
 
 def calls_of(case: str) -> int:
     """How many calls make one measurement: fewer of what is slow."""
-    return 1 if case.startswith(("1,000", "deep", "total")) else 20
+    if case.startswith("1,000"):
+        return 1
+    return 5 if case.startswith(("deep", "total")) else 20
