@@ -1,4 +1,4 @@
-"""The query string of a list route: what may stand in it, how it is read, how it is documented.
+"""The query string of a list route: what may stand in it and how it is read.
 
     limit=50&offset=0          a page by position; limit is 1..1000
     cursor=...                 a page by key, stable under concurrent inserts; empty for the first one
@@ -30,7 +30,7 @@ __all__ = ["ListQuery", "ListRules", "QueryField", "TotalMode"]
 TotalMode: TypeAlias = Literal["exact", "capped", "estimated", "none"]
 """How the number of all rows is found: counted, counted up to a limit, taken from the database's statistics, or not."""
 
-_SUFFIXES: Final[Mapping[str, Operator]] = {
+SUFFIXES: Final[Mapping[str, Operator]] = {
     "eq": "eq",
     "ne": "ne",
     "lt": "lt",
@@ -46,12 +46,11 @@ _SUFFIXES: Final[Mapping[str, Operator]] = {
     "ends_with": "ends_with",
     "is_null": "is_null",
 }
-_TEXT_ONLY: Final = frozenset({"icontains", "starts_with", "ends_with"})
-_DOCUMENTED_SUFFIXES: Final = ("ne", "lt", "lte", "gt", "gte", "in", "contains", "starts_with", "is_null")
+TEXT_ONLY: Final = frozenset({"icontains", "starts_with", "ends_with"})
 
-_MAX_OFFSET: Final = 2**31 - 1
-_MAX_TEXT: Final = 256
-_MAX_VALUES: Final = 100
+MAX_OFFSET: Final = 2**31 - 1
+MAX_TEXT: Final = 256
+MAX_VALUES: Final = 100
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -175,122 +174,6 @@ class ListRules:
             return _PLAIN_ITEM
         return _Reader(self).read_item(query_string)
 
-    def item_parameters(self) -> list[dict[str, Any]]:
-        """Return the OpenAPI parameter objects of a route that answers one record."""
-        found: list[dict[str, Any]] = []
-        if self.select_fields:
-            names = {"type": "string", "enum": list(self.select_fields)}
-            found.append(_list_parameter("select", names, "Fields of the answer; all when absent."))
-        if self.relations:
-            relations = {"type": "string", "enum": list(self.relations)}
-            found.append(_list_parameter("include", relations, "Related records to add."))
-        return found
-
-    def parameters(self) -> list[dict[str, Any]]:
-        """Return the OpenAPI parameter objects of the list route."""
-        order = {sign + name: name + word for name in self.order_fields for sign, word in (("", ""), ("-", "_desc"))}
-        found = [
-            _parameter(
-                "limit",
-                {"type": "integer", "minimum": 1, "maximum": self.limit_max, "default": self.limit_default},
-                "Rows of a page.",
-            ),
-            _parameter(
-                "offset", {"type": "integer", "minimum": 0, "maximum": _MAX_OFFSET, "default": 0}, "Rows to skip."
-            ),
-            _parameter(
-                "total",
-                {"type": "string", "enum": list(get_args(TotalMode)), "default": self.total_default},
-                "How `total` is found: counted, counted up to a limit, estimated, or not at all (null).",
-            ),
-        ]
-        if self.has_cursor:
-            found.append(
-                _parameter(
-                    "cursor",
-                    # A name of its own for the form: only texts that this API gave mean something.
-                    {"type": "string", "format": "cursor"},
-                    "A page by key: empty for the first, then what `next_cursor` of the last page says, with the same"
-                    " conditions and order. Excludes `offset`.",
-                )
-            )
-        if order:
-            found.append(
-                _list_parameter(
-                    "order_by",
-                    # The second list is what generators of clients call the members.
-                    {"type": "string", "enum": list(order), "x-enum-varnames": list(order.values())},
-                    "Fields to order by; a minus sign for descending.",
-                )
-            )
-        if self.search_fields:
-            found.append(
-                _parameter(
-                    "q",
-                    {"type": "string", "maxLength": _MAX_TEXT, "pattern": "^[^\\u0000]*$"},
-                    "Text to search for, without regard to case.",
-                )
-            )
-            found.append(
-                _list_parameter(
-                    "fields",
-                    {"type": "string", "enum": list(self.search_fields)},
-                    "Fields to search in; all search fields when absent.",
-                )
-            )
-        found.extend(self.item_parameters())
-        for name in self.filter_fields:
-            found.extend(self._filter_parameters(self.columns[name]))
-        return found
-
-    def _filter_parameters(self, column: QueryField) -> list[dict[str, Any]]:
-        schema = column.describe()
-        schema.pop("$defs", None)
-        more = "" if self.document_operators else f" Also {column.name}__ne, __lt, __lte, __gt, __gte, __in, __is_null."
-        found = [_parameter(column.name, schema, f"Equal to this value.{more}")]
-        if not self.document_operators:
-            return found
-        for suffix in _DOCUMENTED_SUFFIXES:
-            operator = _SUFFIXES[suffix]
-            if (operator in _TEXT_ONLY and not column.is_text) or (operator == "is_null" and not column.is_nullable):
-                continue
-            name = f"{column.name}__{suffix}"
-            if operator == "in":
-                found.append(_list_parameter(name, schema, "One of these values."))
-            elif operator == "is_null":
-                found.append(_parameter(name, {"type": "boolean"}, "Whether there is no value."))
-            elif operator in _TEXT_ONLY:
-                found.append(
-                    _parameter(
-                        name,
-                        {"type": "string", "maxLength": _MAX_TEXT},
-                        f"{operator.replace('_', ' ').capitalize()} this text.",
-                    )
-                )
-            else:
-                found.append(_parameter(name, schema, _WORDS[operator]))
-        return found
-
-
-_WORDS: Final[Mapping[str, str]] = {
-    "ne": "Different from this value.",
-    "lt": "Less than this value.",
-    "le": "At most this value.",
-    "gt": "Greater than this value.",
-    "ge": "At least this value.",
-}
-
-
-def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
-
-
-def _list_parameter(name: str, item: dict[str, Any], description: str) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": "array", "items": item}
-    if "enum" not in item:  # names that repeat mean nothing more, so there is no need to limit them
-        schema["maxItems"] = _MAX_VALUES
-    return {**_parameter(name, schema, description), "style": "form", "explode": False}
-
 
 _PLAIN_ITEM: Final = ListQuery(limit=1)
 
@@ -339,7 +222,7 @@ class _Reader:
     def read(self, query_string: bytes) -> ListQuery:
         rules, values = self.rules, self._pairs(query_string)
         limit = self._integer(values, "limit", 1, rules.limit_max, rules.limit_default)
-        offset = self._integer(values, "offset", 0, _MAX_OFFSET, 0)
+        offset = self._integer(values, "offset", 0, MAX_OFFSET, 0)
         cursor = self._single(values, "cursor") if rules.has_cursor else None
         if cursor is not None and offset:
             self._refuse("offset", "offset and cursor exclude each other", "exclusive")
@@ -351,8 +234,8 @@ class _Reader:
         fields: tuple[str, ...] = ()
         if rules.search_fields:
             q = self._single(values, "q")
-            if q is not None and (len(q) > _MAX_TEXT or "\x00" in q):
-                self._refuse("q", f"Text should have at most {_MAX_TEXT} characters and no NUL", "string_too_long")
+            if q is not None and (len(q) > MAX_TEXT or "\x00" in q):
+                self._refuse("q", f"Text should have at most {MAX_TEXT} characters and no NUL", "string_too_long")
             fields = self._names(values, "fields", rules.search_fields)
         select = self._names(values, "select", rules.select_fields) if rules.select_fields else ()
         include = self._names(values, "include", rules.relations) if rules.relations else ()
@@ -411,13 +294,13 @@ class _Reader:
         if name.startswith("_") or name in self.rules.foreign:
             return []
         base, _, suffix = name.rpartition("__")
-        if not base or suffix not in _SUFFIXES:
+        if not base or suffix not in SUFFIXES:
             base, suffix = name, "eq"
         if base not in self.rules.filter_fields:
             self._refuse(name, "There is no such parameter", "unknown_parameter")
             return []
-        column, operator = self.rules.columns[base], _SUFFIXES[suffix]
-        if operator in _TEXT_ONLY and not column.is_text:
+        column, operator = self.rules.columns[base], SUFFIXES[suffix]
+        if operator in TEXT_ONLY and not column.is_text:
             self._refuse(name, f"{base} is no text", "unknown_parameter")
             return []
         return [Compare(base, operator, value) for value in self._values(name, column, operator, texts)]
@@ -431,14 +314,14 @@ class _Reader:
         if operator in {"in", "not_in"}:
             # Nothing at all is an empty list, except where it is a value.
             parts = [part for text in texts if text or column.is_text for part in text.split(",")]
-            if len(parts) > _MAX_VALUES:
-                self._refuse(name, f"At most {_MAX_VALUES} values", "too_long")
+            if len(parts) > MAX_VALUES:
+                self._refuse(name, f"At most {MAX_VALUES} values", "too_long")
                 return []
             return [tuple(self._parsed(name, column, part) for part in parts)]
-        if operator in _TEXT_ONLY:
+        if operator in TEXT_ONLY:
             for text in texts:
-                if len(text) > _MAX_TEXT or "\x00" in text:
-                    self._refuse(name, f"Text should have at most {_MAX_TEXT} characters and no NUL", "string_too_long")
+                if len(text) > MAX_TEXT or "\x00" in text:
+                    self._refuse(name, f"Text should have at most {MAX_TEXT} characters and no NUL", "string_too_long")
             return list(texts)
         return [self._parsed(name, column, text) for text in texts]
 

@@ -20,6 +20,7 @@ from svc_infra.api.fastapi.db.sql.importing import Import, ImportResult
 from svc_infra.api.fastapi.db.sql.listing import ListRecords
 from svc_infra.api.fastapi.db.sql.nested import NestedCreate
 from svc_infra.api.fastapi.db.sql.operations import Create, Delete, Get, Head, Replace, Restore, Update
+from svc_infra.api.fastapi.db.sql.query_document import item_parameters, list_parameters
 from svc_infra.api.fastapi.db.sql.replay import Idempotent, header_parameter, principal_guard
 from svc_infra.api.fastapi.db.sql.resource import Action
 from svc_infra.api.fastapi.db.sql.route import Operation, ResourceRoute, RouteSpec, depends_of
@@ -87,7 +88,7 @@ class ResourceRoutes:
         one_shown: Any = one.documented_read
         if one.documented_selection is not None:
             one_shown = one.documented_read | one.documented_selection
-        query = binding.rules.parameters()
+        query = list_parameters(binding.rules)
         etag = {"ETag": {"schema": {"type": "string"}, "description": "The version of the record."}}
         match = _header("If-Match", "Only if the record is one of these versions, else 412.", ETAGS_PATTERN)
         match["required"] = binding.resource.require_if_match
@@ -115,7 +116,7 @@ class ResourceRoutes:
         yield _Plan(
             action="list", method="GET", path=prefix, operation=ListRecords(listed), summary="A page of records",
             shown=page_schema_of(listed.documented_read, listed.documented_selection),
-            parameters=listed.rules.parameters(),
+            parameters=list_parameters(listed.rules),
         )  # fmt: skip
         yield _Plan(
             action="create", method="POST", path=prefix, operation=creates, summary="Create a record",
@@ -124,7 +125,7 @@ class ResourceRoutes:
         )  # fmt: skip
         yield _Plan(
             action="get", method="GET", path=item, operation=Get(one), summary="One record",
-            shown=one_shown, problems=(304, 404, 422, 503), parameters=[*one.rules.item_parameters(), none_match],
+            shown=one_shown, problems=(304, 404, 422, 503), parameters=[*item_parameters(one.rules), none_match],
             responses=tagged,
         )  # fmt: skip
         yield _Plan(

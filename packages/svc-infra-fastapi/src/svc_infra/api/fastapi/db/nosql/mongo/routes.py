@@ -19,6 +19,7 @@ from svc_infra.api.fastapi.db.nosql.mongo.operations import MongoCall
 from svc_infra.api.fastapi.db.nosql.mongo.problems import mongo_problem_of
 from svc_infra.api.fastapi.db.nosql.mongo.state import mongo_database_of
 from svc_infra.api.fastapi.db.sql.operations import Head
+from svc_infra.api.fastapi.db.sql.query_document import item_parameters, list_parameters
 from svc_infra.api.fastapi.db.sql.route import Operation, ResourceRoute, RouteSpec
 from svc_infra.api.fastapi.db.sql.schemas import page_schema_of, selection_schema_of
 from svc_infra.api.fastapi.problems import ProblemError
@@ -127,7 +128,8 @@ class MongoResourceRoutes:
         none_match = _header("If-None-Match", "Only if the record is none of these versions, else 304.")
         yield _Plan(
             action="list", method="GET", path=prefix, operation=operations.ListDocuments(binding),
-            summary="A page of records", shown=page_schema_of(schemas.read, selection), parameters=rules.parameters(),
+            summary="A page of records", shown=page_schema_of(schemas.read, selection),
+            parameters=list_parameters(rules),
         )  # fmt: skip
         yield _Plan(
             action="create", method="POST", path=prefix, operation=operations.Create(binding),
@@ -135,7 +137,7 @@ class MongoResourceRoutes:
         )  # fmt: skip
         yield _Plan(
             action="get", method="GET", path=item, operation=operations.Get(binding), summary="One record",
-            shown=selection, problems=(304, 404, 422, 503), parameters=[*rules.item_parameters(), none_match],
+            shown=selection, problems=(304, 404, 422, 503), parameters=[*item_parameters(rules), none_match],
         )  # fmt: skip
         yield _Plan(
             action="update", method="PATCH", path=item, operation=operations.Update(binding),
