@@ -155,7 +155,8 @@ async def test_a_deadlock_is_503_and_the_other_one_goes_on(
     postgres_url: str, postgres_admin_url: str, running: ClientOf
 ) -> None:
     """The request is the one that gives way; its transaction is undone as a whole."""
-    await configured(postgres_admin_url, "deadlock_timeout = '50ms'")
+    # A session looks for a deadlock once, so long after it began to wait; by then the other one must wait too.
+    await configured(postgres_admin_url, "deadlock_timeout = '2s'")
     async with filled(running, postgres_url) as (_, client):
         other = await connected(postgres_admin_url)
         try:
