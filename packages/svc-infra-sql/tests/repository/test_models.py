@@ -9,7 +9,15 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import ForeignKey, String, event, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, MappedAsDataclass, mapped_column, relationship, validates, with_loader_criteria
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    MappedAsDataclass,
+    mapped_column,
+    relationship,
+    validates,
+    with_loader_criteria,
+)
 
 from svc_infra.db.sql.base import ModelBase
 from svc_infra.db.sql.errors import StaleVersion
@@ -194,16 +202,21 @@ async def test_the_usual_columns_fill_themselves(session: AsyncSession) -> None:
 async def test_a_repository_may_be_made_before_the_models_it_relates_to(memory: AsyncSession) -> None:
     """Making one configures no mapper, so that import order does not matter."""
 
-    class Early(ModelBase):
+    class Base(DeclarativeBase):  # the mappers of ModelBase would be left incomplete when these classes are gone
+        pass
+
+    class Early(Base):
         __tablename__ = "models_early"
         id: Mapped[int] = mapped_column(primary_key=True)
         late_id: Mapped[int | None] = mapped_column(ForeignKey("models_late.id"))
         late: Mapped[object] = relationship("Late")
 
-    SqlRepository(Early, soft_delete=False)
+    repository = SqlRepository(Early, soft_delete=False)
 
-    class Late(ModelBase):
+    class Late(Base):
         __tablename__ = "models_late"
         id: Mapped[int] = mapped_column(primary_key=True)
 
-    assert await SqlRepository(Validated).count(memory) == 0
+    connection = await memory.connection()
+    await connection.run_sync(Base.metadata.create_all)
+    assert await repository.count(memory) == 0
