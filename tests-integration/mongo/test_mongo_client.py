@@ -13,7 +13,7 @@ import time
 import uuid
 import warnings
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,18 +32,23 @@ from svc_infra.db.nosql.mongo.settings import DriverName, MongoSettings
 
 # PyMongo's asyncio client leaves the socket of a connection that is cancelled while it opens to the garbage collector
 # (`_async_create_connection` of PyMongo 4.20 closes it on OSError alone); nothing of ours can reach that socket.
-# `test_clients_that_never_got_through_leave_no_file_open` shows that none stays open.
+# `test_clients_that_never_got_through_leave_no_socket_open` shows that none stays open.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
 )
 
 
-FILES = Path("/proc/self/fd")
+FILES, CONNECTIONS = Path("/proc/self/fd"), Path("/proc/net/tcp")
 
 
-def open_files() -> int:
-    """The number of files that this process has open."""
-    return len(list(FILES.iterdir()))
+def open_sockets(port: int) -> int:
+    """The number of sockets of this process that are connected, or connect, to a port."""
+    own = set()
+    for file in FILES.iterdir():
+        with suppress(FileNotFoundError):  # the one that lists them
+            own.add(str(file.readlink()))
+    lines = [line.split() for line in CONNECTIONS.read_text().splitlines()[1:]]
+    return sum(line[2].endswith(f":{port:04X}") and f"socket:[{line[9]}]" in own for line in lines)
 
 
 @pytest.fixture(params=["motor", "pymongo"])
@@ -236,13 +241,13 @@ async def test_a_pool_that_is_full_fails_in_time(mongo_url: str, mongo_db_name: 
             assert await stuck is None
 
 
-async def test_clients_that_never_got_through_leave_no_file_open(driver: DriverName) -> None:
+async def test_clients_that_never_got_through_leave_no_socket_open(driver: DriverName) -> None:
     """The server's machine swallows connections: each client is closed while it connects, and its sockets are then.
 
     Motor's threads end at the connect timeout, PyMongo's tasks at once.
     """
     if not FILES.exists():  # noqa: ASYNC240 (nothing but a look)
-        pytest.skip("open files are counted in /proc, which this system does not have")
+        pytest.skip("open sockets are counted in /proc, which this system does not have")
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -260,13 +265,12 @@ async def test_clients_that_never_got_through_leave_no_file_open(driver: DriverN
             assert not await mongo.ping(timeout=0.2)
             await mongo.close()
 
-        await try_once()  # what is made once, such as a thread's own files
-        gc.collect()
-        before = open_files()
+        before = open_sockets(address[1])
+        assert before == 3
         for _ in range(5):
             await try_once()
         async with asyncio.timeout(10):
-            while open_files() > before:
+            while open_sockets(address[1]) > before:
                 gc.collect()
                 await asyncio.sleep(0.05)
 
