@@ -117,6 +117,9 @@ class FaultyProxy:
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(others, timeout=0.1)
+        # What asyncio accepted and never told us of; its own list is the only one that has it.
+        for transport in list(getattr(self._loop, "_transports", {}).values()):
+            transport.abort()
         await asyncio.sleep(0)  # an aborted transport is closed by a callback of the next turn
 
     def _reset_all(self) -> None:
