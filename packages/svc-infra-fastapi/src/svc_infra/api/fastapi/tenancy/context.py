@@ -28,6 +28,7 @@ __all__ = [
     "get_tenant_id",
     "require_tenant_id",
     "set_tenant_resolver",
+    "tenant_check",
     "tenant_header",
     "tenant_resolver_of",
 ]
@@ -61,6 +62,27 @@ def tenant_resolver_of(app: FastAPI) -> TenantResolver | None:
     """Return what `set_tenant_resolver` was given, or None."""
     resolver: TenantResolver | None = getattr(app.state, _ATTRIBUTE, None)
     return resolver
+
+
+def tenant_check(prefix: str, field: str, setup: str) -> Callable[[FastAPI], None]:
+    """Return a check for the start of an application, which raises when nothing says how a tenant is found.
+
+    Args:
+        prefix: Prefix of the resource that has tenants.
+        field: Its `tenant_field`.
+        setup: Name of the function that serves it, which takes the resolver as `tenant`.
+    """
+
+    def check(app: FastAPI) -> None:
+        if tenant_resolver_of(app) is None:
+            raise TenantNotConfigured(
+                f"the resource {prefix} has tenant_field={field!r}, but nothing says who the tenant of a request is."
+                f" Pass {setup}(..., tenant=<dependency that returns the tenant>) or call"
+                " set_tenant_resolver(app, ...) of svc_infra.api.fastapi.tenancy.context;"
+                " tenant_header() there believes the header X-Tenant-Id"
+            )
+
+    return check
 
 
 def tenant_header(name: str = "X-Tenant-Id") -> Callable[[HTTPConnection], str | None]:

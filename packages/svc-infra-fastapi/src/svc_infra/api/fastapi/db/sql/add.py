@@ -12,7 +12,7 @@ by itself when nothing else did. Nothing connects, and the environment is not re
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import URL
@@ -27,7 +27,7 @@ from svc_infra.api.fastapi.db.sql.state import DEFAULT, DatabaseSlot, get_databa
 from svc_infra.api.fastapi.health import add_health_route
 from svc_infra.api.fastapi.lifespan import wrap_lifespan
 from svc_infra.api.fastapi.problems import handle_database_errors
-from svc_infra.api.fastapi.tenancy.context import TenantNotConfigured, TenantResolver, tenant_resolver_of
+from svc_infra.api.fastapi.tenancy.context import TenantResolver, get_tenant_id, tenant_check, tenant_resolver_of
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.resource import SqlResource
 from svc_infra.health import HealthRegistry
@@ -161,9 +161,11 @@ def setup_sql(
         if resource.prefix in taken:
             raise ValueError(f"setup_sql: two resources have the prefix {resource.prefix!r}; give one of them another")
         taken.add(resource.prefix)
-        resolver = tenant or (_tenant_of(app) if resource.tenant_field is not None else None)
-        if resource.tenant_field is not None and tenant is None:
-            slot.checks.append(_tenant_check(resource.prefix, resource.tenant_field))
+        resolver = tenant
+        if resource.tenant_field is not None and resolver is None:
+            # Without one, get_tenant_id asks for it at each request: it may be set later than the routes.
+            resolver = tenant_resolver_of(app) or get_tenant_id
+            slot.checks.append(tenant_check(resource.prefix, resource.tenant_field, "setup_sql"))
         if isinstance(resource, ApiResource) and resource.idempotency is not None:
             slot.starts.append(resource.idempotency.require_table)
         routes = ResourceRoutes(ResourceBinding.of(resource), name, resolver, depends_of(dependencies))
@@ -171,26 +173,6 @@ def setup_sql(
         slot.served.append(routes.binding)
     if include_health:
         add_sql_health(app, prefix=health_prefix, name=name)
-
-
-def _tenant_of(app: FastAPI) -> Callable[..., object]:
-    """Return the dependency that asks the application's tenant resolver, which may be set later than the routes."""
-    from svc_infra.api.fastapi.tenancy.context import get_tenant_id
-
-    return tenant_resolver_of(app) or get_tenant_id
-
-
-def _tenant_check(prefix: str, field: str) -> Callable[[FastAPI], None]:
-    def check(app: FastAPI) -> None:
-        if tenant_resolver_of(app) is None:
-            raise TenantNotConfigured(
-                f"the resource {prefix} has tenant_field={field!r}, but nothing says who the tenant of a request is."
-                " Pass setup_sql(..., tenant=<dependency that returns the tenant>) or call"
-                " set_tenant_resolver(app, ...) of svc_infra.api.fastapi.tenancy.context;"
-                " tenant_header() there believes the header X-Tenant-Id"
-            )
-
-    return check
 
 
 def add_sql_health(

@@ -11,7 +11,7 @@ functions `init_mongo` and `acquire_db` of `svc_infra.db.nosql.mongo.client` kee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -23,9 +23,9 @@ from svc_infra.api.fastapi.db.sql.route import depends_of
 from svc_infra.api.fastapi.health import add_health_route
 from svc_infra.api.fastapi.lifespan import wrap_lifespan
 from svc_infra.api.fastapi.tenancy.context import (
-    TenantNotConfigured,
     TenantResolver,
     get_tenant_id,
+    tenant_check,
     tenant_resolver_of,
 )
 from svc_infra.db.nosql.mongo.connection import Mongo
@@ -112,23 +112,11 @@ def setup_mongo(
         resolver = tenant
         if resource.tenant_field is not None and resolver is None:
             resolver = tenant_resolver_of(app) or get_tenant_id
-            slots[name].checks.append(_tenant_check(resource.prefix, resource.tenant_field))
+            slots[name].checks.append(tenant_check(resource.prefix, resource.tenant_field, "setup_mongo"))
         routes = MongoResourceRoutes(MongoBinding.of(resource), name, resolver, depends_of(dependencies))
         routes.add_to(app)
     if include_health:
         add_mongo_health(app, prefix=health_prefix, name=name)
-
-
-def _tenant_check(prefix: str, field: str) -> Callable[[FastAPI], None]:
-    def check(app: FastAPI) -> None:
-        if tenant_resolver_of(app) is None:
-            raise TenantNotConfigured(
-                f"the resource {prefix} has tenant_field={field!r}, but nothing says who the tenant of a request is."
-                " Pass setup_mongo(..., tenant=<dependency that returns the tenant>) or call"
-                " set_tenant_resolver(app, ...) of svc_infra.api.fastapi.tenancy.context"
-            )
-
-    return check
 
 
 def add_mongo_health(
