@@ -63,3 +63,17 @@ def test_every_operation_has_words_for_people(document: dict[str, Any]) -> None:
             silent = [each["name"] for each in operation.get("parameters", ()) if not each.get("description")]
             assert silent == [], place
             assert all(answer["description"] for answer in operation["responses"].values()), place
+
+
+def test_every_column_of_the_quick_start_is_explained() -> None:
+    """Each field of a record has a text and an example, also as a condition and in a path."""
+    document = DOCUMENTS["quickstart"]
+    for name in ("Airline", "Airport", "Plane", "Weather", "Flight"):
+        for schema in (f"{name}Read", f"{name}Create", f"{name}Update"):
+            for member, about in document["components"]["schemas"][schema]["properties"].items():
+                assert about.get("description"), f"{schema}.{member}"
+                assert about.get("examples"), f"{schema}.{member}"
+    listed = {each["name"]: each["description"] for each in document["paths"]["/weather"]["get"]["parameters"]}
+    assert listed["dewp"].startswith("Dew point in degrees Fahrenheit. Equal to this value.")
+    (key,) = [each for each in document["paths"]["/planes/{tailnum}"]["get"]["parameters"] if each["in"] == "path"]
+    assert key["description"] == "Tail number."
