@@ -18,16 +18,22 @@ DOCUMENTS = {
 }
 
 
-def schemas_with_examples(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield every schema with examples, wherever it stands."""
-    if isinstance(value, dict):
-        if isinstance(value.get("examples"), list):
-            yield value
-        for inner in value.values():
-            yield from schemas_with_examples(inner)
-    elif isinstance(value, list):
+def examples_in(value: Any) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Yield every example with its schema, wherever it stands: in the schema, a parameter or a media type."""
+    if isinstance(value, list):
         for inner in value:
-            yield from schemas_with_examples(inner)
+            yield from examples_in(inner)
+    if not isinstance(value, dict):
+        return
+    match value:
+        case {"examples": list(examples)}:
+            yield from ((value, example) for example in examples)
+        case {"schema": dict(schema), "examples": dict(examples)}:
+            yield from ((schema, example["value"]) for example in examples.values())
+        case {"schema": dict(schema), "example": example}:
+            yield schema, example
+    for inner in value.values():
+        yield from examples_in(inner)
 
 
 @pytest.fixture(params=DOCUMENTS)
@@ -45,13 +51,20 @@ def test_the_document_is_openapi_31(document: dict[str, Any]) -> None:
 
 def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
     """Who sends what the page of the document shows is not refused for its form."""
-    checked = 0
-    for schema in schemas_with_examples(document):
+    found = list(examples_in(document))
+    for schema, example in found:
         complete = {**schema, "components": document["components"]}
-        for example in schema["examples"]:
-            assert [error.message for error in OAS31Validator(complete).iter_errors(example)] == []
-            checked += 1
-    assert checked > 0
+        assert [error.message for error in OAS31Validator(complete).iter_errors(example)] == [], schema
+    assert len(found) > 100
+
+
+def test_the_example_of_a_problem_has_its_status(document: dict[str, Any]) -> None:
+    """The page shows at each status what comes with it, and not always the same."""
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            for status, answer in operation["responses"].items():
+                shown = answer.get("content", {}).get("application/problem+json")
+                assert shown is None or shown["example"]["status"] == int(status), f"{method} {path}"
 
 
 def test_every_operation_has_words_for_people(document: dict[str, Any]) -> None:

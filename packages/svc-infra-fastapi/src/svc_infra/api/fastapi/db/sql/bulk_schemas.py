@@ -26,7 +26,7 @@ from pydantic import (
 
 from svc_infra.api.fastapi.db.sql.columns import ApiColumn
 from svc_infra.api.fastapi.db.sql.conditional import ETAGS_PATTERN
-from svc_infra.api.fastapi.db.sql.route import ProblemDetails
+from svc_infra.api.fastapi.problem_document import ProblemDetails
 from svc_infra.api.fastapi.problems import Problem, invalid_request
 
 __all__ = ["BulkBody", "RefusedItem", "item_schema_of", "result_schema_of"]

@@ -13,9 +13,8 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -29,39 +28,12 @@ from fastapi.exception_handlers import http_exception_handler
 from fastapi.routing import APIRoute
 from svc_infra.api.fastapi.db.sql.session import session_of
 from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of
-from svc_infra.api.fastapi.problems import MEDIA_TYPE, Problem, ProblemError, problem_of
+from svc_infra.api.fastapi.problem_document import ProblemDetails, problem_response_doc
+from svc_infra.api.fastapi.problems import Problem, ProblemError, problem_of
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.reading import Executor
 
 __all__ = ["Call", "Operation", "ResourceRoute", "RouteSpec"]
-
-
-class ProblemDetails(BaseModel):
-    """An error, as RFC 9457 defines it."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(
-        json_schema_extra={"required": ["type", "title", "status", "detail"]}
-    )
-
-    type: str = Field(
-        description="Names the kind of problem; stable, meant for programs.",
-        examples=["urn:svc-infra:problem:not-found"],
-    )
-    title: str = Field(description="The kind of problem in words.", examples=["Not Found"])
-    status: int = Field(description="The HTTP status code.", examples=[404])
-    detail: str = Field(description="What happened, for people.", examples=["Not found"])
-    errors: list[ProblemField] = Field(default_factory=list, description="The inputs at fault.")
-
-
-class ProblemField(BaseModel):
-    """One input at fault."""
-
-    loc: list[str | int] = Field(description="Where it stands, from the outside inwards.")
-    msg: str = Field(description="What is wrong with it, for people.")
-    type: str = Field(description="What is wrong with it, for programs.")
-
-
-ProblemDetails.model_rebuild()
 
 
 @dataclass(slots=True)
@@ -141,7 +113,7 @@ class ResourceRoute(APIRoute):
         self.spec = spec
         responses = dict(options.pop("responses", None) or {})
         for status in spec.problems:
-            responses.setdefault(status, _problem_response_doc(status))
+            responses.setdefault(status, problem_response_doc(status))
         super().__init__(path, _documented(operation, spec), responses=responses, **options)
         # The problem's schema has to be in the document although its media type is not the route's.
         self.response_fields: dict[int | str, Any] = {**self.response_fields, **_problem_fields()}
@@ -317,34 +289,6 @@ def _documented(operation: Operation, spec: RouteSpec) -> Callable[..., object]:
 def _sign(function: Callable[..., object], parameters: list[inspect.Parameter], returned: object) -> None:
     function.__signature__ = inspect.Signature(parameters, return_annotation=returned)  # type: ignore[attr-defined]
     function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-
-
-_PROBLEM_TEXTS: Mapping[int, str] = {
-    304: "Not modified since the version that the client has",
-    400: "The request can't be carried out",
-    404: "There is no such record",
-    408: "The request took too long to arrive",
-    409: "The record conflicts with another one",
-    412: "The record was changed since the version that the client has",
-    413: "The body is too large",
-    415: "The body is of another media type",
-    422: "A parameter or field is not valid",
-    428: "The request must say which version it changes",
-    503: "The database can't serve the request at present",
-}
-
-
-def _problem_response_doc(status: int) -> dict[str, Any]:
-    description = _PROBLEM_TEXTS[status]
-    if status == 304:
-        return {"description": description}
-    found: dict[str, Any] = {
-        "description": description,
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
-    }
-    if status == 503:
-        found["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait"}}
-    return found
 
 
 def _problem_fields() -> dict[int | str, Any]:
