@@ -21,6 +21,7 @@ from svc_infra.db.sql.execution import Execution, fetched
 from svc_infra.db.sql.json_rows import insert_json_rows
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.reading import natural
+from svc_infra.db.sql.reference_checks import first_refused
 from svc_infra.db.sql.translate import translate
 from svc_infra.db.sql.writing import Writing
 
@@ -127,6 +128,8 @@ class Creating(Writing[M, T, E]):
                 if blocks is None:
                     rows_checked = [self._checked_row(execution, row, written + i) for i, row in enumerate(batch)]
                     blocks = Block.grouped(rows_checked)
+                if self._scope and (refused := first_refused(execution, blocks)) is not None:
+                    raise at_row(refused[1], written + refused[0])
                 results = self._insert_batch(execution, connection, blocks, written, returning=returning)
                 written += len(batch)
                 if each is None:
