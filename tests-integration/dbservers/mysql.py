@@ -201,7 +201,7 @@ def _execute(url: str, statement: str, *arguments: object) -> list[tuple[object,
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
         database=parts.path.lstrip("/") or None,
-        connect_timeout=5,
+        connect_timeout=30,
         read_timeout=30,
         autocommit=True,
     )
