@@ -7,6 +7,7 @@ schema that the application gave is honoured in full, validators and computed fi
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
 
@@ -78,6 +79,12 @@ class ModelEncoder:
         self._only = None if only is None else set(only)
         self._one = TypeAdapter(schema)
         self._many = TypeAdapter(list[schema])  # type: ignore[valid-type]
+
+    def showing(self, names: Sequence[str]) -> ModelEncoder:
+        """Return an encoder of the same schema that shows these fields alone."""
+        chosen = copy.copy(self)
+        chosen._only = set(names)
+        return chosen
 
     def one(self, record: Any) -> bytes:
         """Return one record as a JSON object."""
