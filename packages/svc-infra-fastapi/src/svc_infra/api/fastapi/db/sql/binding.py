@@ -321,17 +321,17 @@ class ResourceBinding:
             return None
         return selection_schema_of(self.documented_read, self.rules.select_fields)
 
-    def including_encoder(self, relations: tuple[str, ...]) -> Encoder:
-        """Return what encodes objects together with *relations*."""
-        found = self._including.get(relations)
+    def _including(self, relations: tuple[str, ...], selected: tuple[str, ...] | None) -> Encoder:
+        """Return what encodes objects together with *relations*, of their own fields the *selected* ones."""
+        found = self._including_encoders.get(relations)
         if found is None:
             added: dict[str, Any] = {name: (self._relation_types[name], ...) for name in relations}
             schema = create_model("Including", __base__=self.schemas.read, **added)
-            found = self._including[relations] = ModelEncoder(schema)
-        return found
+            found = self._including_encoders[relations] = ModelEncoder(schema)
+        return found if selected is None else found.showing((*selected, *relations))
 
     @cached_property
-    def _including(self) -> dict[tuple[str, ...], Encoder]:
+    def _including_encoders(self) -> dict[tuple[str, ...], ModelEncoder]:
         return {}
 
     @cached_property
@@ -368,7 +368,7 @@ class ResourceBinding:
         if not self.keeps_reads:
             return self.service(tenant), self.object_encoder
         if query.include:
-            return self.scoped(tenant).loading(*query.include), self.including_encoder(query.include)
+            return self.scoped(tenant).loading(*query.include), self._including(query.include, query.select)
         if query.select is not None:
             return self._selecting(query.select, tenant)
         if self.reads_rows:

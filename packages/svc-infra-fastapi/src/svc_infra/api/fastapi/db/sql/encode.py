@@ -8,6 +8,7 @@ that the application gave is honoured in full, validators and computed fields in
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import repeat
@@ -93,19 +94,25 @@ class ModelEncoder:
     """
 
     def __init__(self, schema: type[BaseModel], *, only: Sequence[str] | None = None) -> None:
-        self._only = None if only is None else set(only)
+        self.only: set[str] | None = None if only is None else set(only)
         self._one = TypeAdapter(schema)
         self._many = TypeAdapter(list[schema])  # type: ignore[valid-type]
+
+    def showing(self, names: Sequence[str]) -> ModelEncoder:
+        """Return an encoder of the same schema that shows these fields alone."""
+        chosen = copy.copy(self)
+        chosen.only = set(names)
+        return chosen
 
     def one(self, record: Any) -> bytes:
         """Return one record as a JSON object."""
         found = self._one.validate_python(record, from_attributes=True)
-        return self._one.dump_json(found, by_alias=True, include=self._only)
+        return self._one.dump_json(found, by_alias=True, include=self.only)
 
     def many(self, records: Sequence[Any]) -> bytes:
         """Return records as a JSON array."""
         found = self._many.validate_python(list(records), from_attributes=True)
-        include = None if self._only is None else {"__all__": self._only}
+        include = None if self.only is None else {"__all__": self.only}
         return self._many.dump_json(found, by_alias=True, include=include)
 
     def member(self, record: Any, name: str) -> object:

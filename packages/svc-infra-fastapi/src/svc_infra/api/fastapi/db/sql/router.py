@@ -205,6 +205,7 @@ class ResourceRoutes:
             readonly=plan.method == "GET",
             database=self.database,
             tenant=self.tenant if has_tenant else None,
+            tenant_field=resource.tenant_field,
             path_parameters={key: kind for key, kind in binding.id_parameters.items() if f"{{{key}}}" in path},
             body=plan.body,
             problems=sorted({*plan.problems, *((400,) if has_tenant else ())}),
