@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, foreign, mapped_column, relationship, remote
 
 from svc_infra.db.sql.base import ModelBase
+from svc_infra.db.sql.changes import Change
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.errors import NotFound, SqlError, UniqueViolation
 from svc_infra.db.sql.filter_scope import FilterScope
@@ -151,15 +152,22 @@ class TenantMachine(RuleBasedStateMachine):
         if fits:
             self.write(key, tenant, slug, body, None if hit is None else hit["parent"])
 
-    @rule(tenant=TENANTS, other=TENANTS, key=IDS, body=BODIES, form=st.sampled_from(["objects", "rows"]))
+    @rule(tenant=TENANTS, other=TENANTS, key=IDS, body=BODIES, form=st.sampled_from(["objects", "rows", "each"]))
     def update(self, tenant: int, other: int, key: int, body: str, form: str) -> None:
         service = self.service(tenant)
         data = {"body": body, "tenant_id": other, "id": 99}
         target: Any = service if form == "objects" else service.repo.rows
-        found = self.do(target.update(self.session, key, data))
-        assert (found is not None) is (key in self.seen(tenant))
-        if found is not None:
-            self.rows[key]["body"] = body
+        if form == "each":
+            # More than one, or it would be a plain update.
+            changes = [Change(each, data) for each in (key, key % 8 + 1)]
+            hit = [row.id for row in self.do(target.update_each(self.session, changes)) if row is not None]
+            assert hit == [each.id for each in changes if each.id in self.seen(tenant)]
+        else:
+            found = self.do(target.update(self.session, key, data))
+            hit = [] if found is None else [key]
+            assert bool(hit) is (key in self.seen(tenant))
+        for each in hit:
+            self.rows[each]["body"] = body
 
     @rule(tenant=TENANTS, key=IDS, body=BODIES, by=st.sampled_from(["all", "ids", "where"]))
     def update_many(self, tenant: int, key: int, body: str, by: str) -> None:
