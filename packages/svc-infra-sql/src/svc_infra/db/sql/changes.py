@@ -17,12 +17,15 @@ from sqlalchemy import column as named
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
+from svc_infra.db.sql.blocks import Block
 from svc_infra.db.sql.bulk import BulkWriting
 from svc_infra.db.sql.copying import is_copyable
 from svc_infra.db.sql.creating import at_row, has_savepoints, savepoint
 from svc_infra.db.sql.errors import IntegrityViolation, InvalidQuery, InvalidValue, SqlError, StaleVersion
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
+from svc_infra.db.sql.plan import RepositoryPlan
+from svc_infra.db.sql.reference_checks import first_refused
 from svc_infra.db.sql.statements import Selection, Statements, id_parameter
 from svc_infra.db.sql.translate import translate
 from svc_infra.db.sql.values import is_expression
@@ -65,9 +68,15 @@ class _Checked:
     values: dict[str, Any]
     version: int | None
 
-    def is_alone(self, id_fields: Sequence[str]) -> bool:
-        """Whether it takes a statement of its own: it computes a value, or changes the id."""
-        return any(map(is_expression, self.values.values())) or any(name in self.values for name in id_fields)
+    def is_alone(self, plan: RepositoryPlan[Any]) -> bool:
+        """Whether it takes a statement of its own: it computes a value, or changes the id or a part of a reference."""
+        given = self.values.keys()
+        parts = (set(reference.names) for reference in plan.references)
+        return (
+            any(map(is_expression, self.values.values()))
+            or not given.isdisjoint(plan.id_fields)
+            or any(given & names and not names <= given for names in parts)
+        )
 
 
 class Changing(BulkWriting[M, T, E]):
@@ -135,12 +144,15 @@ class Changing(BulkWriting[M, T, E]):
         self, execution: Execution[M], connection: Connection, changes: Sequence[_Checked]
     ) -> builtins.list[T | None]:
         there = self._locked(execution, connection, changes)
+        if self._scope and first_refused(execution, Block.grouped([each.values for each in changes])) is not None:
+            # A row may keep a reference that it could not get; that is looked at row by row.
+            return [self._change_alone(execution, each) for each in changes]
         alone: dict[_Key, T | None] = {}
         shapes: dict[tuple[object, ...], builtins.list[_Checked]] = {}
         for each in changes:
             if each.key not in there:
                 continue
-            if each.is_alone(self._plan.id_fields):
+            if each.is_alone(self._plan):
                 alone[each.key] = self._change_alone(execution, each)
             else:
                 shapes.setdefault((tuple(sorted(each.values)), each.version is None), []).append(each)
