@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
-from svc_infra.api.fastapi.db.sql.bulk import BulkOperation, BulkRequest, Outcome
+from svc_infra.api.fastapi.db.sql.bulk import BulkOperation
 from svc_infra.api.fastapi.db.sql.bulk_schemas import item_schema_of
 from svc_infra.api.fastapi.db.sql.conditional import PRECONDITION_FAILED, PRECONDITION_REQUIRED, etags_in, version_in
+from svc_infra.api.fastapi.db.sql.exchange import BulkRequest, Outcome
 from svc_infra.api.fastapi.db.sql.item_problems import CountedRows, item_at, item_problem, located
 from svc_infra.api.fastapi.db.sql.route import Call
 from svc_infra.api.fastapi.db.sql.schemas import written_fields
