@@ -112,7 +112,10 @@ class Writing(Paging[M, T, E]):
 
     def _update(self, target: Session | Connection, id: object, data: dict[str, Any], version: int | None) -> T | None:  # noqa: A002
         execution = self._execution(target)
-        values = execution.checker.values(data, creating=False)
+        return self._change(execution, id, execution.checker.values(data, creating=False), version)
+
+    def _change(self, execution: Execution[M], id: object, values: dict[str, Any], version: int | None) -> T | None:  # noqa: A002
+        """Set checked values in the row with an id."""
         parameters = execution.by_id(id)
         if not values:
             found = self._read(execution, lambda statements, names: statements.select_one(names, "exclude"), parameters)
