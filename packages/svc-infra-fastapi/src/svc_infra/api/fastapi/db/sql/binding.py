@@ -34,7 +34,7 @@ logger: logging.Logger = logging.getLogger("svc_infra.api.fastapi")
 
 _READS = ("get", "get_one", "list", "search", "count", "exists")
 _CREATES = ("create", "pre_create", "post_create")
-_UPDATES = ("update", "update_many", "pre_update", "post_update")
+_UPDATES = ("update", "update_many", "update_each", "pre_update", "post_update")
 _UPSERTS = ("upsert", "upsert_many", "pre_upsert", "post_upsert", "pre_create")
 _DELETES = ("delete", "delete_many", "pre_delete", "post_delete")
 

@@ -16,7 +16,10 @@ from svc_infra.api.fastapi.db.sql.query import (
     TotalMode,
 )
 
-__all__ = ["item_parameters", "list_parameters"]
+__all__ = ["PAGE_PARAMETERS", "item_parameters", "list_parameters"]
+
+PAGE_PARAMETERS: Final = frozenset({"limit", "offset", "cursor", "total", "q", "fields", "select", "include"})
+"""Query parameters of a list that an export has not."""
 
 _DOCUMENTED_SUFFIXES: Final = ("ne", "lt", "lte", "gt", "gte", "in", "contains", "starts_with", "is_null")
 

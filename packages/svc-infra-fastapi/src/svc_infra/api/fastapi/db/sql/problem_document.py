@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fastapi.routing import APIRoute
 from svc_infra.api.fastapi.problems import MEDIA_TYPE, NOT_FOUND, FieldError, Problem
 
-__all__ = ["ProblemDetails", "ProblemField", "problem_response_doc"]
+__all__ = ["ProblemDetails", "problem_fields", "problem_response"]
 
 
 class ProblemDetails(BaseModel):
@@ -81,7 +82,7 @@ _PROBLEMS: Final[Mapping[int, tuple[str, Problem | None]]] = {
 """For each status what it means here and a problem that has it."""
 
 
-def problem_response_doc(status: int) -> dict[str, Any]:
+def problem_response(status: int) -> dict[str, Any]:
     """Return the OpenAPI response object of a status that generated routes answer with."""
     meaning, problem = _PROBLEMS[status]
     found: dict[str, Any] = {"description": meaning}
@@ -91,3 +92,9 @@ def problem_response_doc(status: int) -> dict[str, Any]:
     if status == 503:
         found["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait"}}
     return found
+
+
+def problem_fields() -> dict[int | str, Any]:
+    """Return the problem's schema in the form in which a route keeps the schemas of its responses."""
+    probe = APIRoute("/", lambda: None, responses={"default": {"model": ProblemDetails}}, methods=["GET"])
+    return {"problem": probe.response_fields["default"]}
