@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 
 import pytest
@@ -62,7 +63,7 @@ async def test_a_cancelled_waiter_leaves_the_line(postgres_url: str) -> None:
             for _ in range(turns):
                 await asyncio.sleep(0)
             waiting[0].cancel()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 found = await asyncio.gather(*waiting, return_exceptions=True)
             assert found[1:] == [1, 1]
         assert pool_of(database).checkedout() == 0
@@ -81,7 +82,7 @@ async def test_a_connection_that_comes_with_the_cancellation_goes_to_the_next(po
         await until_waiting(2)
         await first.close()
         served.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await asyncio.wait({served, next_one})
             await next_one
         assert served.cancelled()
@@ -109,3 +110,13 @@ async def test_a_pool_may_grow_over_its_size_and_shrinks_again(postgres_url: str
         for connection in connections:
             await connection.close()
         assert (pool_of(database).checkedout(), pool_of(database).checkedin()) == (0, 1)
+
+
+async def test_the_pool_is_as_silent_as_sqlalchemys_own(postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An application that logs at DEBUG hears of connections when it asks the logger `sqlalchemy.pool`, not before."""
+    caplog.set_level(logging.DEBUG)
+    for is_asked in (False, True):
+        caplog.set_level(logging.DEBUG if is_asked else logging.WARNING, logger="sqlalchemy.pool")
+        async with Database(postgres_url) as database, database.session() as session:
+            await session.execute(ONE)
+        assert any("Pool" in record.name or "Connection" in record.message for record in caplog.records) is is_asked
