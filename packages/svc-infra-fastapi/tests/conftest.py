@@ -20,7 +20,7 @@ ClientOf = Callable[[FastAPI], Awaitable[httpx.AsyncClient]]
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def sql_url(request: pytest.FixtureRequest) -> str:
-    """An empty database on SQLite and on PostgreSQL."""
+    """An empty database on SQLite and on PostgreSQL; a test may name others, by `indirect=True`."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
 
@@ -79,3 +79,11 @@ async def create_tables(app: FastAPI, base: type[DeclarativeBase], name: str = "
 def make_tables() -> Callable[[FastAPI, type[DeclarativeBase]], Awaitable[None]]:
     """Create the tables of a declarative base in a running application's database."""
     return create_tables
+
+
+@pytest.fixture
+async def client(app: FastAPI, running: ClientOf, request: pytest.FixtureRequest) -> httpx.AsyncClient:
+    """A client of the module's `app`, which runs with the tables of the module's `Base`."""
+    found = await running(app)
+    await create_tables(app, request.module.Base)
+    return found

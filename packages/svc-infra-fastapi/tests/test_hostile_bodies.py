@@ -75,13 +75,6 @@ def app(sql_url: str) -> FastAPI:
     return app
 
 
-@pytest.fixture
-async def client(app: FastAPI, running: ClientOf, make_tables: MakeTables) -> httpx.AsyncClient:
-    found = await running(app)
-    await make_tables(app, Base)
-    return found
-
-
 VALUES = [
     b"NaN",
     b"Infinity",

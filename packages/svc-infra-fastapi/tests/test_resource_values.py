@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
@@ -14,12 +13,10 @@ from pydantic import BaseModel, field_serializer
 from sqlalchemy import REAL, DateTime, LargeBinary, Numeric, SmallInteger, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from svc_infra.api.fastapi.db.sql.add import get_database, setup_sql
+from svc_infra.api.fastapi.db.sql.add import setup_sql
 from svc_infra.api.fastapi.db.sql.resource import ApiResource
 from svc_infra.db.sql.resource import SqlResource
 from svc_infra.db.sql.service import SqlService
-
-ClientOf = Callable[[FastAPI], Awaitable[httpx.AsyncClient]]
 
 
 class Base(DeclarativeBase):
@@ -71,7 +68,7 @@ class OwnReads(SqlService[Person]):
 
 
 @pytest.fixture
-async def client(sql_url: str, running: ClientOf) -> httpx.AsyncClient:
+def app(sql_url: str) -> FastAPI:
     """The application on an empty database."""
     app = FastAPI()
     resources = [
@@ -82,10 +79,7 @@ async def client(sql_url: str, running: ClientOf) -> httpx.AsyncClient:
         ApiResource(model=Person, prefix="/own", service_factory=OwnReads),
     ]
     setup_sql(app, resources, url=sql_url)
-    client = await running(app)
-    async with get_database(app).engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
-    return client
+    return app
 
 
 TAKEN = [
