@@ -115,6 +115,25 @@ sa.Table("children", metadata, sa.Column("id", sa.Integer, primary_key=True), sa
     assert core.check(project=anywhere.project).ok
 
 
+APPLICATION = """
+from svc_infra.api.fastapi.db.sql.idempotency import IdempotencyKeys
+from svc_infra.db.sql.base import ModelBase
+
+keys = IdempotencyKeys(ModelBase.metadata)
+"""
+
+
+def test_the_table_of_idempotency_keys_is_found_where_it_is_declared(make_workspace: Make, sqlite_url: str) -> None:
+    """A module without models that declares the table is imported too, or the next revision would drop it again."""
+    workspace = make_workspace(sqlite_url)
+    workspace.write("shop/__init__.py", "")
+    workspace.write("shop/main.py", APPLICATION)
+    made = workspace.spawn("sql", "setup-and-migrate")
+    assert made.returncode == 0, made.stderr
+    assert "Models: 1 table in shop.main" in made.stderr
+    assert workspace.spawn("sql", "check").returncode == 0
+
+
 SCHEMAS = """
 import sqlalchemy as sa
 

@@ -242,7 +242,9 @@ async def test_a_bug_is_a_problem_too_where_all_errors_are(postgres_url: str, ru
     app = make_app(postgres_url)
     add_problem_details(app)
     client = await running(app)
-    assert_problem(await client.get("/notes"), 500, "internal-error")
+    answer = await client.get("/notes")
+    assert_problem(answer, 500, "internal-error")
+    assert answer.headers["connection"] == "close"  # which is what the server does
     assert_problem(await client.get("/nowhere"), 404, "not-found")
 
 

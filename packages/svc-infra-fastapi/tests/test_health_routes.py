@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -16,7 +17,9 @@ from sqlalchemy import text
 from svc_infra.api.fastapi.db.nosql.mongo.add import add_mongo_db, add_mongo_health, get_mongo
 from svc_infra.api.fastapi.db.nosql.mongo.session import MongoDatabaseDep
 from svc_infra.api.fastapi.db.sql.add import add_sql_db, add_sql_health, get_database, setup_sql
+from svc_infra.api.fastapi.health import add_health_route
 from svc_infra.db.nosql.mongo.settings import MongoSettings
+from svc_infra.health import HealthRegistry, check_database
 
 ClientOf = Callable[[FastAPI], Awaitable[httpx.AsyncClient]]
 
@@ -42,6 +45,28 @@ async def test_a_database_that_is_away_is_503_and_tells_nothing(running: ClientO
     answer = await client.get("/_sql/health")
     assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
     assert not any(word in answer.text for word in ("127.0.0.1", "someone", "s3cret", "nothing"))
+
+
+async def test_the_checks_of_a_registry_are_served_by_probe(
+    postgres_url: str, running: ClientOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A readiness probe fails while something critical is away, a liveness probe doesn't, and the log has one line."""
+    caplog.set_level(logging.INFO)
+    registry = HealthRegistry()
+    registry.add("database", check_database(postgres_url))
+    registry.add("away", check_database("postgresql://u:s3cret@127.0.0.1:1/d?sslmode=disable"), cache_seconds=0)
+    app = FastAPI()
+    add_health_route(app, "/_health/ready", registry, group="ready")
+    add_health_route(app, "/_health/live", lambda: registry, group="live", include_in_schema=True)
+    client = await running(app)
+    async with registry:
+        answers = [await client.get("/_health/ready") for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [503] * 3
+        checks = answers[0].json()["checks"]
+        assert {name: check["status"] for name, check in checks.items()} == {"database": "healthy", "away": "unhealthy"}
+        assert (await client.get("/_health/live")).status_code == 200
+    assert len([record for record in caplog.records if "away" in record.message]) == 1
+    assert app.openapi()["paths"]["/_health/live"]["get"]["operationId"] == "health_live"
 
 
 async def test_a_server_that_never_answers_is_503_in_time(running: ClientOf) -> None:

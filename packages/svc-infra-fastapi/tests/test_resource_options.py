@@ -278,6 +278,17 @@ async def test_include_adds_related_records(client: httpx.AsyncClient) -> None:
     assert "books" not in (await client.get("/authors")).json()["items"][0]
 
 
+async def test_a_selection_keeps_the_related_records_that_are_asked_for(client: httpx.AsyncClient) -> None:
+    """`select` cuts down the record itself, `include` adds to it; neither makes the other one void."""
+    author = (await client.post("/authors", json={"name": "Ann"})).json()
+    book = (await client.post("/books", json={"title": "a", "author_id": author["id"]})).json()
+    shown = await client.get(f"/books/{book['id']}?select=title&include=author")
+    assert shown.json() == {"title": "a", "author": author}
+    page = await client.get("/authors?include=books&select=name")
+    assert page.json()["items"] == [{"name": "Ann", "books": [book]}]
+    assert (await client.get("/authors?include=books")).json()["items"] == [{**author, "books": [book]}]
+
+
 @everywhere
 async def test_export_as_lines_and_as_csv(client: httpx.AsyncClient) -> None:
     """Every record that the conditions allow, more than one batch, in the order asked for."""

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import httpx
 import pytest
 from fastapi import Depends, FastAPI, Header
-from sqlalchemy import String
+from sqlalchemy import String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from svc_infra.api.fastapi.db.sql.add import setup_sql
+from svc_infra.api.fastapi.db.sql.resource import ApiResource
 from svc_infra.api.fastapi.tenancy.context import (
     OptionalTenantId,
     TenantId,
@@ -39,6 +40,14 @@ class User(Base):
     tenant_id: Mapped[str] = mapped_column(String(20))
     email: Mapped[str] = mapped_column(String(50))
     password_hash: Mapped[str | None] = mapped_column(String(100))
+
+
+class Label(Base):
+    __tablename__ = "labels"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(String(20))
+    name: Mapped[str] = mapped_column(String(50))
+    __table_args__ = (UniqueConstraint("tenant_id", "name"),)
 
 
 class Order(Base):
@@ -70,7 +79,8 @@ def app(request: pytest.FixtureRequest, sql_url: str) -> FastAPI:
     app = FastAPI()
     factory = service if request.param == "with hooks" else None
     resource = SqlResource(model=User, prefix="/users", tenant_field="tenant_id", service_factory=factory)
-    setup_sql(app, [resource, SqlResource(model=Order, prefix="/orders", tenant_field="shop")], url=sql_url)
+    labels = ApiResource(model=Label, prefix="/labels", tenant_field="tenant_id", actions={"create", "bulk_create"})
+    setup_sql(app, [resource, labels, SqlResource(model=Order, prefix="/orders", tenant_field="shop")], url=sql_url)
     set_tenant_resolver(app, tenant_header())
     return app
 
@@ -105,6 +115,20 @@ async def test_a_body_can_neither_choose_nor_change_the_tenant(client: httpx.Asy
     assert row["tenant_id"] == "one"
     moved = await client.patch(f"/users/{row['id']}", json={"tenant_id": "two"}, headers=ONE)
     assert moved.json()["tenant_id"] == "one"
+
+
+async def test_a_duplicate_within_a_tenant_names_the_fields_that_a_client_can_change(client: httpx.AsyncClient) -> None:
+    """The unique key holds the tenant, which no body does, so only the others are at fault; in bulk requests too."""
+    body = {"name": "red"}
+    assert (await client.post("/labels", json=body, headers=ONE)).status_code == 201
+    assert (await client.post("/labels", json=body, headers=TWO)).status_code == 201
+    single = await client.post("/labels", json=body, headers=ONE)
+    many = await client.post("/labels/bulk", json=[body], headers=ONE)
+    each = await client.post("/labels/bulk?atomic=false", json=[body], headers=ONE)
+    assert (single.status_code, many.status_code, each.status_code) == (409, 409, 207)
+    assert [error["loc"] for error in single.json()["errors"]] == [["body", "name"]]
+    assert [error["loc"] for error in many.json()["errors"]] == [["body", 0, "name"]]
+    assert [error["loc"] for error in each.json()["results"][0]["problem"]["errors"]] == [["body", "name"]]
 
 
 async def test_a_request_without_tenant_is_refused(client: httpx.AsyncClient) -> None:

@@ -269,10 +269,13 @@ def test_status_tells_database_revision_and_what_is_pending(workspace: Workspace
     workspace.init()
     workspace.revision("one", "pass")
     behind = workspace.run("sql", "status")
+    assert behind.stdout.startswith("database  sqlite")
+    assert "not compared while revisions are pending" in behind.stdout
     assert behind.returncode == 3
     assert "(from SQL_URL)" in behind.stdout
     assert "one step" in behind.stdout
     assert workspace.run("sql", "upgrade").returncode == 0
+    assert workspace.run("sql", "upgrade").stderr == "Nothing to do: the database is at one\n"
     done = workspace.run("sql", "status", "--json")
     assert done.returncode == 0
     assert json.loads(done.stdout)["current"][0]["revision"] == "one"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 
 import pytest
@@ -109,3 +110,13 @@ async def test_a_pool_may_grow_over_its_size_and_shrinks_again(postgres_url: str
         for connection in connections:
             await connection.close()
         assert (pool_of(database).checkedout(), pool_of(database).checkedin()) == (0, 1)
+
+
+async def test_the_pool_is_as_silent_as_sqlalchemys_own(postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An application that logs at DEBUG hears of connections when it asks the logger `sqlalchemy.pool`, not before."""
+    caplog.set_level(logging.DEBUG)
+    for is_asked in (False, True):
+        caplog.set_level(logging.DEBUG if is_asked else logging.WARNING, logger="sqlalchemy.pool")
+        async with Database(postgres_url) as database, database.session() as session:
+            await session.execute(ONE)
+        assert any("Pool" in record.name or "Connection" in record.message for record in caplog.records) is is_asked

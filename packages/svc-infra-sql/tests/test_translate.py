@@ -19,6 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
     event,
     insert,
+    make_url,
     text,
 )
 
@@ -158,13 +159,16 @@ async def test_a_value_that_does_not_fit_is_an_invalid_value(database: Database)
                 await session.execute(text(statement))
 
 
-async def test_wrong_credentials_are_disconnected(database: Database) -> None:
-    """A password that the server refuses is a `Disconnected` without the password."""
-    url = database.url.set(password="wrong-Password-1")
-    async with Database(url) as refused:
+async def test_wrong_credentials_are_disconnected(url: str) -> None:
+    """A password that the server refuses is a `Disconnected` without the password, that says where and why."""
+    wrong = make_url(url).set(password="wrong-Password-1")
+    async with Database(wrong) as refused:
         with pytest.raises(Disconnected) as caught:
             await refused.ping(10)
     assert "wrong-Password-1" not in repr(caught.value)
+    told = str(caught.value)
+    assert f"can't connect to {wrong.host}:{wrong.port}/{wrong.database}: " in told
+    assert any(words in told for words in ("authentication failed", "Access denied"))
 
 
 async def test_a_syntax_error_is_left_alone(database: Database) -> None:

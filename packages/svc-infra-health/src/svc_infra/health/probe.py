@@ -202,6 +202,10 @@ class BoundedCheck:
 def _describe(error: BaseException) -> str:
     if isinstance(error, CheckFailed):
         return error.detail
-    # SQLAlchemy appends the statement and a link in further lines; a timeout has no text at all.
+    # SQLAlchemy names its own classes before the text of the driver's error.
+    error = getattr(error, "orig", None) or error
+    if type(error).__module__.startswith("sqlalchemy.") and error.__cause__ is not None:
+        error = error.__cause__
+    # Drivers append details and SQLAlchemy a link in further lines; a timeout has no text at all.
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -49,7 +49,7 @@ def _print_status(found: core.Status) -> None:
         *(("", f"{item.revision}  {item.message}  {_age(item.created)}") for item in found.pending),
     ]
     if found.differences is None:
-        rows.append(("drift", "not compared"))
+        rows.append(("drift", "not compared" + (" while revisions are pending" if found.pending else "")))
     else:
         rows.append(("drift", str(len(found.differences)) if found.differences else "none"))
         rows += [("", line) for line in found.differences]

@@ -65,7 +65,10 @@ def _fields(value: DataclassInstance) -> dict[str, object]:
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO | None = None) -> None:
-    """Write aligned columns without lines or wrapping, so that they can be read, cut and searched."""
+    """Write aligned columns without lines or wrapping, so that they can be read, cut and searched.
+
+    Without any heading there is no line of headings.
+    """
     output = stream or sys.stdout
     style = Style.of(output)
     widths = [max(len(row[column]) for row in (headings, *rows)) for column in range(len(headings))]
@@ -73,7 +76,8 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], stream: 
     def line(row: Sequence[str]) -> str:
         return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
-    print(style.bold(line(headings)), file=output)
+    if any(headings):
+        print(style.bold(line(headings)), file=output)
     for row in rows:
         print(line(row), file=output)
 

@@ -1,11 +1,17 @@
 """Health routes: what a `HealthRegistry` finds, over HTTP.
 
-add_health_routes(app, registry)      # GET /_health/live, /_health/ready and /_health/startup
+    registry = HealthRegistry()
+    registry.add("database", check_database(url))
+    add_health_route(app, "/_health/ready", registry, group="ready")
+    add_health_route(app, "/_health/live", registry, group="live")
+
+The registry itself logs when a check becomes unhealthy and when it is healthy again, so that a probe that asks every
+second doesn't fill the log.
 """
 
 from __future__ import annotations
 
-import logging
+import re
 from collections.abc import Callable
 
 import pydantic_core
@@ -19,8 +25,6 @@ from svc_infra.health import HealthRegistry, HealthReport
 
 __all__ = ["add_health_route", "report_response"]
 
-logger: logging.Logger = logging.getLogger("svc_infra.api.fastapi")
-
 UNHEALTHY_STATUS = 503
 
 
@@ -30,8 +34,6 @@ class HealthRoute(APIRoute):
 
 def report_response(report: HealthReport) -> Response:
     """Return 200 when traffic can be served, else 503, with a body that names no host, user or driver text."""
-    if not report.healthy:
-        logger.warning("health: %s", report.summary())
     return Response(
         pydantic_core.to_json({**report.to_dict(), "ok": report.healthy}),
         status_code=200 if report.healthy else UNHEALTHY_STATUS,
@@ -43,9 +45,9 @@ def report_response(report: HealthReport) -> Response:
 def add_health_route(
     app: FastAPI,
     path: str,
-    registry: Callable[[], HealthRegistry],
+    registry: HealthRegistry | Callable[[], HealthRegistry],
     *,
-    name: str,
+    name: str | None = None,
     group: str | None = None,
     include_in_schema: bool = False,
 ) -> None:
@@ -54,17 +56,19 @@ def add_health_route(
     Args:
         app: The application.
         path: The route's path.
-        registry: Gives the checks, when a request asks.
-        name: The route's name.
+        registry: The checks, or what gives them when a request asks.
+        name: The route's name; default the words of its path, such as "health_ready".
         group: Only the checks of this probe; None for all.
         include_in_schema: Whether the OpenAPI document shows the route.
     """
     if any(isinstance(route, HealthRoute) and route.path == path for route in app.router.routes):
         return
 
+    name = name or "_".join(re.findall(r"[A-Za-z0-9]+", path)) or "health"
+
     async def health(request: Request) -> Response:
         """Whether what the application depends on can be used."""
-        checks = registry()
+        checks = registry if isinstance(registry, HealthRegistry) else registry()
         if is_draining(request.app):
             checks.start_draining()
         found = report_response(await checks.run(group=group))

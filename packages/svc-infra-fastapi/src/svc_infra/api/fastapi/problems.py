@@ -193,6 +193,15 @@ def invalid_request(errors: Sequence[Mapping[str, object]]) -> Problem:
     return Problem("invalid-request", 422, text, errors=details)
 
 
+def without_field(problem: Problem, name: str | None) -> Problem:
+    """Return *problem* without the field *name* among those at fault, unless it is the only one.
+
+    A unique key among a tenant's records holds the tenant, which no body does.
+    """
+    errors = [error for error in problem.errors if not error["loc"] or error["loc"][-1] != name]
+    return replace(problem, errors=errors) if errors else problem
+
+
 def _problem_of_sql(error: sql.SqlError) -> Problem:
     for cls in type(error).__mro__:
         found = _SQL_PROBLEMS.get(cls)
@@ -253,9 +262,12 @@ def handle_database_errors(app: FastAPI) -> None:
         app.exception_handlers.setdefault(cls, _HANDLER)
 
 
-async def _answer_bug(_request: Request, _error: Exception) -> Response:
-    # Starlette raises the error again once this is sent, so that the server logs it.
-    return problem_response(_SQL_PROBLEMS[sql.SqlError])
+async def _answer_bug(request: Request, _error: Exception) -> Response:
+    # Starlette raises the error again once this is sent, so that the server logs it and ends the connection. A client
+    # of HTTP/1 that is not told sends its next request into that end.
+    is_told = request.scope.get("http_version", "1.1").startswith("1")
+    headers = {"Connection": "close"} if is_told else {}
+    return problem_response(replace(_SQL_PROBLEMS[sql.SqlError], headers=headers))
 
 
 def add_problem_details(app: FastAPI) -> None:

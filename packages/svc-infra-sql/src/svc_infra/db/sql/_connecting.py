@@ -47,12 +47,13 @@ def connect_with(engine: Engine, resolved: ResolvedUrl) -> None:
             discard = dialect.do_terminate if dialect.has_terminate else None
             return await_only(bounded(opening, limit + GRACE_SECONDS, discard=discard))
         except dialect.loaded_dbapi.Error as error:
-            setattr(error, _WHILE_CONNECTING, True)
+            setattr(error, _WHILE_CONNECTING, _place(resolved.url))
             raise
         except OSError as error:  # asyncpg's: refused, unknown host, TLS, no answer (TimeoutError is an OSError)
             reason = str(error) or f"no answer within {limit:g} s"
-            failure = dialect.loaded_dbapi.OperationalError(f"can't connect to {_place(resolved.url)}: {reason}")
-            setattr(failure, _WHILE_CONNECTING, True)
+            place = _place(resolved.url)
+            failure = dialect.loaded_dbapi.OperationalError(f"can't connect to {place}: {reason}")
+            setattr(failure, _WHILE_CONNECTING, place)
             raise failure from error
 
     event.listen(engine, "do_connect", connect)
@@ -69,22 +70,24 @@ def _bound_first_questions(engine: Engine) -> None:
             failure = engine.dialect.loaded_dbapi.OperationalError(
                 f"connected, and got no answer to the first questions within {CONNECT_SECONDS:g} s"
             )
-            setattr(failure, _WHILE_CONNECTING, True)
+            setattr(failure, _WHILE_CONNECTING, _place(engine.url))
             raise failure from error
 
     engine.dialect.initialize = initialize  # type: ignore[method-assign]
 
 
-def is_from_connecting(error: object) -> bool:
-    """Whether a driver raised the error while it opened a connection.
+def refused_place(error: object) -> str | None:
+    """Name the server to which a driver was opening a connection when it raised the error; None when it was not.
 
     The codes alone don't tell: ODBC and Snowflake report a login that took too long as a statement that did (HYT00).
     """
-    return getattr(error, _WHILE_CONNECTING, False)
+    return getattr(error, _WHILE_CONNECTING, None)
 
 
 def _place(url: URL) -> str:
     """Name the server of a URL without user, password and parameters."""
+    if url.get_backend_name() in ("sqlite", "duckdb"):
+        return url.database or "a database in memory"
     return f"{url.host or 'the local socket'}{f':{url.port}' if url.port else ''}/{url.database or ''}"
 
 

@@ -121,7 +121,7 @@ def _postgresql(error: Any) -> Diagnosis | None:
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     kind = by_sqlstate(state)
     if state is None and type(error).__name__ in ("OperationalError", "ConnectionTimeout"):
-        return Diagnosis(Disconnected, detail=str(error).strip())  # libpq could not connect, or lost the connection
+        return Diagnosis(Disconnected)  # libpq could not connect, or lost the connection
     if kind is None:
         return None
     source = getattr(error, "diag", error)

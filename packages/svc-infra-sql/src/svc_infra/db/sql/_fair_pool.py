@@ -118,3 +118,5 @@ class FairQueuePool(AsyncAdaptedQueuePool):
     """SQLAlchemy's asyncio pool with a fair queue."""
 
     _queue_class: type[QueueCommon[ConnectionPoolEntry]] = FairQueue
+    # Among SQLAlchemy's loggers, which are silent below WARNING unless asked; by its module it would not be one.
+    _sqla_logger_namespace = "sqlalchemy.pool.FairQueuePool"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from sqlalchemy import (
     CheckConstraint,
@@ -24,7 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.schema import ColumnCollectionConstraint
 
-from svc_infra.db.sql._connecting import is_from_connecting
+from svc_infra.db.sql._connecting import refused_place
 from svc_infra.db.sql._diagnosis import diagnose
 from svc_infra.db.sql._sqlstate import Diagnosis
 from svc_infra.db.sql._written_table import written_table
@@ -47,6 +48,7 @@ from svc_infra.db.sql.errors import (
     StatementTimeout,
     UniqueViolation,
 )
+from svc_infra.dburl import redact
 from svc_infra.dburl.errors import EncryptionRefused as EncryptionRefusedByUrl
 
 __all__ = ["translate", "translating"]
@@ -99,18 +101,22 @@ def translate(error: BaseException, *, table: Table | None = None) -> SqlError |
         return _caused(StaleVersion("the row was changed or deleted since it was read"), error)
     cause = _driver_error(error)
     diagnosis = diagnose(cause)
-    if isinstance(error, DBAPIError) and is_from_connecting(error.orig):
+    place = refused_place(error.orig) if isinstance(error, DBAPIError) else None
+    if place is not None:
         if diagnosis is None or diagnosis.kind is not Disconnected:
-            diagnosis = Diagnosis(Disconnected, detail=str(error.orig))
+            diagnosis = Diagnosis(Disconnected)
     elif diagnosis is None:
         if isinstance(error, DBAPIError):
             # An OSError is only told from the application's own when SQLAlchemy has wrapped it.
             if error.connection_invalidated or isinstance(cause, OSError):
-                diagnosis = Diagnosis(Disconnected, detail=str(error.orig))
+                diagnosis = Diagnosis(Disconnected)
         elif isinstance(error, StatementError) and isinstance(error.orig, (TypeError, ValueError, LookupError)):
             diagnosis = Diagnosis(InvalidValue)
     if diagnosis is None:
         return None
+    if diagnosis.kind is Disconnected:
+        origin = error.orig if isinstance(error, DBAPIError) and isinstance(cause, OSError) else cause
+        diagnosis = replace(diagnosis, detail=_told(origin, diagnosis.detail, place))
     return _caused(_typed(diagnosis, table if table is not None else written_table(error)), cause)
 
 
@@ -134,6 +140,19 @@ def _driver_error(error: BaseException) -> BaseException:
     if type(error).__module__.startswith("sqlalchemy.") and error.__cause__ is not None:
         error = error.__cause__
     return error
+
+
+def _told(cause: BaseException | None, code: str, place: str | None) -> str:
+    """Say what the server or the driver says of a connection: who has to act needs more than a code.
+
+    Unlike other errors' texts these hold no values of rows.
+    """
+    arguments = cause.args if cause is not None else ()
+    # MySQL's drivers have (code, text).
+    text = arguments[1] if len(arguments) > 1 and isinstance(arguments[1], str) else str(cause or "")
+    words = redact(" ".join(text.split()))
+    told = f"{words} ({code})" if code and words and code not in words and words != code else words or code
+    return f"can't connect to {place}: {told}" if place and place not in told else told
 
 
 def _typed(diagnosis: Diagnosis, table: Table | None) -> SqlError:

@@ -11,6 +11,7 @@ from svc_infra.db.sql.core.connection import run_blocking, run_on_connection
 from svc_infra.db.sql.core.errors import MigrationError
 from svc_infra.db.sql.core.project import Project, any_project
 from svc_infra.db.sql.core.target import resolve_target
+from svc_infra.dburl import redact
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -37,7 +38,10 @@ def ping(*, database_url: str | None = None, project: Project | None = None) -> 
     try:
         run_blocking(lambda: run_on_connection(target, _ask))
     except Exception as error:
-        raise MigrationError(f"{target.url} does not answer: {_reason(error)}") from error
+        raise MigrationError(
+            f"{redact(target.url)} (from {target.source}) does not answer: {_reason(error)}; "
+            "`svc-infra url check` tries each step and says what to do"
+        ) from error
     return time.monotonic() - began
 
 
@@ -103,7 +107,7 @@ def create_database(*, database_url: str | None = None, project: Project | None 
             run_blocking(lambda: run_on_connection(target, _ask))
         return True
     if not name:
-        raise MigrationError(f"{target.url} names no database to create")
+        raise MigrationError(f"{redact(target.url)} names no database to create")
     try:
         return run_blocking(lambda: run_on_connection(_server_of(target), lambda connection: _create(connection, name)))
     except Exception as error:

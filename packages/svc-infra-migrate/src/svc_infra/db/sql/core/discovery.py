@@ -30,6 +30,8 @@ _SKIPPED_FOLDERS = frozenset({
 _TABLE_ATTRIBUTES = frozenset({"__tablename__", "__table__"})
 _TABLE_BASES = frozenset({"ModelBase", "DeclarativeBase", "MappedAsDataclass", "SQLModel"})
 _COLUMN_CALLS = frozenset({"Column", "mapped_column"})
+# The second is svc-infra-fastapi's, which declares its table in the metadata that it is given.
+_TABLE_CALLS = frozenset({"Table", "IdempotencyKeys"})
 
 
 @dataclass(frozen=True)
@@ -80,14 +82,17 @@ def discover_models(source_roots: Sequence[Path], packages: Sequence[str] = ()) 
 
 
 def defines_tables(source: str) -> bool:
-    """Tell whether Python source defines a mapped class or a `Table`.
+    """Tell whether Python source defines a mapped class, a `Table` or the table of idempotency keys.
 
     >>> defines_tables("class User(ModelBase): pass")
+    True
+    >>> defines_tables("keys = IdempotencyKeys(Base.metadata)")
     True
     >>> defines_tables("class Settings(BaseModel): pass")
     False
     """
-    if not any(word in source for word in ("Table", "Mapped", *_TABLE_ATTRIBUTES, *_TABLE_BASES, *_COLUMN_CALLS)):
+    words = ("Mapped", *_TABLE_ATTRIBUTES, *_TABLE_BASES, *_TABLE_CALLS, *_COLUMN_CALLS)
+    if not any(word in source for word in words):
         return False
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ClassDef):
@@ -95,7 +100,7 @@ def defines_tables(source: str) -> bool:
                 return True
             if any(_is_mapped(statement) for statement in node.body):
                 return True
-        elif isinstance(node, ast.Call) and _last_name(node.func) == "Table":
+        elif isinstance(node, ast.Call) and _last_name(node.func) in _TABLE_CALLS:
             return True
     return False
 

@@ -77,7 +77,7 @@ def _revisions(project: Project) -> str:
     too_long = [item.revision for item in every if len(item.revision) > 32]
     if too_long:
         raise MigrationError(f"longer than the 32 characters that the version table holds: {', '.join(too_long)}")
-    return f"{len(every)} files, head {newest[0].revision if newest else 'none'}"
+    return f"{len(every)} file{'s'[: len(every) != 1]}, head {newest[0].revision if newest else 'none'}"
 
 
 def _limits(project: Project) -> str:

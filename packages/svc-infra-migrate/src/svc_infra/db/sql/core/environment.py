@@ -100,7 +100,8 @@ def _run_on_target(project: Project, target: ResolvedUrl, work: Callable[[Connec
         raise DatabaseFailed(
             f"the database failed: {str(origin).strip() or type(origin).__name__}{place_of(error)}\n"
             f"  database: {redact(target.url)} (from {target.source})\n"
-            "  how to go on: `svc-infra sql doctor` looks closer, `svc-infra url` shows how the URL came about"
+            "  how to go on: `svc-infra url check` tries each step of connecting and says what to do, "
+            "`svc-infra sql doctor` looks closer"
         ) from error
 
 

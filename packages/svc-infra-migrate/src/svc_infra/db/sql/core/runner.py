@@ -117,6 +117,7 @@ def run_steps(
     is_done = bool(heads) and not list(steps_of(heads, migration_context))
     connection.rollback()
     if is_done:
+        progress.note(f"Nothing to do: the database is at {', '.join(heads)}")
         return
     if goes_through_pooler:
         raise pooler_refused()
@@ -143,6 +144,8 @@ def run_steps(
 
         with timeouts(connection, limits, progress), effects.watching():
             _attempts(connection, run, limits, configure=lambda: configure(fn=watched))
+        if not run.applied:
+            progress.note("Nothing left to do: another process has migrated the database meanwhile")
         for index in invalid_indexes(connection):
             # IF NOT EXISTS passes over what a killed CREATE INDEX CONCURRENTLY left.
             progress.note(

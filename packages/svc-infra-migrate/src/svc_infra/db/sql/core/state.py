@@ -27,8 +27,8 @@ class Status:
         current: The revisions that it records, one for each branch.
         heads: The newest revisions.
         pending: The revisions that are not applied, oldest first.
-        differences: What differs from the models, a line each; empty while revisions are pending, None when it was not
-            asked for.
+        differences: What differs from the models, a line each; None when it was not compared: when it was not asked
+            for, and while revisions are pending, whose changes the comparison would repeat.
     """
 
     database: str
@@ -54,6 +54,7 @@ def status(*, drift: bool = True, database_url: str | None = None, project: Proj
     """
     from svc_infra.db.sql.core.drift import check
     from svc_infra.db.sql.core.target import resolve_target
+    from svc_infra.dburl import redact
 
     command = Command(project, database_url)
     target = resolve_target(command.project, database_url, config=command.config)
@@ -65,12 +66,12 @@ def status(*, drift: bool = True, database_url: str | None = None, project: Proj
         else None
     )
     return Status(
-        str(target.url),
+        redact(target.url),
         target.source,
         tuple(recorded),
         tuple(heads(project=command.project)),
         found.pending if found else (),
-        found.differences if found and drift else None,
+        found.differences if found and drift and not found.pending else None,
     )
 
 

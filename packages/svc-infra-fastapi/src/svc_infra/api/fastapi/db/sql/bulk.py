@@ -25,7 +25,7 @@ from svc_infra.api.fastapi.db.sql.item_problems import item_at, item_problem, lo
 from svc_infra.api.fastapi.db.sql.operations import RecordOperation, json_response
 from svc_infra.api.fastapi.db.sql.route import Call
 from svc_infra.api.fastapi.db.sql.schemas import written_fields
-from svc_infra.api.fastapi.problems import Problem, ProblemError
+from svc_infra.api.fastapi.problems import Problem, ProblemError, without_field
 
 __all__ = ["BulkOperation", "BulkRequest", "Outcome"]
 
@@ -213,7 +213,7 @@ class BulkOperation(RecordOperation):
                 async with session.begin_nested():
                     outcomes[place] = await self.write_one(session, call, item)
             except Exception as error:  # noqa: BLE001 (as above)
-                problem = item_problem(error)
+                problem = without_field(item_problem(error), self.binding.resource.tenant_field)
                 outcomes[place] = Outcome(problem.status, problem=problem)
         return outcomes
 

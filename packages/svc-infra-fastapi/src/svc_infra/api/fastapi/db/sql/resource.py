@@ -152,7 +152,9 @@ class ApiResource(SqlResource[M]):
             if options.body_schema is not None and action not in BODY_OF:
                 raise ValueError(f"{self.prefix}: {action} takes no record in its body, so it has no body_schema")
         if "restore" in self.actions and not self.soft_delete:
-            raise ValueError(f"{self.prefix}: restore needs soft_delete=True")
+            raise ValueError(
+                f"{self.prefix}: the action restore needs soft_delete=True; leave it out of actions if not"
+            )
 
     def options(self, action: Action) -> RouteOptions:
         """Return how *action* differs."""

@@ -29,7 +29,7 @@ from fastapi.exception_handlers import http_exception_handler
 from fastapi.routing import APIRoute
 from svc_infra.api.fastapi.db.sql.session import session_of
 from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of
-from svc_infra.api.fastapi.problems import MEDIA_TYPE, Problem, ProblemError, problem_of
+from svc_infra.api.fastapi.problems import MEDIA_TYPE, Problem, ProblemError, problem_of, without_field
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.reading import Executor
 
@@ -113,6 +113,7 @@ class RouteSpec:
         tenant: The dependency that gives the tenant, or None.
         path_parameters: Name and annotation of each path parameter, for the document.
         body: The schema of the body, for the document.
+        tenant_field: The field that holds the tenant, or None; problems about several fields do not name it.
         problems: Status codes of the problems that it may answer with.
         reserved: Paths that its own path would match and that other routes have: an id can't be one of their names.
     """
@@ -120,6 +121,7 @@ class RouteSpec:
     readonly: bool = False
     database: str = DEFAULT
     tenant: Callable[..., object] | None = None
+    tenant_field: str | None = None
     path_parameters: Mapping[str, object] = field(default_factory=dict)
     body: object = None
     problems: Sequence[int] = ()
@@ -161,13 +163,13 @@ class ResourceRoute(APIRoute):
         sharing = _guarded_handler(self, self._session)
         apart = _guarded_handler(self, None)
         if _depends_on(apart.dependant, self._session):
-            return _answering(sharing.handler)
+            return _answering(sharing.handler, self.spec.tenant_field)
 
         async def handle(request: Request) -> Response:
             is_overridden = self._session in request.app.dependency_overrides
             return await (sharing if is_overridden else apart).handler(request)
 
-        return _answering(handle)
+        return _answering(handle, self.spec.tenant_field)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request of a route without dependencies, as an ASGI application of its own.
@@ -210,7 +212,9 @@ def _allowed_methods(scope: Scope) -> set[str]:
     return found
 
 
-def _answering(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+def _answering(
+    handler: Callable[[Request], Awaitable[Response]], tenant_field: str | None
+) -> Callable[[Request], Coroutine[Any, Any, Response]]:
     """Raise every known error as a `ProblemError`, for which `setup_sql` installs a handler.
 
     It has to be raised and can't be answered here: FastAPI ends the session's dependency after this handler, and the
@@ -221,22 +225,23 @@ def _answering(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[R
         try:
             return await handler(request)
         except Exception as error:
-            _raise_problem(request, error)
+            _raise_problem(request, error, tenant_field)
             raise
 
     return answer
 
 
-def _raise_problem(request: Request, error: Exception) -> None:
+def _raise_problem(request: Request, error: Exception, tenant_field: str | None = None) -> None:
     """Raise the problem that an error is, if it is one and not the application's own to answer."""
     if isinstance(error, ProblemError):
+        error.problem = without_field(error.problem, tenant_field)
         return
     known = request.app.exception_handlers
     if isinstance(error, HTTPException) and known.get(HTTPException) is not http_exception_handler:
         return
     problem = problem_of(error)
     if problem is not None:
-        raise ProblemError(problem) from error
+        raise ProblemError(without_field(problem, tenant_field)) from error
 
 
 @dataclass(frozen=True)
