@@ -256,3 +256,10 @@ def test_the_shell_completes_groups_and_verbs(workspace: Workspace, words: str, 
     }
     done = workspace.spawn()
     assert done.stdout.split() == [expected]
+
+
+@pytest.mark.parametrize("group", ["sql", "url", "mongo", "health"])
+def test_completion_is_installed_for_the_whole_command_alone(workspace: Workspace, group: str) -> None:
+    """A group has no completion of its own to install."""
+    assert "completion" in workspace.run("--help").stdout
+    assert "completion" not in workspace.run(group, "--help").stdout

@@ -25,6 +25,7 @@ app: typer.Typer = typer.Typer(
     name="url",
     help="Explain how the database URL is found, and try it out.",
     context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
