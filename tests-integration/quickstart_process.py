@@ -17,8 +17,8 @@ import httpx
 
 ROOT = Path(__file__).parent.parent
 PROJECT = ROOT / "examples" / "quickstart"
-START_SECONDS = 60
-STOP_SECONDS = 15
+START_SECONDS = 120
+STOP_SECONDS = 60
 
 
 def free_port() -> int:

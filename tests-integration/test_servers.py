@@ -24,7 +24,7 @@ from dbservers.workspace import Workspace
 
 
 def query(url: str, statement: str, **options: Any) -> list[tuple[object, ...]]:
-    with psycopg.connect(url, autocommit=True, connect_timeout=5, **options) as connection:
+    with psycopg.connect(url, autocommit=True, connect_timeout=30, **options) as connection:
         cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []
 
@@ -37,7 +37,7 @@ def connect_mysql(url: str, **options: Any) -> pymysql.Connection:
         user=parts.username,
         password=parts.password,
         database=parts.path.lstrip("/"),
-        connect_timeout=5,
+        connect_timeout=30,
         **options,
     )
 

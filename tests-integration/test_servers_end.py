@@ -38,7 +38,7 @@ def finish(run: subprocess.Popen[str]) -> str:
     return run.communicate(timeout=90)[0]
 
 
-def wait_until(condition: Callable[[], bool], *, timeout_seconds: float = 30) -> bool:
+def wait_until(condition: Callable[[], bool], *, timeout_seconds: float = 60) -> bool:
     """Poll *condition* until it holds or the time is over."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():
@@ -64,7 +64,7 @@ def test_waits(postgres_server, redis_server, server_workspace):
     pids = f"{postgres_server.process.pid} {redis_server.process.pid}"
     (here / "pids.new").write_text(pids)
     os.rename(here / "pids.new", here / "pids")
-    time.sleep(60)
+    time.sleep(300)
 """
 
 
@@ -76,7 +76,7 @@ def test_a_run_that_is_ended_early_leaves_no_process_and_no_folder(
     """Killed or interrupted: the servers end and their folder goes."""
     run = start_run(tmp_path, SLOW)
     try:
-        assert wait_until((tmp_path / "pids").exists), run.communicate(timeout=5)
+        assert wait_until((tmp_path / "pids").exists), run.communicate(timeout=60)
         pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
         root = Path((tmp_path / "root").read_text())
         assert root.exists()
@@ -87,7 +87,7 @@ def test_a_run_that_is_ended_early_leaves_no_process_and_no_folder(
         assert wait_until(lambda: not root.exists())
     finally:
         run.kill()
-        run.wait(10)
+        run.wait(60)
 
 
 USES = """

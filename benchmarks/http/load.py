@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 
 @dataclass
@@ -43,6 +44,63 @@ def request(method: str, path: str, body: bytes = b"") -> bytes:
     return head.encode() + b"\r\n" + body
 
 
+class _Client(asyncio.Protocol):
+    """One connection: the next request leaves in the moment in which the answer to the last one is whole."""
+
+    def __init__(self, result: Result, following: Callable[[], bytes | None]) -> None:
+        self._result = result
+        self._following = following
+        self._received = bytearray()
+        self._wanted = 0
+        self._answered = 0
+        self._sent = 0.0
+        self._is_done = False
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the first request."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._send()
+
+    def _send(self) -> None:
+        message = self._following()
+        if message is None:
+            self._is_done = True
+            self._result.per_client.append(self._answered)
+            self._transport.close()
+            return
+        self._sent = time.perf_counter()
+        self._transport.write(message)
+
+    def data_received(self, data: bytes) -> None:
+        """Take a part of an answer."""
+        self._received += data
+        if not self._wanted:
+            end = self._received.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            head = bytes(self._received[:end]).lower() + b"\r"
+            place = head.find(b"content-length:")
+            length = 0 if place < 0 else int(head[place + 15 : head.index(b"\r", place)])
+            self._wanted = end + 4 + length
+        if len(self._received) < self._wanted:
+            return
+        now, status = time.perf_counter(), int(self._received[9:12])
+        self._result.statuses[status] = self._result.statuses.get(status, 0) + 1
+        self._result.latencies.append(now - self._sent)
+        self._answered += 1
+        del self._received[: self._wanted]
+        self._wanted = 0
+        self._send()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End, with an error when the server closed the connection."""
+        if self._is_done:
+            self.ended.set_result(None)
+        else:
+            self.ended.set_exception(exc or ConnectionResetError("the server closed the connection"))
+
+
 async def run(
     port: int, make: Callable[[int], bytes], *, seconds: float, clients: int, requests: int = 1 << 62
 ) -> Result:
@@ -52,29 +110,17 @@ async def run(
     """
     result = Result(0.0, [])
     numbers = iter(range(requests))
-    deadline = time.perf_counter() + seconds
-
-    async def client() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
-        answered = 0
-        while (start := time.perf_counter()) < deadline and (number := next(numbers, None)) is not None:
-            writer.write(make(number))
-            head = await reader.readuntil(b"\r\n\r\n")
-            lowered = head.lower()
-            place = lowered.find(b"content-length:")
-            if place >= 0:
-                length = int(lowered[place + 15 : lowered.index(b"\r", place)])
-                if length:
-                    await reader.readexactly(length)
-            status = int(head[9:12])
-            result.statuses[status] = result.statuses.get(status, 0) + 1
-            result.latencies.append(time.perf_counter() - start)
-            answered += 1
-        result.per_client.append(answered)
-        writer.close()
-        await writer.wait_closed()
-
     began = time.perf_counter()
-    await asyncio.gather(*(client() for _ in range(clients)))
+    deadline = began + seconds
+
+    def following() -> bytes | None:
+        number = next(numbers, None) if time.perf_counter() < deadline else None
+        return None if number is None else make(number)
+
+    loop = asyncio.get_running_loop()
+    opened = [
+        (await loop.create_connection(lambda: _Client(result, following), "127.0.0.1", port))[1] for _ in range(clients)
+    ]
+    await asyncio.gather(*(client.ended for client in opened))
     result.seconds = time.perf_counter() - began
     return result

@@ -105,7 +105,7 @@ async def served(app: FastAPI) -> AsyncIterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not server.started and not task.done():  # noqa: ASYNC110 (uvicorn has no event for it)
                 await asyncio.sleep(0.01)
         yield f"http://localhost:{listener.getsockname()[1]}/_admin"

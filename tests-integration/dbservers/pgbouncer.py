@@ -95,7 +95,7 @@ def _version(url: str) -> str:
 
     # The console knows the simple protocol only.
     with (
-        psycopg.connect(url, autocommit=True, connect_timeout=5) as connection,
+        psycopg.connect(url, autocommit=True, connect_timeout=30) as connection,
         psycopg.ClientCursor(connection) as cursor,
     ):
         row = cursor.execute("SHOW VERSION").fetchone()

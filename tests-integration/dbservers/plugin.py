@@ -12,6 +12,7 @@ A fresh empty database for one test, as a URL without a driver name:
     postgres_admin_url   the database of postgres_url, as superuser
     pgbouncer_url        the database of postgres_url, through the pooler
     database_url         PostgreSQL, MySQL, SQLite and DuckDB in turn
+    module_database      a function: the URL of a database of a kind that the tests of a module share
 
 Servers that a test may kill, freeze and start, shared with no test of another module:
 
@@ -23,8 +24,10 @@ And `faulty_proxy`, which makes a proxy that cuts or freezes the way to a URL.
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -93,8 +96,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     names = set(getattr(item, "fixturenames", ()))
     kinds = {KINDS[name] for name in names if name in KINDS}
-    if "database_url" in names and (spec := getattr(item, "callspec", None)):
-        kinds.add(DATABASE_URLS[spec.params["database_url"]])
+    if spec := getattr(item, "callspec", None):
+        # A test that takes the kind of its database as a parameter.
+        kinds |= {DATABASE_URLS[value] for value in map(str, spec.params.values()) if value in DATABASE_URLS}
     _want(item, kinds)
 
 
@@ -278,8 +282,6 @@ def snowflake_url(pytestconfig: pytest.Config) -> str:
 @pytest.fixture
 def sqlite_url(tmp_path: Path, pytestconfig: pytest.Config) -> str:
     """A SQLite file that doesn't exist yet."""
-    import sqlite3
-
     pytestconfig.stash[COVERAGE].have("SQLite", sqlite3.sqlite_version, "library")
     return f"sqlite:///{tmp_path / 'db.sqlite'}"
 
@@ -318,6 +320,32 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """An empty database on PostgreSQL, MySQL, SQLite and DuckDB in turn."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture(scope="module")
+def module_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Callable[[str], str]]:
+    """Give the URL of a database of a kind (postgres, mysql, sqlite, duckdb), the same for all tests of a module.
+
+    It is empty at first; what a test leaves in it the next one finds.
+    """
+    with ExitStack() as stack:
+
+        @cache
+        def url_of(kind: str) -> str:
+            if kind in {"postgres", "mysql"}:
+                server: PostgresServer | MysqlServer = request.getfixturevalue(f"{kind}_server")
+                url = server.create_database()
+                stack.callback(server.drop_database, url)
+                return url
+            if kind == "duckdb":
+                pytest.importorskip("duckdb", exc_type=ImportError)
+            library = sqlite3.sqlite_version if kind == "sqlite" else version("duckdb")
+            pytestconfig.stash[COVERAGE].have(DATABASE_URLS[kind], library, "library")
+            return f"{kind}:///{tmp_path_factory.mktemp(kind) / f'db.{kind}'}"
+
+        yield url_of
 
 
 class OwnServers:

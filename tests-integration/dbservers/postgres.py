@@ -100,7 +100,7 @@ class PostgresServer(Server):
         import psycopg
 
         url = with_database(self.url, database) if database else self.url
-        return psycopg.connect(url, autocommit=True, connect_timeout=10)
+        return psycopg.connect(url, autocommit=True, connect_timeout=30)
 
     def make_app_role(self) -> None:
         """Create the owners' role, or use the administrator when that isn't allowed."""
@@ -235,7 +235,7 @@ class PostgresReplica(Server):
         """Drop it on the primary; the replica follows and ends its connections."""
         self.primary.drop_database(url)
 
-    def wait_until_caught_up(self, *, timeout_seconds: float = 15.0) -> None:
+    def wait_until_caught_up(self, *, timeout_seconds: float = 60.0) -> None:
         """Wait until the replica has replayed what the primary has written by now.
 
         Raises:

@@ -17,8 +17,8 @@ from dbservers.workspace import Workspace
 
 __all__ = ["ServerProcess", "children", "free_port", "is_listening", "run"]
 
-START_SECONDS = 60.0
-STOP_SECONDS = 15.0
+START_SECONDS = 120.0
+STOP_SECONDS = 60.0
 PORT_ATTEMPTS = 5
 
 
@@ -153,11 +153,11 @@ class ServerProcess:
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """End the server in good order, by force after 15 seconds."""
+        """End the server in good order, by force after a minute."""
         self._end(self._stop_signal)
 
     def discard(self) -> None:
-        """End the server at once, its data being of no more use, by force after 15 seconds."""
+        """End the server at once, its data being of no more use, by force after a minute."""
         self._end(self._discard_signal)
 
     def freeze(self) -> None:

@@ -28,7 +28,7 @@ class RedisServer(Server):
         import redis
 
         url = with_database(self.url, str(worker_number % LOGICAL_DATABASES))
-        with redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5) as client:
+        with redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=30) as client:
             client.flushdb()
         return url
 
@@ -73,5 +73,5 @@ def own_redis(workspace: Workspace) -> Iterator[RedisServer]:
 def _version(url: str) -> str:
     import redis
 
-    with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
+    with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=30) as client:
         return str(client.info("server")["redis_version"])

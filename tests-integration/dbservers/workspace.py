@@ -124,7 +124,7 @@ class Workspace:
     def close(self) -> None:
         """Remove every folder and end the guardian. Servers are stopped before."""
         self._commands.close()
-        self._guardian.wait(30)
+        self._guardian.wait(60)
 
     @property
     def _commands(self) -> IO[str]:

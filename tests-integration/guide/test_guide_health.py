@@ -88,7 +88,7 @@ async def test_waiting_ends_when_the_database_comes_up(own_postgres: PostgresSer
     done, _ = await asyncio.wait({waiting}, timeout=0.5)
     assert not done
     await asyncio.to_thread(own_postgres.start)
-    await asyncio.wait_for(waiting, 30)
+    await asyncio.wait_for(waiting, 60)
     await registry.aclose()
 
 

@@ -86,7 +86,7 @@ async def test_ping_says_whether_the_server_answers(own_mongo: MongoServer, monk
         own_mongo.kill()
         assert await ping_mongo() is False
         own_mongo.start()
-        assert await ping_mongo(timeout=10) is True
+        assert await ping_mongo(timeout=60) is True
     finally:
         await close_mongo()
     assert await ping_mongo() is False

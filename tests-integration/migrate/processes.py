@@ -168,7 +168,7 @@ class ProcessServer:
         """End the server; the commands that it started live on until they end."""
         assert self._server.stdin is not None
         self._server.stdin.close()
-        self._server.wait(30)
+        self._server.wait(60)
         self._folder.cleanup()
 
     def start(

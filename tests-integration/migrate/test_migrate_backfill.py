@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -63,7 +64,7 @@ def test_every_row_is_changed_once_also_when_the_run_is_cut_off_and_goes_on(
     values = {"touched": table.c.touched + 1}
 
     def work(connection: sa.Connection) -> None:
-        fill(connection, 1000)
+        fill(connection, 300)
 
         def interrupt(progress: core.BackfillProgress) -> None:
             if progress.batches == 3:
@@ -80,13 +81,65 @@ def test_every_row_is_changed_once_also_when_the_run_is_cut_off_and_goes_on(
                 pause_seconds=0,
                 on_progress=interrupt,
             )
-        assert touched(connection, table) == {1: 175, 0: 825}  # 100, 50 and 25 rows: no batch was fast enough
+        assert touched(connection, table) == {1: 175, 0: 125}  # 100, 50 and 25 rows: no batch was fast enough
         done = core.backfill(connection, table, values, name="touch", batch_rows=100, pause_seconds=0)
-        assert (done.rows, done.share if table is PEOPLE else 1.0) == (1000, 1.0)
-        assert touched(connection, table) == {1: 1000}
+        assert (done.rows, done.share if table is PEOPLE else 1.0) == (300, 1.0)
+        assert touched(connection, table) == {1: 300}
         assert not sa.inspect(connection).has_table(STATE_TABLE)
 
     run_on_connection(resolve_target(workspace.project), work)
+
+
+def test_a_backfill_that_runs_already_is_refused_and_others_share_the_state(
+    database_url: str, make_workspace: Make
+) -> None:
+    """Two of one name would change rows twice; of two names, the one that ends leaves the table to the other."""
+    workspace = make_workspace(database_url)
+    workspace.init()
+
+    def work(connection: sa.Connection) -> None:
+        fill(connection, 200)
+
+        def meanwhile(progress: core.BackfillProgress) -> None:
+            if progress.batches > 1:
+                return
+            with connection.engine.connect() as second:
+                with pytest.raises(core.LockNotObtained, match="the backfill 'people' is running already: "):
+                    core.backfill(second, PEOPLE, VALUES, name="people")
+                second.rollback()
+                core.backfill(second, PLACES, {"touched": PLACES.c.touched + 1}, name="places", pause_seconds=0)
+
+        core.backfill(connection, PEOPLE, VALUES, name="people", batch_rows=100, pause_seconds=0, on_progress=meanwhile)
+        assert touched(connection, PEOPLE) == touched(connection, PLACES) == {1: 200}
+        assert not sa.inspect(connection).has_table(STATE_TABLE)
+
+    run_on_connection(resolve_target(workspace.project), work)
+    assert not list(workspace.root.parent.glob("**/*-lock"))
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mysql", "sqlite"])
+def test_backfills_that_begin_and_end_at_the_same_time_do_not_trip_over_the_state(
+    kind: str, request: pytest.FixtureRequest, make_workspace: Make
+) -> None:
+    """Each makes the table when it is not there and drops it when it is the last."""
+    workspace = make_workspace(request.getfixturevalue(f"{kind}_url"))
+    workspace.init()
+    target = resolve_target(workspace.project)
+    run_on_connection(target, lambda connection: fill(connection, 1))
+    begin = threading.Barrier(4, timeout=60)
+
+    def many(number: int) -> None:
+        def work(connection: sa.Connection) -> None:
+            begin.wait()
+            for _ in range(5):
+                core.backfill(connection, PLACES, {"touched": 1}, name=f"n{number}", pause_seconds=0)
+                connection.rollback()
+
+        run_on_connection(target, work)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(many, range(4))) == [None] * 4
+    assert not run_on_connection(target, lambda connection: sa.inspect(connection).has_table(STATE_TABLE))
 
 
 REVISION = """

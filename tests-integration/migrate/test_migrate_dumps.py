@@ -227,7 +227,7 @@ def test_a_dump_of_sqlite_is_of_one_moment_while_others_write(
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        assert written.wait(30)
+        assert written.wait(60)
         dumps = [core.dump(tmp_path / f"dump{number}", project=workspace.project) for number in range(5)]
     finally:
         done.set()

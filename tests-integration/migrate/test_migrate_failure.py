@@ -120,10 +120,10 @@ def test_a_revision_waits_for_a_table_in_use_without_blocking_its_readers(
     def hold(connection: sa.Connection) -> None:
         connection.exec_driver_sql("SELECT * FROM busy")
         held.set()
-        assert released.wait(30)
+        assert released.wait(60)
 
     def read(connection: sa.Connection) -> None:
-        assert held.wait(30)
+        assert held.wait(60)
         while not done.is_set():
             began = time.monotonic()
             connection.exec_driver_sql("SELECT count(*) FROM busy")
@@ -136,7 +136,7 @@ def test_a_revision_waits_for_a_table_in_use_without_blocking_its_readers(
     for thread in threads:
         thread.start()
     try:
-        assert held.wait(30)
+        assert held.wait(60)
         core.upgrade(project=workspace.project)
     finally:
         released.set()

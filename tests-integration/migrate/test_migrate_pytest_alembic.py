@@ -21,7 +21,8 @@ from pytest_alembic.tests.experimental.downgrade_leaves_no_trace import (
 )
 
 import svc_infra.db.sql.core as core
-from migrate.workspace import RecordedProgress, Workspace, clean_environ
+from migrate.processes import ProcessServer
+from migrate.workspace import Workspace, clean_environ
 from svc_infra.dburl import resolve_url
 
 # The runner does everything in one transaction, in which PostgreSQL can't add a value to an enum.
@@ -41,13 +42,15 @@ class History:
 
 
 @pytest.fixture(scope="module", params=["postgresql", "mysql", "sqlite"])
-def history(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
+def history(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, processes: ProcessServer
+) -> Iterator[History]:
     """The changes of all kinds as two revisions, written by autogenerate on each database."""
     dialect: str = request.param
     root = tmp_path_factory.mktemp(dialect)
     urls: list[str] = []
     if dialect == "sqlite":
-        yield _history(root, dialect, lambda: f"sqlite:///{tmp_path_factory.mktemp('db') / 'app.db'}")
+        yield _history(root, dialect, processes, lambda: f"sqlite:///{tmp_path_factory.mktemp('db') / 'app.db'}")
         return
     server = request.getfixturevalue("postgres_server" if dialect == "postgresql" else "mysql_server")
 
@@ -55,13 +58,13 @@ def history(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         urls.append(server.create_database())
         return urls[-1]
 
-    yield _history(root, dialect, new_url)
+    yield _history(root, dialect, processes, new_url)
     for url in urls:
         server.drop_database(url)
 
 
-def _history(root: Path, dialect: str, new_url: Callable[[], str]) -> History:
-    workspace = Workspace(root, {**clean_environ(), "SQL_URL": new_url()}, RecordedProgress())
+def _history(root: Path, dialect: str, processes: ProcessServer, new_url: Callable[[], str]) -> History:
+    workspace = Workspace(root, {**clean_environ(), "SQL_URL": new_url()}, processes)
     for after in (False, True):
         (root / "migrations" / "env.py").unlink(missing_ok=True)
         project = workspace.init(ENVIRONMENT.format(after=after, dialect=dialect))
@@ -153,7 +156,7 @@ def test_all_models_register_on_the_metadata(
 ) -> None:
     """pytest-alembic's experimental test: the discovery of the generated env.py finds every model of the package."""
     package = f"ledger_{alembic_engine.dialect.name}"
-    workspace = Workspace(tmp_path, history.workspace.environ, RecordedProgress())
+    workspace = Workspace(tmp_path, history.workspace.environ, history.workspace.processes)
     core.init_alembic(directory=tmp_path, progress=workspace.progress)
     workspace.write(f"{package}/__init__.py", f"from {package}.base import Base\n\nmetadata = Base.metadata\n")
     workspace.write(

@@ -271,7 +271,7 @@ async def test_clients_that_never_got_through_leave_no_socket_open(driver: Drive
         assert before == 3
         for _ in range(5):
             await try_once()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while open_sockets(address[1]) > before:
                 gc.collect()
                 await asyncio.sleep(0.05)
@@ -304,7 +304,7 @@ def test_threads_with_loops_of_their_own_can_share_one_object(settings: MongoSet
 
     async def work() -> None:
         await mongo.database().things.insert_one({})
-        ready.wait(20)
+        ready.wait(60)
         while not done.is_set():  # noqa: ASYNC110 - set in another thread
             await asyncio.sleep(0.01)
 
@@ -317,7 +317,7 @@ def test_threads_with_loops_of_their_own_can_share_one_object(settings: MongoSet
     threads = [threading.Thread(target=run) for _ in range(3)]
     for thread in threads:
         thread.start()
-    ready.wait(20)
+    ready.wait(60)
 
     async def close() -> int:
         count: int = await mongo.database().things.count_documents({})

@@ -50,7 +50,7 @@ def test_the_service_of_the_read_me_runs(tmp_path: Path, environ: dict[str, str]
         tmp_path / "log", environ["SQL_URL"], "--port", str(port), command=command, cwd=tmp_path
     ) as service:
         wait_until(lambda: "running on" in service.output or not service.is_running, 60, serve)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             created = client.post("/users", json={"email": "ada@example.com", "name": "Ada"})
             assert created.status_code == 201, created.text
             found = client.get("/users", params={"q": "ada", "order_by": "-id", "limit": 50}).json()

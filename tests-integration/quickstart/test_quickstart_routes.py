@@ -125,3 +125,22 @@ def test_health_and_documentation_answer(client: httpx.Client) -> None:
     assert client.get("/docs").status_code == 200
     assert client.get("/", follow_redirects=True).url.path == "/docs"
     assert set(TOTALS) <= {path.split("/")[1] for path in client.get("/openapi.json").json()["paths"]}
+
+
+@pytest.mark.parametrize("name", TOTALS)
+def test_the_page_of_the_document_can_be_tried_from_top_to_bottom(client: httpx.Client, name: str) -> None:
+    """The examples that stand there create a record, and those of a code get, change and delete it."""
+    document = client.get("/openapi.json").json()
+    body = document["paths"][f"/{name}"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    schema = document["components"]["schemas"][body["$ref"].rpartition("/")[2]]
+    record = {member: about["examples"][0] for member, about in schema["properties"].items()}
+    created = client.post(f"/{name}", json=record)
+    assert created.status_code == 201, created.text
+    (path,) = [path for path in document["paths"] if path.startswith(f"/{name}/{{")]
+    (key, *_) = document["paths"][path]["get"]["parameters"]
+    tried = f"/{name}/{key['schema']['examples'][0]}"
+    assert client.get(tried).status_code == 200
+    assert client.patch(tried, json={}).status_code == 200
+    assert client.delete(created.headers["location"]).status_code == 204
+    if key["name"] != "id":
+        assert created.headers["location"] == tried

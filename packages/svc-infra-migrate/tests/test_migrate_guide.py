@@ -85,13 +85,14 @@ def test_sql_goes_alone_to_stdout(workspace: Workspace, tmp_path: Path) -> None:
 
 
 def test_merge_heads_joins_two_branches(workspace: Workspace) -> None:
-    """Two heads stop `upgrade head` with a message that names the command which joins them."""
+    """Two heads stop `upgrade head` with a message that lists them and names the command which joins them."""
     workspace.init()
     workspace.revision("base1", "pass")
     workspace.revision("left1", "pass", after="base1")
     workspace.revision("right1", "pass", after="base1")
     stopped = workspace.run("sql", "upgrade", "head")
     assert stopped.returncode == 1
+    assert "there are 2 heads, left1, right1, where one is needed" in stopped.stderr
     assert "svc-infra sql merge heads" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert workspace.run("sql", "merge", "heads", "-m", "merge branches").returncode == 0

@@ -70,7 +70,7 @@ async def test_cancellation_rolls_back(database_url: str) -> None:
                 await asyncio.Event().wait()
 
         task = asyncio.create_task(write_and_wait())
-        await asyncio.wait_for(written.wait(), 10)
+        await asyncio.wait_for(written.wait(), 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

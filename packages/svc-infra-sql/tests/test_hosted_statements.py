@@ -130,7 +130,7 @@ async def test_every_method_of_the_repository_compiles(url: str) -> None:
                 continue
             session = AsyncSession(database.engine, sync_session_class=CompilingSession)
             with pytest.raises(Sent) as sent:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     await method(repository, session)
             seen[name] = str(sent.value)
         with pytest.raises(InvalidQuery, match="no INSERT that updates"):

@@ -51,7 +51,7 @@ async def database(servers: tuple[MysqlServer, MysqlServer]) -> AsyncIterator[Da
         await session.execute(text("CREATE TABLE notes (id INTEGER)"))
     there = parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{urlsplit(replica.url).port}").geturl()
     async with Database(url, read_urls=[there]) as database:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await is_on_replica(database):  # noqa: ASYNC110 (another process is asked)
                 await asyncio.sleep(0.05)
         yield database
@@ -85,7 +85,7 @@ async def test_a_scope_reads_what_it_wrote(database: Database, servers: tuple[My
             await asyncio.sleep(1.1)  # beyond a check's validity
             assert await read(database) == (False, 1)
             replica.execute("START SLAVE SQL_THREAD")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not (seen := await read(database))[0]:
                     assert seen == (False, 1)
                     await asyncio.sleep(0.1)
@@ -106,7 +106,7 @@ async def test_a_replica_that_is_too_far_behind_is_not_read(
         try:
             await write(impatient)
             with new_scope():
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while await is_on_replica(impatient):  # noqa: ASYNC110 (another process is asked)
                         await asyncio.sleep(0.1)
                 with pytest.raises(ReadOnlyViolation):

@@ -95,7 +95,7 @@ async def deadlock(database: Database, deadlocked: list[BaseException]) -> None:
         except DeadlockDetected as error:
             deadlocked.append(error)
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await asyncio.gather(cross(0, 1), cross(1, 0))
 
 

@@ -156,7 +156,7 @@ async def test_a_connection_can_be_ended_outside_the_greenlet() -> None:
     connection = await ThreadConnection.open(duckdb.connect, "duckdb")
     assert duckdb_threads() == 1
     connection.terminate()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while duckdb_threads():  # noqa: ASYNC110 (a thread is ending)
             await asyncio.sleep(0.01)
 

@@ -239,8 +239,9 @@ async def test_copy_works_with_psycopg_and_gives_way_to_row_level_security(postg
             async with database.session() as session:
                 await bind_tenant(session, 3)
                 scoped = gadgets.scoped({"tenant": 3})
-                assert await scoped.create_many(session, rows(100), returning=False) == 100
-                assert await gadgets.count(session) == 100
+                mixed = [*({"code": f"few {n}"} for n in range(3)), *rows(150)]  # so few that they go by INSERT
+                assert await scoped.create_many(session, mixed, returning=False, batch_size=80) == 153
+                assert await gadgets.count(session) == 153
                 await session.rollback()
             async with database.engine.begin() as connection:
                 await connection.run_sync(ModelBase.metadata.drop_all, tables=TABLES)

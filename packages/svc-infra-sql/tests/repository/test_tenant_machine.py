@@ -8,19 +8,21 @@ import inspect
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from sqlalchemy import DateTime, String, UniqueConstraint
+from sqlalchemy import DateTime, ForeignKey, String, UniqueConstraint
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, foreign, mapped_column, relationship, remote
 
+from svc_infra.db.sql import bulk, creating, upserting, writing
 from svc_infra.db.sql.base import ModelBase
 from svc_infra.db.sql.database import Database
-from svc_infra.db.sql.errors import NotFound, SqlError, UniqueViolation
+from svc_infra.db.sql.errors import ForeignKeyViolation, NotFound, SqlError, UniqueViolation
 from svc_infra.db.sql.filter_scope import FilterScope
 from svc_infra.db.sql.filters import field
 from svc_infra.db.sql.forms import EntityForm
@@ -41,12 +43,15 @@ class Doc(ModelBase):
     children: Mapped[list[Doc]] = relationship(
         primaryjoin=lambda: Doc.id == foreign(remote(Doc.parent_id)), viewonly=True, order_by=lambda: Doc.id
     )
+    # A foreign key, by which no row may come to point to one that its tenant does not see.
+    link_id: Mapped[int | None] = mapped_column(ForeignKey("machine_docs.id"))
     __table_args__ = (UniqueConstraint("tenant_id", "slug"),)
 
 
 TENANTS = st.integers(1, 3)
 IDS = st.integers(1, 8)
 SLUGS = st.sampled_from("pqrs")
+LINKS = st.none() | IDS
 CREATES = ["one", "many", "sent", "rows"]
 BODIES = st.sampled_from(["a", "b%", "c_"])
 
@@ -70,7 +75,7 @@ class TenantMachine(RuleBasedStateMachine):
             tenant, parent = key % 3 + 1, key % 6 + 1
             data = {"id": key, "slug": slug, "body": "a", "parent_id": parent}
             self.do(self.service(tenant).create(self.session, data))
-            self.write(key, tenant, slug, "a", parent)
+            self.write(key, tenant, slug, "a", parent, None)
             if key > 3:
                 self.do(self.service(tenant).delete(self.session, key))
                 self.rows[key]["deleted"] = True
@@ -93,9 +98,15 @@ class TenantMachine(RuleBasedStateMachine):
 
         try:
             self.do(attempt())
-        except UniqueViolation:
+        except (UniqueViolation, ForeignKeyViolation):
             return True
         return False
+
+    def may_link(self, tenant: int, link: int | None, *own: int) -> bool:
+        return link is None or link in self.seen(tenant) or link in own
+
+    def is_linked(self, key: int) -> bool:
+        return any(row["link"] == key for other, row in self.rows.items() if other != key)
 
     def teardown(self) -> None:
         self.do(self.session.close())
@@ -111,10 +122,15 @@ class TenantMachine(RuleBasedStateMachine):
     def taken(self, key: int, tenant: int, slug: str) -> bool:
         return key in self.rows or any(r["tenant"] == tenant and r["slug"] == slug for r in self.rows.values())
 
-    @rule(tenant=TENANTS, other=TENANTS, key=IDS, slug=SLUGS, body=BODIES, parent=IDS, how=st.sampled_from(CREATES))
-    def create(self, tenant: int, other: int, key: int, slug: str, body: str, parent: int, how: str) -> None:
+    @rule(
+        tenant=TENANTS, other=TENANTS, key=IDS, slug=SLUGS, body=BODIES, parent=IDS, link=LINKS,
+        how=st.sampled_from(CREATES),
+    )  # fmt: skip
+    def create(
+        self, tenant: int, other: int, key: int, slug: str, body: str, parent: int, link: int | None, how: str
+    ) -> None:
         service = self.service(tenant)
-        data = {"id": key, "slug": slug, "body": body, "tenant_id": other, "parent_id": parent}
+        data = {"id": key, "slug": slug, "body": body, "tenant_id": other, "parent_id": parent, "link_id": link}
         second = {**data, "id": key + 100, "slug": slug * 2}
         calls: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
             "one": lambda: service.create(self.session, data),
@@ -124,17 +140,23 @@ class TenantMachine(RuleBasedStateMachine):
         }
         written = [data, second] if how in {"many", "sent"} else [data]
         taken = any(self.taken(row["id"], tenant, row["slug"]) for row in written)
-        assert self.is_refused(calls[how]()) is taken
-        for row in [] if taken else written:
-            self.write(row["id"], tenant, row["slug"], body, parent)
+        refused = taken or not self.may_link(tenant, link, *(row["id"] for row in written))
+        assert self.is_refused(calls[how]()) is refused
+        for row in [] if refused else written:
+            self.write(row["id"], tenant, row["slug"], body, parent, link)
 
-    def write(self, key: int, tenant: int, slug: str, body: str, parent: int | None) -> None:
-        self.rows[key] = {"tenant": tenant, "slug": slug, "body": body, "deleted": False, "parent": parent}
+    def write(self, key: int, tenant: int, slug: str, body: str, parent: int | None, link: int | None) -> None:
+        self.rows[key] = {
+            "tenant": tenant, "slug": slug, "body": body, "deleted": False, "parent": parent, "link": link,
+        }  # fmt: skip
 
-    @rule(tenant=TENANTS, key=IDS, slug=SLUGS, body=BODIES, on=st.sampled_from(["id", "slug"]), many=st.booleans())
-    def upsert(self, tenant: int, key: int, slug: str, body: str, on: str, many: bool) -> None:
+    @rule(
+        tenant=TENANTS, key=IDS, slug=SLUGS, body=BODIES, link=LINKS, on=st.sampled_from(["id", "slug"]),
+        many=st.booleans(),
+    )  # fmt: skip
+    def upsert(self, tenant: int, key: int, slug: str, body: str, link: int | None, on: str, many: bool) -> None:
         service = self.service(tenant)
-        data: dict[str, object] = {"id": key, "slug": slug, "body": body}
+        data: dict[str, object] = {"id": key, "slug": slug, "body": body, "link_id": link}
         seen = self.seen(tenant)
         if on == "id":
             hit = seen.get(key)
@@ -146,29 +168,43 @@ class TenantMachine(RuleBasedStateMachine):
             fits = hit is not None or (owner is None and key not in self.rows)
             if hit is not None:
                 data["id"] = key = next(k for k, r in seen.items() if r is hit)
+        same = hit is not None and hit["link"] == link
+        fits = fits and (same or self.may_link(tenant, link, *([key] if on == "id" else [])))
         work = service.upsert_many(self.session, [data], on=on) if many else service.upsert(self.session, data, on=on)
         assert self.is_refused(work) is not fits
         if fits:
-            self.write(key, tenant, slug, body, None if hit is None else hit["parent"])
+            self.write(key, tenant, slug, body, None if hit is None else hit["parent"], link)
 
-    @rule(tenant=TENANTS, other=TENANTS, key=IDS, body=BODIES, form=st.sampled_from(["objects", "rows"]))
-    def update(self, tenant: int, other: int, key: int, body: str, form: str) -> None:
-        service = self.service(tenant)
-        data = {"body": body, "tenant_id": other, "id": 99}
+    @rule(tenant=TENANTS, other=TENANTS, key=IDS, body=BODIES, link=LINKS, form=st.sampled_from(["objects", "rows"]))
+    def update(self, tenant: int, other: int, key: int, body: str, link: int | None, form: str) -> None:
+        service, row = self.service(tenant), self.seen(tenant).get(key)
+        data = {"body": body, "tenant_id": other, "id": 99, "link_id": link}
         target: Any = service if form == "objects" else service.repo.rows
-        found = self.do(target.update(self.session, key, data))
-        assert (found is not None) is (key in self.seen(tenant))
-        if found is not None:
-            self.rows[key]["body"] = body
+        found: list[Any] = []
 
-    @rule(tenant=TENANTS, key=IDS, body=BODIES, by=st.sampled_from(["all", "ids", "where"]))
-    def update_many(self, tenant: int, key: int, body: str, by: str) -> None:
+        async def change() -> None:
+            found.append(await target.update(self.session, key, data))
+
+        fits = row is None or row["link"] == link or self.may_link(tenant, link)
+        assert self.is_refused(change()) is not fits
+        assert not fits or (found[0] is not None) is (row is not None)
+        if fits and row is not None:
+            row.update(body=body, link=link)
+
+    @rule(tenant=TENANTS, key=IDS, body=BODIES, link=LINKS, by=st.sampled_from(["all", "ids", "where"]))
+    def update_many(self, tenant: int, key: int, body: str, link: int | None, by: str) -> None:
         chosen: dict[str, Any] = {"all": {"where": []}, "ids": {"ids": [key]}, "where": {"where": field("id").le(key)}}
-        number = self.do(self.service(tenant).update_many(self.session, {"body": body, "tenant_id": 9}, **chosen[by]))
-        hit = [k for k in self.seen(tenant) if by == "all" or k == key or (by == "where" and k <= key)]
-        assert number == len(hit)
-        for each in hit:
-            self.rows[each]["body"] = body
+        data, found = {"body": body, "tenant_id": 9, "link_id": link}, []
+
+        async def change() -> None:
+            found.append(await self.service(tenant).update_many(self.session, data, **chosen[by]))
+
+        hit = [r for k, r in self.seen(tenant).items() if by == "all" or k == key or (by == "where" and k <= key)]
+        fits = self.may_link(tenant, link) or all(row["link"] == link for row in hit)
+        assert self.is_refused(change()) is not fits
+        assert not fits or found == [len(hit)]
+        for row in hit if fits else []:
+            row.update(body=body, link=link)
 
     @rule(tenant=TENANTS, key=IDS, how=st.sampled_from(["delete", "restore", "purge"]))
     def remove(self, tenant: int, key: int, how: str) -> None:
@@ -183,6 +219,11 @@ class TenantMachine(RuleBasedStateMachine):
         hit = key in self.seen(tenant, deleted=how == "restore")
         if how == "purge":
             hit = key in self.seen(tenant) or key in self.seen(tenant, deleted=True)
+        if how == "purge" and hit and self.is_linked(key):
+            where = {"where": field("id").eq(key), "deleted": "include"}
+            purge = service.purge_many(self.session, **where) if many else service.purge(self.session, key)
+            assert self.is_refused(purge)
+            return
         if many:
             more = {"deleted": "include"} if how == "purge" else {}
             number = self.do(getattr(service, f"{how}_many")(self.session, where=field("id").eq(key), **more))
@@ -269,6 +310,7 @@ class TenantMachine(RuleBasedStateMachine):
                 "body": r.body,
                 "deleted": r.deleted_at is not None,
                 "parent": r.parent_id,
+                "link": r.link_id,
             }
             for r in found
         }
@@ -387,6 +429,25 @@ def test_a_relationship_that_forgets_the_tenant_is_found(name: str, monkeypatch:
     else:
         monkeypatch.setattr(FilterScope, "related", without_within(FilterScope.related))
     with pytest.raises((AssertionError, SqlError)):
+        run("sqlite://", HUNT)
+
+
+@pytest.mark.parametrize(
+    ("module", "check"),
+    [
+        (writing, "check_row"),
+        (writing, "check_changes"),
+        pytest.param(bulk, "check_changes", marks=pytest.mark.soak),
+        pytest.param(creating, "first_refused", marks=pytest.mark.soak),
+        pytest.param(upserting, "first_refused", marks=pytest.mark.soak),
+    ],
+)
+def test_a_write_that_forgets_where_a_foreign_key_leads_is_found(
+    module: ModuleType, check: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fails, too, when a kind of write may name another tenant's row."""
+    monkeypatch.setattr(module, check, lambda *_, **__: None)
+    with pytest.raises(AssertionError):
         run("sqlite://", HUNT)
 
 

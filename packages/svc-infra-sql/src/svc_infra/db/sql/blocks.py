@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any, TypeVar
 
 from svc_infra.db.sql.copying import default_of
@@ -47,12 +46,12 @@ class Block:
         try:
             scope = execution.scope_values()
             for shape, places in _shapes(batch).items():
-                given = plan.written(dict.fromkeys(shape))
+                rows = batch if len(places) == len(batch) else [batch[place] for place in places]
+                # In one go for all fields; the shape has the order of the fields.
+                columns = dict(zip(shape, zip(*(row.values() for row in rows), strict=True), strict=True))
                 values: dict[str, Sequence[Any]] = {}
-                for name in given:
-                    take = itemgetter(name)
-                    rows = batch if len(places) == len(batch) else [batch[place] for place in places]
-                    checked = checker.column(name, list(map(take, rows)))
+                for name in plan.written(dict.fromkeys(shape)):
+                    checked = checker.column(name, columns[name])
                     if checked is None:
                         return None
                     values[name] = checked

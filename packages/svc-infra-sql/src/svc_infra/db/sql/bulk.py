@@ -17,6 +17,7 @@ from svc_infra.db.sql.entities import EntityLoader
 from svc_infra.db.sql.errors import InvalidQuery
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
+from svc_infra.db.sql.reference_checks import check_changes
 from svc_infra.db.sql.statements import Selection
 from svc_infra.db.sql.visibility import Deleted
 
@@ -161,6 +162,8 @@ class BulkWriting(Creating[M, T, E]):
         if not values:
             return 0
         criteria, parameters = self._criteria(execution, chosen)
+        if self._scope:
+            check_changes(execution, values, parameters, criteria)
         if not execution.writes_directly:
             entities = self._chosen_entities(execution, criteria, parameters)
             for entity in entities:

@@ -5,31 +5,45 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Connection, String, Table, bindparam, func, select
+from sqlalchemy import Boolean, Column, Connection, Table
 from sqlalchemy.sql.schema import CallableColumnDefault, ScalarElementColumnDefault
 from sqlalchemy.types import TypeEngine
 from sqlalchemy.util import await_only
 
 from svc_infra.db.sql._deadline import answered_in_time
 
-__all__ = ["copies", "copy_rows", "default_of", "is_confined", "is_copyable"]
+__all__ = ["copies", "copy_rows", "default_of", "is_copyable", "note_refusal"]
 
 _DRIVERS = frozenset({"asyncpg", "psycopg"})
 _NO_DEFAULT = object()
 
 
-def copies(connection: Connection) -> bool:
-    """Whether the driver has COPY."""
-    return connection.dialect.name == "postgresql" and connection.dialect.driver in _DRIVERS
+def copies(connection: Connection, table: Table) -> bool:
+    """Whether the driver has COPY, and the connection is not known to refuse it for the table."""
+    return (
+        connection.dialect.name == "postgresql"
+        and connection.dialect.driver in _DRIVERS
+        and table.fullname not in connection.info.get(_REFUSED, ())
+    )
 
 
-def is_confined(connection: Connection, table: Table) -> bool:
-    """Whether row-level security confines the role on the table, which COPY refuses (PostgreSQL manual, COPY)."""
-    name = connection.dialect.identifier_preparer.format_table(table)
-    return bool(connection.execute(_CONFINED, {"name": name}).scalar())
+def note_refusal(connection: Connection, table: Table, error: BaseException) -> bool:
+    """Whether an error is PostgreSQL's refusal of COPY to a role that row-level security confines; note it if so.
+
+    The answer of `row_security_active` would say it before, for a round trip each time. A connection that changes its
+    role goes on without COPY, which is right for any role.
+    """
+    cause = getattr(error, "orig", None) or error
+    # "COPY FROM is not supported for tables with row-level security" (PostgreSQL manual, COPY): feature_not_supported.
+    if connection.dialect.name != "postgresql" or getattr(cause, "sqlstate", None) != "0A000":
+        return False
+    refused: set[str] = connection.info.setdefault(_REFUSED, set())
+    is_new = table.fullname not in refused
+    refused.add(table.fullname)
+    return is_new
 
 
-_CONFINED = select(func.row_security_active(bindparam("name", type_=String())))
+_REFUSED = "svc_infra_refuses_copy"
 
 
 def is_copyable(columns: Iterable[Column[Any]]) -> bool:

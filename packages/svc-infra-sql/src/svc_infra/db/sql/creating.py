@@ -14,13 +14,14 @@ from sqlalchemy.orm import Session
 
 from svc_infra.db.sql import unit_of_work
 from svc_infra.db.sql.blocks import Block
-from svc_infra.db.sql.copying import copies, copy_rows, is_confined, is_copyable
+from svc_infra.db.sql.copying import copies, copy_rows, is_copyable, note_refusal
 from svc_infra.db.sql.direct import send_many_directly
 from svc_infra.db.sql.errors import IntegrityViolation, InvalidValue, SqlError
 from svc_infra.db.sql.execution import Execution, fetched
 from svc_infra.db.sql.json_rows import insert_json_rows
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.reading import natural
+from svc_infra.db.sql.reference_checks import first_refused
 from svc_infra.db.sql.translate import translate
 from svc_infra.db.sql.writing import Writing
 
@@ -127,6 +128,8 @@ class Creating(Writing[M, T, E]):
                 if blocks is None:
                     rows_checked = [self._checked_row(execution, row, written + i) for i, row in enumerate(batch)]
                     blocks = Block.grouped(rows_checked)
+                if self._scope and (refused := first_refused(execution, blocks)) is not None:
+                    raise at_row(refused[1], written + refused[0])
                 results = self._insert_batch(execution, connection, blocks, written, returning=returning)
                 written += len(batch)
                 if each is None:
@@ -157,10 +160,14 @@ class Creating(Writing[M, T, E]):
         undoable = has_savepoints(connection)
         if start and undoable:
             savepoint(connection, f"SAVEPOINT {point}")
+        table = self._plan.fields.table
         try:
             return self._insert_blocks(execution, connection, blocks, returning=returning)
         except Exception as error:  # COPY raises the driver's own errors
-            refused = translate(error, table=self._plan.fields.table)
+            if note_refusal(connection, table, error):
+                savepoint(connection, f"ROLLBACK TO SAVEPOINT {point}")
+                return self._insert_batch(execution, connection, blocks, start, returning=returning)
+            refused = translate(error, table=table)
             if not undoable or not isinstance(refused, IntegrityViolation | InvalidValue):
                 raise
         rows = Block.rows(blocks)
@@ -247,25 +254,25 @@ class Creating(Writing[M, T, E]):
     def _send_apart(self, execution: Execution[M], connection: Connection, block: Block) -> bool:
         """Send the rows by the database's own way for many, and tell whether that could be done."""
         by_json, is_embedded = execution.capabilities.reads_json_rows, connection.dialect.name == "sqlite"
-        if not by_json and not is_embedded and not copies(connection):
+        table, has_arrays = self._plan.fields.table, execution.capabilities.has_arrays
+        if not by_json and not is_embedded and not has_arrays:
             return False
         columns, values = block.filled(self._plan.fields)
         if not columns or not is_copyable(columns):
             return False
-        table = self._plan.fields.table
         if is_embedded:
             keys = [column.key for column in columns]
             return send_many_directly(connection, execution.statements.insert(()), keys, values)
         if by_json:
             records = builtins.list(zip(*values, strict=True))
             return insert_json_rows(connection, table, columns, records) is not None
-        if is_confined(connection, table):
-            statement = execution.statements.insert_arrays((), tuple(column.key for column in columns))
-            if any(isinstance(column.type, ARRAY) for column in columns):
-                return False
-            connection.execute(statement, {f"array_{place}": each for place, each in enumerate(values)})
+        if copies(connection, table):
+            copy_rows(connection, table, columns, values)
             return True
-        copy_rows(connection, table, columns, values)
+        if any(isinstance(column.type, ARRAY) for column in columns):
+            return False
+        statement = execution.statements.insert_arrays((), tuple(column.key for column in columns))
+        connection.execute(statement, {f"array_{place}": each for place, each in enumerate(values)})
         return True
 
     @contextmanager

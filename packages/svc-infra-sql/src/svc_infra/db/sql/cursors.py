@@ -125,8 +125,9 @@ class CursorCodec:
         return Cursor(decoded, bool(backwards))
 
     def _sign(self, payload: bytes, context: str) -> bytes:
+        # BLAKE2 with a key is a message authentication code (RFC 7693), at a fifth of the cost of HMAC.
         message = context.encode() + b"\0" + payload
-        return hmac.digest(self._key, message, "sha256")[:_SIGNATURE]
+        return hashlib.blake2b(message, key=self._key, digest_size=_SIGNATURE).digest()
 
 
 def _encoded(value: object) -> Sequence[object] | None:

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Dialect, Executable
-from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
+from sqlalchemy import Connection, Dialect, Executable, Row
+from sqlalchemy.engine.result import SimpleResultMetaData
 from sqlalchemy.util import await_only
 
 from svc_infra.db.sql._deadline import arms_of, disarm_deadline
@@ -184,7 +185,7 @@ class _Direct:
         table: The table that it writes to, or None. The statement itself is not kept, so that it can be forgotten.
     """
 
-    __slots__ = ("_columns", "_dialect", "_metadata", "_names", "_parameters", "sql", "table")
+    __slots__ = ("_columns", "_dialect", "_make_row", "_names", "_parameters", "sql", "table")
 
     def __init__(self, dialect: Dialect, statement: Any, keys: Sequence[str]) -> None:
         """Compile the statement.
@@ -216,19 +217,22 @@ class _Direct:
         self._dialect = dialect
         self._names = tuple(column.key for column in columns)
         self._columns = [column.type.dialect_impl(dialect) for column in columns]
-        self._metadata: SimpleResultMetaData | None = None
+        self._make_row: Callable[[Any], Any] | None = None
 
     @property
     def is_described(self) -> bool:
         """Whether `describe` was called."""
-        return self._metadata is not None
+        return self._make_row is not None
 
     def describe(self, codes: Sequence[Any]) -> None:
         """Learn the driver's types of the result's columns, which decide how SQLAlchemy reads their values."""
         processors: list[Any] = [
             kind.result_processor(self._dialect, code) for kind, code in zip(self._columns, codes, strict=True)
         ]
-        self._metadata = SimpleResultMetaData(self._names, _processors=processors if any(processors) else None)
+        metadata = SimpleResultMetaData(self._names)
+        # As SQLAlchemy's results make them; a result of its own for each run costs as much as a short statement.
+        index = metadata._key_to_index  # noqa: SLF001
+        self._make_row = partial(Row, metadata, processors if any(processors) else None, index)
 
     def describe_untyped(self) -> None:
         """Do as `describe` where the driver has no types."""
@@ -253,10 +257,8 @@ class _Direct:
 
     def rows(self, records: Sequence[Any]) -> Sequence[Any]:
         """The driver's records as rows, with the values that SQLAlchemy would give."""
-        if not records:
-            return ()
-        assert self._metadata is not None  # noqa: S101 (for the type checker: `send` describes)
-        return IteratorResult(self._metadata, iter(records)).all()
+        assert self._make_row is not None  # noqa: S101 (for the type checker: `send` describes)
+        return list(map(self._make_row, records))
 
 
 class _Statements:

@@ -72,7 +72,7 @@ class Execution(Generic[M]):
     @property
     def writes_directly(self) -> bool:
         """Whether rows are written past the unit of work."""
-        return self.plan.fields.writes_directly(self.session)
+        return self.reads_directly and self.plan.fields.writes_directly(self.session)
 
     @property
     def capabilities(self) -> Capabilities:

@@ -18,8 +18,6 @@ M = TypeVar("M")
 
 _LAZY_LOADS = frozenset({"select", "raise", "raise_on_sql", "noload", "dynamic", "write_only", True, False, None})
 _LONGEST_NAME = 100
-_WRITE_EVENTS = ("before_insert", "after_insert", "before_update", "after_update", "before_delete", "after_delete")
-_SESSION_EVENTS = ("before_flush", "after_flush", "after_flush_postexec", "do_orm_execute", "loaded_as_persistent")
 
 
 class ModelFields(Generic[M]):
@@ -222,10 +220,22 @@ class ModelFields(Generic[M]):
         )
 
     def writes_directly(self, session: Session | None) -> bool:
-        """Whether rows may be written past the unit of work: no constructor, validator or listener is skipped."""
-        return (
-            self.reads_directly(session)
-            and self._is_constructed_plainly
-            and not any(getattr(self.mapper.dispatch, event) for event in _WRITE_EVENTS)
-            and (session is None or not any(getattr(session.dispatch, event) for event in _SESSION_EVENTS))
-        )
+        """Whether rows that are read directly may be written so, too: nothing is skipped of what the ORM would call.
+
+        That is a constructor, a validator or a listener of the unit of work.
+        """
+        model_events = self.mapper.dispatch
+        if (
+            not self._is_constructed_plainly
+            or model_events.before_insert
+            or model_events.after_insert
+            or model_events.before_update
+            or model_events.after_update
+            or model_events.before_delete
+            or model_events.after_delete
+        ):
+            return False
+        if session is None:
+            return True
+        session_events = session.dispatch
+        return not (session_events.before_flush or session_events.after_flush or session_events.after_flush_postexec)

@@ -72,7 +72,7 @@ class FilterScope(Generic[M]):
         attribute, target = self.fields.relation(name)
         return attribute, FilterScope(
             target,
-            self.visibility.within(target),
+            self.visibility.within(target.columns),
             checker=self.checker,
             column=lambda field: getattr(target.model, field),
             use_arrays=self.use_arrays,

@@ -89,7 +89,7 @@ class EntityForm(Generic[M]):
         fields: ModelFields[Any] = self._fields
         for name in path.split("."):
             attribute, fields = fields.relation(name)
-            criteria = self._visibility.within(fields).literal_criteria(partial(getattr, fields.model), scope)
+            criteria = self._visibility.within(fields.columns).literal_criteria(partial(getattr, fields.model), scope)
             target: Any = attribute.and_(*criteria) if criteria else attribute
             option = selectinload(target) if option is None else option.selectinload(target)
         found: ORMOption = option

@@ -86,10 +86,10 @@ class Paging(Reading[M, T, E]):
         if natural("limit", limit) < 1:
             raise InvalidQuery("a keyset page needs a limit of at least 1")
         selection = Selection(Conditions(where), self._searched(q, fields), deleted)
-        place = None
+        place, context = None, self._context(ordering)
         if cursor is not None:
-            place = self._cursors.decode(cursor, self._context(ordering), len(ordering.keys))
-        return await self._run(session, self._page, ordering, selection, q, place, limit)
+            place = self._cursors.decode(cursor, context, len(ordering.keys))
+        return await self._run(session, self._page, ordering, selection, q, place, limit, context)
 
     def _context(self, ordering: Ordering) -> str:
         scope = sorted((name, str(value)) for name, value in self._scope.items())
@@ -104,6 +104,7 @@ class Paging(Reading[M, T, E]):
         q: str | None,
         place: Cursor | None,
         limit: int,
+        context: str,
     ) -> KeysetPage[T]:
         execution, fields = self._execution(target), self._plan.fields
         parameters: dict[str, Any] = {**execution.by_selection(selection, q), "limit": limit + 1, "offset": 0}
@@ -123,7 +124,6 @@ class Paging(Reading[M, T, E]):
         if backwards:
             items.reverse()
             first, last = last, first
-        context = self._context(ordering)
         has_next = has_more if not backwards else bool(items)
         has_previous = has_more if backwards else place is not None and bool(items)
         return KeysetPage(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from svc_infra.db.sql.capabilities import capabilities_of
 from svc_infra.db.sql.errors import InvalidQuery
 from svc_infra.db.sql.fields import ModelFields
 from svc_infra.db.sql.forms import RowForm
 from svc_infra.db.sql.ordering import OrderBy, Ordering
+from svc_infra.db.sql.references import Reference, references_of
 from svc_infra.db.sql.statements import Statements, id_parameter
 from svc_infra.db.sql.values import ValueChecker
 from svc_infra.db.sql.visibility import Visibility
@@ -44,6 +45,7 @@ class RepositoryPlan(Generic[M]):
     managed_fields: frozenset[str] = field(init=False)
     _scoped: dict[tuple[str, ...], RepositoryPlan[M]] = field(init=False, default_factory=dict)
     _statements: dict[tuple[str, bool], Statements[M]] = field(init=False, default_factory=dict)
+    _references: dict[Literal["found"], tuple[Reference, ...]] = field(init=False, default_factory=dict)
     _row_forms: dict[tuple[str, ...], RowForm] = field(default_factory=dict)
     _orderings: dict[str | None, Ordering] = field(default_factory=dict)
     _checkers: dict[tuple[str, type], ValueChecker] = field(default_factory=dict)
@@ -66,6 +68,16 @@ class RepositoryPlan(Generic[M]):
         found = self._scoped.get(wanted)
         if found is None:
             found = self._scoped[wanted] = replace(self, visibility=replace(self.visibility, scope_fields=wanted))
+        return found
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """The foreign keys that could lead out of the scope; resolved when a row is written first."""
+        found = self._references.get("found")
+        if found is None:
+            found, is_complete = references_of(self.fields, self.visibility)
+            if is_complete:
+                self._references["found"] = found
         return found
 
     def statements(self, dialect_name: str, *, orm: bool = False) -> Statements[M]:

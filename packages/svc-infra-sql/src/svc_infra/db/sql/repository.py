@@ -156,7 +156,8 @@ class SqlRepository(Upserting[M, M, AsyncSession], Generic[M]):
     def scoped(self, values: Mapping[str, object]) -> SqlRepository[M]:
         """This repository confined to the rows that have these values, such as one tenant's.
 
-        Every statement carries them, every created row gets them, and no update changes them.
+        Every statement carries them, every created row gets them, and no update changes them. A foreign key to a row
+        that is out of the scope is refused with `ForeignKeyViolation` as one to a row that does not exist.
 
         Raises:
             UnknownField: When a name is no field.

@@ -1,9 +1,17 @@
 """Row-level security: PostgreSQL itself confines a transaction to one tenant, whatever SQL it sends.
 
-It is the second wall behind `TenantSqlService`. The policy goes into a migration:
+It is the second wall behind `TenantSqlService`. The policy goes into a migration, over the table as it is in that
+revision and not over the model, which changes later:
 
-    for statement in tenant_policy(Invoice):
-        op.execute(statement)
+    invoices = sa.table("invoices", sa.column("tenant_id", sa.String(64)))
+
+    def upgrade() -> None:
+        for statement in tenant_policy(invoices):
+            op.execute(statement)
+
+    def downgrade() -> None:
+        for statement in drop_tenant_policy(invoices):
+            op.execute(statement)
 
 and each session names its tenant before it works:
 
@@ -11,7 +19,9 @@ and each session names its tenant before it works:
         await bind_tenant(session, "acme")
 
 A transaction that names none sees and writes no row. Superusers and roles with BYPASSRLS are never confined
-(PostgreSQL manual, "Row Security Policies"), so the service must connect as neither; the table's owner is confined too.
+(PostgreSQL manual, "Row Security Policies"), so the service must connect as neither; the table's owner is confined too,
+by FORCE ROW LEVEL SECURITY. Foreign keys are checked past every policy, so that hand-written SQL may still name another
+tenant's row by one; a key that includes the tenant's column may not.
 """
 
 from __future__ import annotations
@@ -19,11 +29,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, bindparam, event, func, inspect, select
+from sqlalchemy import Connection, TableClause, bindparam, event, func, inspect, select
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapper, Session, SessionTransaction
+from sqlalchemy.sql.expression import ColumnClause
 
 from svc_infra.db.sql.errors import InvalidQuery, InvalidValue, UnknownField
 
@@ -38,12 +49,12 @@ _BOUND = "svc_infra_tenant"
 
 
 def tenant_policy(
-    model: type | Table, *, tenant_field: str = "tenant_id", setting: str = TENANT_SETTING, policy: str = _POLICY
+    model: type | TableClause, *, tenant_field: str = "tenant_id", setting: str = TENANT_SETTING, policy: str = _POLICY
 ) -> list[str]:
     """The statements that confine a table's rows to the tenant of the transaction, for reads and writes.
 
     Args:
-        model: The mapped class or its table.
+        model: The mapped class, its table, or a `sqlalchemy.table` with the tenant's column.
         tenant_field: The field that holds the tenant.
         setting: The setting that holds the transaction's tenant.
         policy: Name of the policy.
@@ -74,7 +85,7 @@ def tenant_policy(
     ]
 
 
-def drop_tenant_policy(model: type | Table, *, policy: str = _POLICY) -> list[str]:
+def drop_tenant_policy(model: type | TableClause, *, policy: str = _POLICY) -> list[str]:
     """The statements that undo `tenant_policy`."""
     prepare = _DIALECT.identifier_preparer
     name = prepare.format_table(_table(model))
@@ -130,17 +141,17 @@ def _set(connection: Connection, settings: dict[str, str]) -> None:
         connection.execute(_SET, {"name": name, "value": value})
 
 
-def _table(model: type | Table) -> Table:
-    if isinstance(model, Table):
+def _table(model: type | TableClause) -> TableClause:
+    if isinstance(model, TableClause):
         return model
     mapper: object = inspect(model, raiseerr=False)
-    if not isinstance(mapper, Mapper) or not isinstance(mapper.local_table, Table):
+    if not isinstance(mapper, Mapper) or not isinstance(mapper.local_table, TableClause):
         raise TypeError(f"{model!r} is neither a mapped class nor a table")
     return mapper.local_table
 
 
-def _column(model: type | Table, table: Table, name: str) -> Column[Any]:
-    columns = table.columns if isinstance(model, Table) else inspect(model).columns
+def _column(model: type | TableClause, table: TableClause, name: str) -> ColumnClause[Any]:
+    columns = table.columns if isinstance(model, TableClause) else inspect(model).columns
     if name not in columns:
         raise UnknownField(f"{table.name} has no {name!r}; the fields are {', '.join(sorted(columns.keys()))}")
     return columns[name]

@@ -16,8 +16,8 @@ class TenantSqlService(SqlService[M]):
     """A service whose every statement carries the tenant.
 
     A tenant in the data of a create or update is overwritten or ignored, so a row can be neither made for nor moved to
-    another tenant. Rows of others are as absent: `get` gives None, `update` None, `delete` False. Hooks run as in
-    `SqlService`.
+    another tenant. Rows of others are as absent: `get` gives None, `update` None, `delete` False, and a foreign
+    key that names one is refused as if it named none (see `svc_infra.db.sql.references`). Hooks run as in `SqlService`.
 
     Args:
         repo: The repository of all tenants' rows.

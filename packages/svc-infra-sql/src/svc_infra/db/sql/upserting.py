@@ -12,11 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
 from svc_infra.db.sql import unit_of_work
+from svc_infra.db.sql.blocks import Block
 from svc_infra.db.sql.bulk import BulkWriting
 from svc_infra.db.sql.creating import at_row
 from svc_infra.db.sql.errors import InvalidQuery, UniqueViolation
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
+from svc_infra.db.sql.reference_checks import first_refused
 from svc_infra.db.sql.statements import Selection
 from svc_infra.db.sql.visibility import Visibility
 
@@ -92,6 +94,10 @@ class Upserting(BulkWriting[M, T, E]):
             plan.fields.require(update, use="updated")
         if not checked:
             return []
+        if self._scope:
+            refused = first_refused(execution, Block.grouped(checked), key=key, settable=update)
+            if refused is not None:
+                raise at_row(refused[1], refused[0])
         if not execution.writes_directly:
             with self._undone_on_error(execution):
                 return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -61,9 +61,8 @@ class Visibility:
                     f"{fields.model.__name__}.{self.flag_field} is {column.type!r}; the flag is a Boolean"
                 )
 
-    def within(self, fields: ModelFields[M]) -> Visibility:
-        """The same confinement for a related model: by those of the fields that it has too."""
-        columns = fields.columns
+    def within(self, columns: Container[str]) -> Visibility:
+        """The same confinement for a related model: by those of the fields that it has too, given by their names."""
         return Visibility(
             self.deleted_field if self.deleted_field in columns else None,
             self.flag_field if self.flag_field in columns else None,

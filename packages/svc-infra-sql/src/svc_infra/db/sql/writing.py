@@ -16,6 +16,7 @@ from svc_infra.db.sql.errors import InvalidQuery, InvalidValue, StaleVersion
 from svc_infra.db.sql.execution import Execution, fetched
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.paging import Paging
+from svc_infra.db.sql.reference_checks import check_changes, check_row
 from svc_infra.db.sql.statements import Statements, id_parameter
 from svc_infra.db.sql.values import is_expression
 from svc_infra.db.sql.visibility import Deleted
@@ -54,6 +55,8 @@ class Writing(Paging[M, T, E]):
     def _create(self, target: Session | Connection, data: dict[str, Any]) -> T:
         execution = self._execution(target)
         values = execution.created(data)
+        if self._scope:
+            check_row(execution, values)
         if not execution.writes_directly:
             return self._reload(execution, unit_of_work.add(execution, values))
         statements = execution.statements
@@ -117,6 +120,8 @@ class Writing(Paging[M, T, E]):
             if found and version is not None:
                 self._raise_if_stale(execution, parameters, version)
             return found[0] if found else None
+        if self._scope:
+            check_changes(execution, values, parameters)
         if not execution.writes_directly:
             entity = unit_of_work.change(execution, parameters, values, version=version)
             return None if entity is None else self._reload(execution, entity)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,7 +77,7 @@ def backfill(
     beginning are not touched: have the service fill them.
 
     In a revision it remembers how far it has come: a run that was cut off goes on behind its last batch, and no row is
-    changed twice. Elsewhere that needs a `name`.
+    changed twice. Elsewhere that needs a `name`; while a backfill runs, a second one of the same name is refused.
 
     Args:
         connection: A connection that is in no transaction; in a revision `op.get_bind()` inside an autocommit block.
@@ -99,6 +99,7 @@ def backfill(
         sleep: Pauses for a number of seconds.
 
     Raises:
+        LockNotObtained: Another process runs the backfill of this `name`.
         MigrationError: The table has no primary key and `key` names none, or the connection is in a transaction.
         ValueError: `batch_rows` is below 1.
     """
@@ -118,8 +119,12 @@ def backfill(
     shown = progress or (effects.progress if effects is not None else LoggedProgress())
     limit_ms = int(max_statement_seconds * 1000)
     limits = Limits(lock_timeout_ms=limit_ms, lock_retries=0, statement_timeout_ms=limit_ms)
-    with _own(connection) as own, timeouts(own, limits, shown):
-        state = BackfillState(own, name) if name is not None else None
+    with ExitStack() as stack:
+        own = stack.enter_context(_own(connection))
+        state = BackfillState(own, name, shown) if name is not None else None
+        if state is not None and effects is None:  # a revision runs under the migration lock
+            stack.enter_context(state.alone())
+        stack.enter_context(timeouts(own, limits, shown))
         last, rows = state.open() if state is not None else (None, 0)
         if after is not None:
             last = after if isinstance(after, tuple) else (after,)

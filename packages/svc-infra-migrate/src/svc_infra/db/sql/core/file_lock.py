@@ -26,11 +26,12 @@ class FileLock:
     """SQLite and DuckDB.
 
     Args:
-        database: The database's file; the lock's has the same name with `.migrate-lock` behind it.
+        database: The database's file.
+        suffix: What the lock's file has behind the database's name and a dot.
     """
 
-    def __init__(self, database: Path) -> None:
-        self._path = database.with_name(f"{database.name}.migrate-lock")
+    def __init__(self, database: Path, suffix: str) -> None:
+        self._path = database.with_name(f"{database.name}.{suffix}")
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
@@ -54,7 +55,7 @@ class FileLock:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise MigrationError(
-                f"can't write {self._path}, which keeps other processes from migrating meanwhile ({error.strerror}); "
+                f"can't write {self._path}, which keeps other processes from doing the same ({error.strerror}); "
                 "the user that migrates must be allowed to write the database file and its folder"
             ) from error
         if _lock_file(descriptor) and _is_same_file(descriptor, self._path):

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from svc_infra.db.sql.core.errors import LockNotObtained
 from svc_infra.db.sql.core.file_lock import FileLock
-from svc_infra.db.sql.core.holder import Holder
+from svc_infra.db.sql.core.holder import FREED, Holder
 from svc_infra.db.sql.core.progress import Progress
 from svc_infra.db.sql.core.session_locks import AdvisoryLock, ApplicationLock, NamedLock, SessionLock
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["Lock", "MigrationLock", "acquire", "migration_lock"]
+__all__ = ["Lock", "MigrationLock", "acquire", "database_lock", "migration_lock"]
 
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
@@ -33,17 +33,6 @@ _KINDS: dict[str, type[SessionLock]] = {
     "mariadb": NamedLock,
     "mssql": ApplicationLock,
 }
-
-
-class MigrationLock(Protocol):
-    """A lock that is held."""
-
-    def verify(self) -> None:
-        """Make sure that the session that holds the lock is alive.
-
-        Raises:
-            LockNotObtained: It is not, so that another process may be migrating already.
-        """
 
 
 class Lock(Protocol):
@@ -56,6 +45,17 @@ class Lock(Protocol):
     def holder(self) -> Holder:
         """Say who holds the lock."""
         ...
+
+
+class MigrationLock(Lock, Protocol):
+    """A lock that can be lost with the session that holds it."""
+
+    def verify(self) -> None:
+        """Make sure that the session that holds the lock is alive.
+
+        Raises:
+            LockNotObtained: It is not, so that another process may be migrating already.
+        """
 
 
 @contextmanager
@@ -82,18 +82,42 @@ def migration_lock(
         LockNotObtained: Another process held the lock until the deadline; the message says which one.
         TargetNotResolved: The connection goes through a pooler that hands out a session per transaction.
     """
+    with database_lock(connection, name, suffix="migrate-lock") as lock:
+        if lock is None:
+            progress.note(
+                f"No migration lock on {connection.dialect.name}: make sure that one process migrates at a time"
+            )
+            yield _NoLock()
+            return
+        acquire(lock, "the migration lock", wait_seconds=wait_seconds, progress=progress, clock=clock, sleep=sleep)
+        yield lock
+
+
+@contextmanager
+def database_lock(connection: Connection, name: str, *, suffix: str) -> Iterator[SessionLock | FileLock | None]:
+    """Give a lock in the database that `connection` is connected to; the block's end frees it, the process's end too.
+
+    Args:
+        connection: A connection that is in no transaction; the lock takes another one of its engine.
+        name: Which lock, on a server; different names don't exclude each other.
+        suffix: Which lock, for a database that is a file: what its lock file's name has behind the database's.
+
+    Yields:
+        The lock, not yet asked for; None where the database has none.
+
+    Raises:
+        TargetNotResolved: The connection goes through a pooler that hands out a session per transaction.
+    """
     dialect = connection.dialect.name
     lock: SessionLock | FileLock
     if dialect in _KINDS:
         lock = _KINDS[dialect](connection, name)
     elif dialect in {"sqlite", "duckdb"} and _is_file(connection.engine.url.database):
-        lock = FileLock(Path(str(connection.engine.url.database)).absolute())
+        lock = FileLock(Path(str(connection.engine.url.database)).absolute(), suffix)
     else:
-        progress.note(f"No migration lock on {dialect}: make sure that one process migrates at a time")
-        yield _NoLock()
+        yield None
         return
     with lock:
-        acquire(lock, "the migration lock", wait_seconds=wait_seconds, progress=progress, clock=clock, sleep=sleep)
         yield lock
 
 
@@ -139,6 +163,12 @@ def acquire(
 
 
 class _NoLock:
+    def try_acquire(self) -> bool:
+        return True
+
+    def holder(self) -> Holder:
+        return FREED
+
     def verify(self) -> None:
         """There is nothing to lose."""
 

@@ -19,6 +19,7 @@ from sqlalchemy import URL
 
 from fastapi import FastAPI
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
+from svc_infra.api.fastapi.db.sql.nouns import claim_noun
 from svc_infra.api.fastapi.db.sql.probe import ask
 from svc_infra.api.fastapi.db.sql.resource import ApiResource
 from svc_infra.api.fastapi.db.sql.route import depends_of
@@ -168,9 +169,10 @@ def setup_sql(
             slot.checks.append(tenant_check(resource.prefix, resource.tenant_field, "setup_sql"))
         if isinstance(resource, ApiResource) and resource.idempotency is not None:
             slot.starts.append(resource.idempotency.require_table)
-        routes = ResourceRoutes(ResourceBinding.of(resource), name, resolver, depends_of(dependencies))
+        binding = ResourceBinding.of(resource, claim_noun(app, resource.model, resource.prefix))
+        routes = ResourceRoutes(binding, name, resolver, depends_of(dependencies))
         routes.add_to(app)
-        slot.served.append(routes.binding)
+        slot.served.append(binding)
     if include_health:
         add_sql_health(app, prefix=health_prefix, name=name)
 

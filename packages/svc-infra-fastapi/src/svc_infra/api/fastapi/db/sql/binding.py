@@ -6,14 +6,16 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, cast
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, create_model
 from starlette.requests import Request
 
+from fastapi import Path
 from svc_infra.api.fastapi.db.sql.columns import ApiColumn, api_columns
 from svc_infra.api.fastapi.db.sql.described import columns_of, schemas_of, shown_columns, source_of
 from svc_infra.api.fastapi.db.sql.encode import Encoder, ModelEncoder, RowEncoder
+from svc_infra.api.fastapi.db.sql.nouns import noun_of
 from svc_infra.api.fastapi.db.sql.query import ListQuery, ListRules
 from svc_infra.api.fastapi.db.sql.resource import BODY_OF, Action, ApiResource, api_resource
 from svc_infra.api.fastapi.db.sql.schemas import ResourceSchemas, read_schema_of, selection_schema_of
@@ -42,6 +44,7 @@ class ResourceBinding:
 
     Attributes:
         resource: The description that the application gave.
+        noun: What the names of its schemas begin with.
         columns: The columns as the API shows them.
         schemas: The schemas of its bodies.
         rules: What its list route's query string may hold.
@@ -49,18 +52,25 @@ class ResourceBinding:
     """
 
     resource: ApiResource[AnyModel]
+    noun: str
     columns: dict[str, ApiColumn]
     schemas: ResourceSchemas
     rules: ListRules
     repo: SqlRepository[AnyModel]
 
     @classmethod
-    def of(cls, described: SqlResource[AnyModel]) -> ResourceBinding:
-        """Make everything that a resource needs; mistakes in its description are raised here, at set-up."""
+    def of(cls, described: SqlResource[AnyModel], noun: str | None = None) -> ResourceBinding:
+        """Make everything that a resource needs; mistakes in its description are raised here, at set-up.
+
+        Args:
+            described: The resource.
+            noun: What the names of its schemas begin with; None for the model's name.
+        """
         resource = api_resource(described)
+        noun = noun or resource.model.__name__
         repo = resource.repository()
         columns = columns_of(resource, repo)
-        schemas = schemas_of(resource, columns)
+        schemas = schemas_of(resource, columns, noun)
         keeps_reads = _keeps(type(resource.service(repo)), _READS)
         # What responses don't show can't be asked for either, or its value could be found out by asking.
         shown = shown_columns(schemas.read, columns)
@@ -79,7 +89,7 @@ class ResourceBinding:
             total_default=resource.total_default,
             document_operators=resource.allowed_filter_fields is not None,
         )
-        binding = cls(resource, columns, schemas, rules, repo)
+        binding = cls(resource, noun, columns, schemas, rules, repo)
         binding.report_hidden()
         return binding
 
@@ -148,7 +158,11 @@ class ResourceBinding:
     @cached_property
     def id_parameters(self) -> dict[str, object]:
         """Name and annotation of each path parameter."""
-        return {column.name: column.parameter_type for column in self.id_columns}
+        found: dict[str, object] = {}
+        for column in self.id_columns:
+            about = Path(description=column.description or "Which record.", examples=column.examples)
+            found[column.name] = Annotated[cast("Any", column.parameter_type), about]
+        return found
 
     def parse_id(self, request: Request) -> object:
         """Return the id in the path, of the type of its column; a tuple for a composite one.
@@ -284,7 +298,7 @@ class ResourceBinding:
         for name in self.resource.include:
             relation = self.repo.fields.mapper.relationships[name]
             target = relation.mapper.class_
-            item: Any = read_schema_of(target, api_columns(target), f"{self.resource.model.__name__}_{name}")
+            item: Any = read_schema_of(target, api_columns(target), f"{self.noun}{noun_of(name)}Included")
             found[name] = list[item] if relation.uselist else item | None
         return found
 

@@ -115,10 +115,10 @@ def _requires_match(schema: dict[str, Any]) -> None:
     schema.setdefault("required", []).append("if_match")
 
 
-def result_schema_of(model: type[object], read: type[BaseModel]) -> type[BaseModel]:
-    """Make the schema of the answer to the bulk requests of *model*, whose records are shown as *read*."""
+def result_schema_of(noun: str, read: type[BaseModel]) -> type[BaseModel]:
+    """Make the schema of the answer to bulk requests, named by *noun*, whose records are shown as *read*."""
     item: type[BaseModel] = create_model(
-        f"{model.__name__}BulkItem",
+        f"{noun}BulkItem",
         __doc__="What became of one item.",
         index=(int, Field(description="Its place in the request, from 0.")),
         status=(int, Field(description="The status that it would have had as a request of its own.")),
@@ -129,7 +129,7 @@ def result_schema_of(model: type[object], read: type[BaseModel]) -> type[BaseMod
     make_list: Any = list
     results = Field(description="One entry per item, in their order; empty when only a count was asked for.")
     made: type[BaseModel] = create_model(
-        f"{model.__name__}BulkResult",
+        f"{noun}BulkResult",
         __doc__="What became of the items of a bulk request.",
         succeeded=(int, Field(description="Items that were carried out.")),
         failed=(int, Field(description="Items that were refused; always 0 in an atomic request.")),

@@ -201,7 +201,7 @@ class BulkUpdate(_BulkChange):
 
     def item_schema(self) -> type[BaseModel]:
         """Return the schema of an item."""
-        name = f"{self.binding.resource.model.__name__}BulkUpdate"
+        name = f"{self.binding.noun}BulkUpdate"
         return self.addressed_schema(name, self.binding.schemas.update, "Changes one record.")
 
     @property
@@ -255,7 +255,7 @@ class BulkDelete(_BulkChange):
 
     def item_schema(self) -> type[BaseModel]:
         """Return the schema of an item."""
-        name = f"{self.binding.resource.model.__name__}BulkDelete"
+        name = f"{self.binding.noun}BulkDelete"
         return self.addressed_schema(name, None, "Deletes one record.")
 
     @property

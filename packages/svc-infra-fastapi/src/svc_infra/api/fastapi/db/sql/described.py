@@ -48,28 +48,26 @@ def columns_of(resource: ApiResource[Any], repo: SqlRepository[Any]) -> dict[str
     )
 
 
-def schemas_of(resource: ApiResource[Any], columns: dict[str, ApiColumn]) -> ResourceSchemas:
-    """Return the schemas of a resource: those that it gives, and the others made of its columns."""
+def schemas_of(resource: ApiResource[Any], columns: dict[str, ApiColumn], noun: str) -> ResourceSchemas:
+    """Return the schemas of a resource: those that it gives, and the others made of its columns and named by *noun*."""
     model, has_hooks = resource.model, resource.service_factory is not None
     read, create, update = resource.read_schema, resource.create_schema, resource.update_schema
     made: list[type[BaseModel]] = []
     if read is None:
-        read = read_schema_of(model, columns, resource.read_name, exclude=resource.read_exclude)
+        read = read_schema_of(model, columns, resource.read_name or f"{noun}Read", exclude=resource.read_exclude)
     if create is None:
-        create = create_schema_of(
-            model, columns, resource.create_name, exclude=resource.create_exclude, takes_more=has_hooks
-        )
+        name = resource.create_name or f"{noun}Create"
+        create = create_schema_of(model, columns, name, exclude=resource.create_exclude, takes_more=has_hooks)
         made.append(create)
     if update is None:
-        update = update_schema_of(
-            model, columns, resource.update_name, exclude=resource.update_exclude, takes_more=has_hooks
-        )
+        name = resource.update_name or f"{noun}Update"
+        update = update_schema_of(model, columns, name, exclude=resource.update_exclude, takes_more=has_hooks)
         made.append(update)
     replace = create
     if resource.create_schema is None:
         keys = {name for name, column in columns.items() if column.column.primary_key}
         excluded = keys | set(resource.create_exclude)
-        replace = create_schema_of(model, columns, f"{model.__name__}Replace", exclude=excluded, takes_more=has_hooks)
+        replace = create_schema_of(model, columns, f"{noun}Replace", exclude=excluded, takes_more=has_hooks)
         made.append(replace)
     owned = frozenset(name for name, column in columns.items() if column.is_server_owned)
     return ResourceSchemas(read, create, update, replace, owned, takes_more=has_hooks, made=frozenset(made))

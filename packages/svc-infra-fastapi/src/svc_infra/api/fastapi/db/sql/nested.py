@@ -21,6 +21,7 @@ from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
 from svc_infra.api.fastapi.db.sql.body import parse_json
 from svc_infra.api.fastapi.db.sql.encode import Encoder
 from svc_infra.api.fastapi.db.sql.item_problems import CountedRows, item_at
+from svc_infra.api.fastapi.db.sql.nouns import noun_of
 from svc_infra.api.fastapi.db.sql.operations import Create, json_response, location_of
 from svc_infra.api.fastapi.db.sql.resource import ApiResource
 from svc_infra.api.fastapi.db.sql.route import Call
@@ -111,9 +112,9 @@ class NestedCreate(Create):
         self.relations: list[NestedRelation] = [_relation(binding, name, child) for name, child in described.items()]
         limit = resource.max_nested_items
         members: dict[str, Any] = {relation.name: relation.body_field(limit) for relation in self.relations}
-        self._body = create_model(f"{schemas.create.__name__}Nested", __base__=schemas.create, **members)
+        self._body = create_model(f"{binding.noun}CreateNested", __base__=schemas.create, **members)
         more: dict[str, Any] = {relation.name: relation.shown_field() for relation in self.relations}
-        self._shown = create_model(f"{schemas.read.__name__}Nested", __base__=schemas.read, **more)
+        self._shown = create_model(f"{binding.noun}ReadNested", __base__=schemas.read, **more)
         self._adapter: TypeAdapter[BaseModel] = TypeAdapter(self._body)
         made = schemas.made | ({self._body} if schemas.create in schemas.made else set())
         self._schemas = replace(schemas, create=self._body, made=made)
@@ -170,13 +171,11 @@ def _relation(parent: ResourceBinding, name: str, described: SqlResource[Any] | 
         looked = parent.resource.tenant_field
         if looked in relation.mapper.column_attrs:
             raise ValueError(f"{parent.resource.prefix}: nested {name!r} has {looked!r}; say so by its tenant_field")
-    binding = ResourceBinding.of(child)
+    binding = ResourceBinding.of(child, f"{parent.noun}{noun_of(name)}")
     links: dict[str, str] = {}
     for local, remote in relation.local_remote_pairs or ():
         links[mapper.get_property_by_column(local).key] = relation.mapper.get_property_by_column(remote).key
-    return NestedRelation(
-        name, replace(binding, schemas=_schemas(parent, name, binding, links)), links, bool(relation.uselist)
-    )
+    return NestedRelation(name, replace(binding, schemas=_schemas(binding, links)), links, bool(relation.uselist))
 
 
 def _described(parent: ResourceBinding, name: str, model: type[Any]) -> SqlResource[Any]:
@@ -189,18 +188,17 @@ def _described(parent: ResourceBinding, name: str, model: type[Any]) -> SqlResou
         tenant_field=resource.tenant_field if has_tenant else None,
         soft_delete=resource.soft_delete and resource.soft_delete_field in fields,
         soft_delete_field=resource.soft_delete_field,
-        read_name=f"{parent.schemas.read.__name__}_{name}",
     )
 
 
-def _schemas(parent: ResourceBinding, name: str, child: ResourceBinding, links: Mapping[str, str]) -> ResourceSchemas:
+def _schemas(child: ResourceBinding, links: Mapping[str, str]) -> ResourceSchemas:
     schemas, resource = child.schemas, child.resource
     if resource.create_schema is not None:
         return schemas
     made = create_schema_of(
         resource.model,
         child.columns,
-        f"{parent.schemas.create.__name__}_{name}",
+        resource.create_name or f"{child.noun}Create",
         exclude={*resource.create_exclude, *links.values()},
         takes_more=schemas.takes_more,
     )

@@ -63,6 +63,11 @@ class QueryField(Protocol):
         ...
 
     @property
+    def description(self) -> str | None:
+        """What it means, for people."""
+        ...
+
+    @property
     def is_hidden(self) -> bool:
         """Whether responses never show it."""
         ...
@@ -226,8 +231,10 @@ class _Reader:
         cursor = self._single(values, "cursor") if rules.has_cursor else None
         if cursor is not None and offset:
             self._refuse("offset", "offset and cursor exclude each other", "exclusive")
-        total = self._single(values, "total") or rules.total_default
-        if total not in get_args(TotalMode):
+        total = self._single(values, "total")
+        if total is None:
+            total = rules.total_default
+        elif total not in get_args(TotalMode):
             self._refuse("total", f"Input should be one of {', '.join(get_args(TotalMode))}", "enum")
         order_by = self._names(values, "order_by", rules.order_fields, signed=True)
         q: str | None = None

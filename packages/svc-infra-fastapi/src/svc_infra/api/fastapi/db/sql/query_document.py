@@ -93,7 +93,8 @@ def _filter_parameters(rules: ListRules, column: QueryField) -> list[dict[str, A
     schema = column.describe()
     schema.pop("$defs", None)
     more = "" if rules.document_operators else f" Also {column.name}__ne, __lt, __lte, __gt, __gte, __in, __is_null."
-    found = [_parameter(column.name, schema, f"Equal to this value.{more}")]
+    meaning = f"{column.description} " if column.description else ""
+    found = [_parameter(column.name, schema, f"{meaning}Equal to this value.{more}")]
     if not rules.document_operators:
         return found
     for suffix in _DOCUMENTED_SUFFIXES:

@@ -19,6 +19,7 @@ from svc_infra.api.fastapi.db.sql.exporting import CSV, NDJSON, Export
 from svc_infra.api.fastapi.db.sql.importing import Import, ImportResult
 from svc_infra.api.fastapi.db.sql.listing import ListRecords
 from svc_infra.api.fastapi.db.sql.nested import NestedCreate
+from svc_infra.api.fastapi.db.sql.nouns import claim_slug
 from svc_infra.api.fastapi.db.sql.operations import Create, Delete, Get, Head, Replace, Restore, Update
 from svc_infra.api.fastapi.db.sql.query_document import item_parameters, list_parameters
 from svc_infra.api.fastapi.db.sql.replay import Idempotent, header_parameter, principal_guard
@@ -69,13 +70,13 @@ class ResourceRoutes:
 
     def add_to(self, app: FastAPI) -> None:
         """Append the routes to *app*, after those that it has."""
-        wanted = self.binding.resource.actions
+        wanted, slug = self.binding.resource.actions, claim_slug(app, self.binding.resource.prefix)
         plans = [plan for plan in self._plans() if plan.action in wanted]
         fixed = [path for path in map(self._path, plans) if "{" not in path]
         for plan in plans:
-            app.router.routes.append(self._route(app, plan, fixed))
+            app.router.routes.append(self._route(app, plan, slug, fixed))
             if plan.method == "GET" and plan.action in {"get", "list"}:
-                app.router.routes.append(self._route(app, plan, fixed, head=True))
+                app.router.routes.append(self._route(app, plan, slug, fixed, head=True))
 
     def _path(self, plan: _Plan) -> str:
         own = self.binding.resource.options(plan.action).path
@@ -165,7 +166,8 @@ class ResourceRoutes:
             read = made.binding.schemas.read
             result = results.get(read)
             if result is None:
-                result = results[read] = result_schema_of(binding.resource.model, read)
+                noun = binding.noun if read is binding.schemas.read else f"{binding.noun}{read.__name__}"
+                result = results[read] = result_schema_of(noun, read)
             mixed: dict[int | str, dict[str, Any]] = {207: {"model": result, "description": "Some items were refused"}}
             yield _Plan(
                 action=action, method=method, path=path + suffix, operation=made, summary=summary, shown=result,
@@ -190,12 +192,13 @@ class ResourceRoutes:
             problems=(*plan.problems, 400, 409),
         )
 
-    def _route(self, app: FastAPI, plan: _Plan, fixed: Sequence[str], *, head: bool = False) -> ResourceRoute:
+    def _route(
+        self, app: FastAPI, plan: _Plan, slug: str, fixed: Sequence[str], *, head: bool = False
+    ) -> ResourceRoute:
         binding, resource = self.binding, self.binding.resource
         plan = self._once_per_key(plan)
         options = resource.options(plan.action)
         path = self._path(plan)
-        slug = "_".join(part.replace("-", "_") for part in resource.prefix.strip("/").split("/"))
         name = options.operation_id or f"{slug}_{plan.action}"
         has_tenant = resource.tenant_field is not None
         spec = RouteSpec(

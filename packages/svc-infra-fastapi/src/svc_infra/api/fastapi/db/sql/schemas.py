@@ -69,14 +69,14 @@ def _doc(model: type[object], schema: str) -> str:
 
 
 def read_schema_of(
-    model: type[object], columns: Mapping[str, ApiColumn], name: str | None = None, *, exclude: Collection[str] = ()
+    model: type[object], columns: Mapping[str, ApiColumn], name: str, *, exclude: Collection[str] = ()
 ) -> type[BaseModel]:
     """Make the schema of a row as responses show it: every column that is not hidden.
 
     Args:
         model: The mapped class; its docstring becomes the description.
         columns: Its columns.
-        name: Name in the OpenAPI document, default `<Model>Read`.
+        name: Name in the OpenAPI document.
         exclude: Names to leave out besides the hidden ones.
     """
     fields: dict[str, Any] = {
@@ -84,16 +84,14 @@ def read_schema_of(
         for column in columns.values()
         if not column.is_hidden and column.name not in exclude
     }
-    made: type[BaseModel] = create_model(
-        name or f"{model.__name__}Read", __config__=_READ_CONFIG, __doc__=_doc(model, "A record"), **fields
-    )
+    made: type[BaseModel] = create_model(name, __config__=_READ_CONFIG, __doc__=_doc(model, "A record"), **fields)
     return made
 
 
 def create_schema_of(
     model: type[object],
     columns: Mapping[str, ApiColumn],
-    name: str | None = None,
+    name: str,
     *,
     exclude: Collection[str] = (),
     takes_more: bool = False,
@@ -103,7 +101,7 @@ def create_schema_of(
     Args:
         model: The mapped class.
         columns: Its columns.
-        name: Name in the OpenAPI document, default `<Model>Create`.
+        name: Name in the OpenAPI document.
         exclude: Names to leave out besides the server's own.
         takes_more: Let names through that are no columns, for a hook to consume (such as `password`).
     """
@@ -113,7 +111,7 @@ def create_schema_of(
             continue
         fields[column.name] = (column.write_type, _field(column, required=column.is_required))
     made: type[BaseModel] = create_model(
-        name or f"{model.__name__}Create",
+        name,
         __config__=_write_config(takes_more=takes_more),
         __doc__=_doc(model, "What creates a record"),
         **fields,
@@ -124,7 +122,7 @@ def create_schema_of(
 def update_schema_of(
     model: type[object],
     columns: Mapping[str, ApiColumn],
-    name: str | None = None,
+    name: str,
     *,
     exclude: Collection[str] = (),
     takes_more: bool = False,
@@ -141,7 +139,7 @@ def update_schema_of(
             continue
         fields[column.name] = (column.write_type, _field(column, required=False))
     made: type[BaseModel] = create_model(
-        name or f"{model.__name__}Update",
+        name,
         __config__=_write_config(takes_more=takes_more),
         __doc__=_doc(model, "What changes a record"),
         **fields,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
+from collections.abc import Iterable
 from ctypes import c_float
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -17,6 +18,7 @@ from enum import Enum
 from typing import Annotated, Any, Final, Literal, LiteralString
 from uuid import UUID
 
+import orjson
 import sqlalchemy as sa
 from pydantic import (
     AfterValidator,
@@ -32,7 +34,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-__all__ = ["body_type", "response_type", "text_type"]
+__all__ = ["body_type", "obvious_json", "response_type", "text_type"]
 
 Column = sa.types.TypeEngine[Any]
 
@@ -75,6 +77,18 @@ def text_type(kind: Column) -> object:
 def response_type(kind: Column) -> object:
     """Return the annotation of a value in a response; what the database holds has no limits to check."""
     return _annotation(kind, _RESPONSE)
+
+
+def obvious_json(kinds: Iterable[Column]) -> int | None:
+    """Return orjson's options by which values of these columns become what `response_type` says; None when none do.
+
+    An instant of a database without offsets is UTC, and a date and time of a column without one has none, so that
+    columns of both kinds have no options in common.
+    """
+    others = [found for found in map(response_type, kinds) if found not in _OBVIOUS]
+    if all(found == _AwareDatetime for found in others):
+        return orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
+    return orjson.OPT_UTC_Z if all(found == _NaiveDatetime for found in others) else None
 
 
 _Place = Literal["body", "text", "response"]
@@ -267,6 +281,8 @@ _NaiveDatetimeInput = Annotated[
 _NaiveDatetime = Annotated[
     datetime, WithJsonSchema({"type": "string", "description": "Date and time without offset"}, mode="serialization")
 ]
+_OBVIOUS: Final = (bool, date, float, int, str, UUID)
+"""The types of values that every writer of JSON writes alike."""
 _DateInput = Annotated[date, _LAX, _written_as(_DAY, "date")]
 _TimeOfDayInput = Annotated[
     time,

@@ -19,6 +19,7 @@ from svc_infra.api.fastapi.db.nosql.mongo.binding import MongoBinding
 from svc_infra.api.fastapi.db.nosql.mongo.problems import handle_mongo_errors
 from svc_infra.api.fastapi.db.nosql.mongo.routes import MongoResourceRoutes
 from svc_infra.api.fastapi.db.nosql.mongo.state import DEFAULT, MongoSlot, get_mongo, mongo_slots_of
+from svc_infra.api.fastapi.db.sql.nouns import claim_noun
 from svc_infra.api.fastapi.db.sql.route import depends_of
 from svc_infra.api.fastapi.health import add_health_route
 from svc_infra.api.fastapi.lifespan import wrap_lifespan
@@ -113,7 +114,8 @@ def setup_mongo(
         if resource.tenant_field is not None and resolver is None:
             resolver = tenant_resolver_of(app) or get_tenant_id
             slots[name].checks.append(tenant_check(resource.prefix, resource.tenant_field, "setup_mongo"))
-        routes = MongoResourceRoutes(MongoBinding.of(resource), name, resolver, depends_of(dependencies))
+        binding = MongoBinding.of(resource, claim_noun(app, resource.model, resource.prefix))
+        routes = MongoResourceRoutes(binding, name, resolver, depends_of(dependencies))
         routes.add_to(app)
     if include_health:
         add_mongo_health(app, prefix=health_prefix, name=name)

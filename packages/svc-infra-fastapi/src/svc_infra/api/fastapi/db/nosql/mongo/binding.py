@@ -50,14 +50,19 @@ class MongoBinding:
     keeps_reads: bool
 
     @classmethod
-    def of(cls, resource: MongoResource[Any]) -> MongoBinding:
-        """Make everything that a resource needs; mistakes in its description are raised here, at set-up."""
+    def of(cls, resource: MongoResource[Any], noun: str) -> MongoBinding:
+        """Make everything that a resource needs; mistakes in its description are raised here, at set-up.
+
+        Args:
+            resource: The resource.
+            noun: What the names of its schemas begin with.
+        """
         fields = document_fields(resource)
         repo = resource.repository()
         kind = type(resource.service(repo))
         keeps_reads = all(getattr(kind, name) is getattr(MongoService, name) for name in _READS)
         visible = [name for name, field in fields.items() if not field.is_hidden and field.is_comparable]
-        schemas = _schemas(resource, fields)
+        schemas = _schemas(resource, fields, noun)
         rules = ListRules(
             fields,
             filter_fields=_allowed(resource.allowed_filter_fields, visible),
@@ -168,8 +173,8 @@ def _allowed(chosen: Sequence[str] | None, visible: Sequence[str]) -> tuple[str,
     return tuple(visible) if chosen is None else tuple(chosen)
 
 
-def _schemas(resource: MongoResource[Any], fields: Mapping[str, DocumentField]) -> ResourceSchemas:
-    name, has_hooks = resource.model.__name__, resource.service_factory is not None
+def _schemas(resource: MongoResource[Any], fields: Mapping[str, DocumentField], noun: str) -> ResourceSchemas:
+    has_hooks = resource.service_factory is not None
     read = resource.read_schema
     if read is None:
         shown: dict[str, Any] = {
@@ -177,7 +182,7 @@ def _schemas(resource: MongoResource[Any], fields: Mapping[str, DocumentField]) 
             for key, field in fields.items()
             if not field.is_hidden
         }
-        read = create_model(f"{name}Read", __config__=_READ, __doc__=resource.model.__doc__, **shown)
+        read = create_model(f"{noun}Read", __config__=_READ, __doc__=resource.model.__doc__, **shown)
     writable = {key: field for key, field in fields.items() if not field.is_server_owned}
     # Names that mean nothing are looked at after validation: what the server owns is dropped there, others are refused.
     config = ConfigDict(
@@ -187,7 +192,7 @@ def _schemas(resource: MongoResource[Any], fields: Mapping[str, DocumentField]) 
     create, update = resource.create_schema, resource.update_schema
     if create is None:
         body: dict[str, Any] = {key: (field.annotation, _required(field)) for key, field in writable.items()}
-        create = create_model(f"{name}Create", __config__=config, **body)
+        create = create_model(f"{noun}Create", __config__=config, **body)
         made.add(create)
     if update is None:
         changes: dict[str, Any] = {
@@ -195,7 +200,7 @@ def _schemas(resource: MongoResource[Any], fields: Mapping[str, DocumentField]) 
             for key, field in writable.items()
             if key != resource.id_attr
         }
-        update = create_model(f"{name}Update", __config__=config, **changes)
+        update = create_model(f"{noun}Update", __config__=config, **changes)
         made.add(update)
     owned = frozenset(fields) - frozenset(writable)
     return ResourceSchemas(read, create, update, create, owned, takes_more=has_hooks, made=frozenset(made))

@@ -38,6 +38,11 @@ class DocumentField:
     is_hidden: bool
     is_server_owned: bool
 
+    @property
+    def description(self) -> str | None:
+        """What the model says that it means."""
+        return self.info.description
+
     @cached_property
     def text_parser(self) -> TypeAdapter[object]:
         """Parses the value from a query string, within the limits of the field."""

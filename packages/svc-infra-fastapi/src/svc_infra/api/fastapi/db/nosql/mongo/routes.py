@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
+from typing import Annotated, Any, Final, Protocol, cast
 
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from fastapi import Depends, FastAPI, params
+from fastapi import Depends, FastAPI, Path, params
 from fastapi.routing import APIRoute
 from svc_infra.api.fastapi.db.nosql.mongo import operations
 from svc_infra.api.fastapi.db.nosql.mongo.binding import MongoBinding
 from svc_infra.api.fastapi.db.nosql.mongo.operations import MongoCall
 from svc_infra.api.fastapi.db.nosql.mongo.problems import mongo_problem_of
 from svc_infra.api.fastapi.db.nosql.mongo.state import mongo_database_of
+from svc_infra.api.fastapi.db.sql.nouns import claim_slug
 from svc_infra.api.fastapi.db.sql.operations import Head
 from svc_infra.api.fastapi.db.sql.query_document import item_parameters, list_parameters
 from svc_infra.api.fastapi.db.sql.route import Operation, ResourceRoute, RouteSpec
@@ -113,12 +114,13 @@ class MongoResourceRoutes:
 
     def add_to(self, app: FastAPI) -> None:
         """Append the routes to *app*, after those that it has."""
+        slug = claim_slug(app, self.binding.resource.prefix)
         for plan in self._plans():
             if plan.action not in self.binding.resource.actions:
                 continue
-            app.router.routes.append(self._route(app, plan))
+            app.router.routes.append(self._route(app, plan, slug))
             if plan.method == "GET":
-                app.router.routes.append(self._route(app, plan, head=True))
+                app.router.routes.append(self._route(app, plan, slug, head=True))
 
     def _plans(self) -> Iterator[_Plan]:
         binding, schemas, rules = self.binding, self.binding.schemas, self.binding.rules
@@ -153,12 +155,13 @@ class MongoResourceRoutes:
             summary="Undo the delete of a record", shown=schemas.read, problems=(404, 409, 503),
         )  # fmt: skip
 
-    def _route(self, app: FastAPI, plan: _Plan, *, head: bool = False) -> MongoRoute:
+    def _route(self, app: FastAPI, plan: _Plan, slug: str, *, head: bool = False) -> MongoRoute:
         resource = self.binding.resource
-        slug = "_".join(part.replace("-", "_") for part in resource.prefix.strip("/").split("/"))
         name = f"{slug}_{plan.action}" + ("_head" if head else "")
         has_tenant = resource.tenant_field is not None
-        key = {resource.id_attr: self.binding.fields[resource.id_attr].annotation} if "{" in plan.path else {}
+        field = self.binding.fields[resource.id_attr]
+        about = Path(description=field.description or "Which record.")
+        key = {field.name: Annotated[field.annotation, about]} if "{" in plan.path else {}
         operation = cast("Operation", plan.operation)
         return MongoRoute(
             plan.path,
