@@ -70,6 +70,9 @@ _MESSAGES: dict[type[SqlError], str] = {
 }
 
 
+# What SQLAlchemy's types raise for a value of another type, such as a text for a `Uuid`: 'str' has no attribute 'hex'.
+_OF_VALUES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
 _KINDS: dict[type[Constraint], type[SqlError]] = {
     CheckConstraint: CheckViolation,
     ForeignKeyConstraint: ForeignKeyViolation,
@@ -110,7 +113,7 @@ def translate(error: BaseException, *, table: Table | None = None) -> SqlError |
             # An OSError is only told from the application's own when SQLAlchemy has wrapped it.
             if error.connection_invalidated or isinstance(cause, OSError):
                 diagnosis = Diagnosis(Disconnected)
-        elif isinstance(error, StatementError) and isinstance(error.orig, (TypeError, ValueError, LookupError)):
+        elif isinstance(error, StatementError) and isinstance(error.orig, _OF_VALUES):
             diagnosis = Diagnosis(InvalidValue)
     if diagnosis is None:
         return None
