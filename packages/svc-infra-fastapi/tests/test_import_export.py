@@ -82,7 +82,7 @@ class Wordy(SqlService[Thing]):
         return {**data, "note": f"word {word}"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def app(sql_url: str) -> FastAPI:
     app = FastAPI()
     resources: list[ApiResource[Any]] = [

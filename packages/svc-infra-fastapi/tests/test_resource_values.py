@@ -67,7 +67,7 @@ class OwnReads(SqlService[Person]):
         return await super().list(*arguments, **options)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def app(sql_url: str) -> FastAPI:
     """The application on an empty database."""
     app = FastAPI()

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fastapi.routing import APIRoute
 from svc_infra.api.fastapi.problems import MEDIA_TYPE, NOT_FOUND, FieldError, Problem
 
-__all__ = ["ProblemDetails", "problem_fields", "problem_response"]
+__all__ = ["ProblemDetails", "ProblemField", "problem_fields", "problem_response"]
 
 
 class ProblemDetails(BaseModel):
