@@ -162,7 +162,7 @@ MISTAKES: dict[str, tuple[int, Callable[[CsvFile, int], CsvFile]]] = {
     "no UUID": (422, with_cell("owner", b"me")),
     "no base64": (422, with_cell("picture", b"#")),
     "a line too long": (413, with_cell("about", b"x" * (LARGEST_LINE + 1))),
-    "a record too long": (422, with_cell("about", b'"' + b"x\n" * (LARGEST_LINE // 2) + b'"')),
+    "a record too long": (422, with_cell("about", b'"' + (b"x" * 999 + b"\n") * (LARGEST_LINE // 1000 + 1) + b'"')),
 }
 
 
