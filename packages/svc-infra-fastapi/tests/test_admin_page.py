@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import pytest
@@ -16,7 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from svc_infra.api.fastapi.admin.add import EVERY_TENANT, AdminNotGuarded, add_sql_admin
 from svc_infra.api.fastapi.admin.guards import basic_auth, loopback_only
 from svc_infra.api.fastapi.db.sql.add import get_database, setup_sql
-from svc_infra.api.fastapi.db.sql.resource import ApiResource
+from svc_infra.api.fastapi.db.sql.resource import ApiResource, RouteOptions
 from svc_infra.api.fastapi.tenancy.context import set_tenant_resolver, tenant_header
 from svc_infra.db.sql.resource import SqlResource
 from svc_infra.db.sql.service import SqlService
@@ -326,17 +326,82 @@ async def test_an_operator_may_be_given_every_tenant(
     assert "of b" in page
 
 
-async def test_a_tenant_resource_without_any_resolver_is_refused(
+async def test_a_resource_is_seen_as_by_its_own_routes(
     sqlite_url: str, running: ClientOf, make_tables: MakeTables
 ) -> None:
-    """The page never falls back to all rows."""
+    """As the tenant that its own resolver finds, and not without the one; no other resolver is needed."""
     app = FastAPI()
     setup_sql(app, [NOTES], url=sqlite_url, tenant=tenant_header())
     add_sql_admin(app, guard=operator)
     client = await running(app)
     await make_tables(app, Base)
+    await fill(app)
+    for tenant, other in ("ab", "ba"):
+        headers = {**KEY, "X-Tenant-Id": tenant}
+        page = await page_of(client, "/resources/notes", headers=headers)
+        assert f"of {tenant}" in page
+        assert f"of {other}" not in page
+        shown = {key: (await client.get(f"/notes/{key}", headers=headers)).status_code for key in range(3)}
+        for key, status in shown.items():
+            await page_of(client, f"/resources/notes/record?key={key}", status, headers=headers)
+            await page_of(client, f"/resources/notes/value?key={key}&field=text", status, headers=headers)
     await page_of(client, "/resources/notes", 403, headers=KEY)
     assert "needs a tenant" in await page_of(client, "", headers=KEY)
+
+
+async def user(x_user: str = Header(default="")) -> str:
+    if not x_user:
+        raise HTTPException(401, "Sign in first")
+    return x_user
+
+
+async def ann(who: Annotated[str, Depends(user)], id: int = 0) -> None:  # noqa: A002
+    if who != "ann" or id == 7:
+        raise HTTPException(403, "Not yours")
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+async def test_what_the_guards_of_a_resource_refuse_is_not_shown(
+    sqlite_url: str, running: ClientOf, make_tables: MakeTables, chosen: bool
+) -> None:
+    """Those of the resource, of its call of setup_sql and of the route that reads a record, with the record's id."""
+    guarded: ApiResource[Any] = ApiResource(
+        model=Author, prefix="/authors", dependencies=[user], routes={"get": RouteOptions(dependencies=[ann])}
+    )
+    app = FastAPI()
+
+    async def open_house(x_house: str = Header(default="open")) -> None:
+        if x_house != "open":
+            raise HTTPException(403, "Closed")
+
+    setup_sql(app, [guarded, BOOKS], url=sqlite_url, dependencies=[open_house])
+    add_sql_admin(app, guard=operator, resources=[guarded, BOOKS] if chosen else None)
+    client = await running(app)
+    await make_tables(app, Base)
+    await fill(app)
+    as_bob, as_ann = {**KEY, "X-User": "bob"}, {**KEY, "X-User": "ann"}
+    await page_of(client, "/resources/authors", 401, headers=KEY)
+    assert "not allowed" in await page_of(client, "", headers=KEY)
+    await page_of(client, "/resources/authors", headers=as_bob)
+    for headers in (KEY, as_bob, as_ann):
+        for key in (1, 7):
+            status = (await client.get(f"/authors/{key}", headers=headers)).status_code
+            page = await page_of(client, f"/resources/authors/record?key={key}", status, headers=headers)
+            assert ("rating" in page) is (status == 200)
+    closed = {**as_ann, "X-House": "closed"}
+    for path in ("/resources/authors", "/resources/authors/record?key=1", "/resources/v1.books"):
+        await page_of(client, path, 403, headers=closed)
+
+
+async def test_the_page_alone_may_decide(sqlite_url: str, running: ClientOf, make_tables: MakeTables) -> None:
+    """By resource_guards=False, for operators whom the guards of the routes don't know."""
+    app = FastAPI()
+    guarded: ApiResource[Any] = ApiResource(model=Author, prefix="/authors", dependencies=[user])
+    setup_sql(app, [guarded], url=sqlite_url)
+    add_sql_admin(app, guard=operator, resource_guards=False)
+    client = await running(app)
+    await make_tables(app, Base)
+    await page_of(client, "/resources/authors", headers=KEY)
 
 
 async def test_a_service_with_reads_of_its_own_is_not_gone_past(
