@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from svc_infra.db.sql import unit_of_work
-from svc_infra.db.sql.entities import EntityLoader
 from svc_infra.db.sql.errors import InvalidQuery, InvalidValue, StaleVersion
 from svc_infra.db.sql.execution import Execution, fetched
 from svc_infra.db.sql.lone import LoneStatements
@@ -324,7 +323,7 @@ class Writing(Paging[M, T, E]):
 def forget(execution: Execution[M], key: Any, marks: Mapping[str, object] | None) -> None:
     """Let an object that the session holds follow its row: removed, or marked by the values."""
     session = execution.orm_session
-    entity = EntityLoader(execution.plan.fields).held(session, key)
+    entity = execution.plan.loader.held(session, key)
     if entity is None:
         return
     if marks is None:
