@@ -140,7 +140,7 @@ def item_schema_of(
     kind: Any = str | None
     if requires_match:
         kind = Annotated[kind, WithJsonSchema({"type": "string", "maxLength": 1024, "pattern": ETAGS_PATTERN})]
-        config = ConfigDict(**_ITEM_CONFIG, json_schema_extra=_requires_match)
+        config = {**_ITEM_CONFIG, "json_schema_extra": _requires_match}
     fields["if_match"] = (kind, Field(None, **tag))
     made: type[BaseModel] = create_model(name, __config__=config, __doc__=description, **fields)
     return made
