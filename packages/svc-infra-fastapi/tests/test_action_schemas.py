@@ -69,7 +69,7 @@ class KeepsOne(SqlService[User]):
             raise HTTPException(403, "the first user stays")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def app(sql_url: str) -> FastAPI:
     app = FastAPI()
     resource = ApiResource(

@@ -65,7 +65,7 @@ class Careful(SqlService[Part]):
             raise HTTPException(403, "the first part stays")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def app(sql_url: str) -> FastAPI:
     app = FastAPI()
     resources: list[ApiResource[Any]] = [

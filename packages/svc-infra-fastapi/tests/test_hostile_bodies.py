@@ -52,7 +52,7 @@ class Line(Base):
     doc: Mapped[Doc] = relationship(back_populates="lines")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def app(sql_url: str) -> FastAPI:
     app = FastAPI()
     resource = ApiResource(

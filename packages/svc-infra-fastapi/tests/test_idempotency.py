@@ -88,8 +88,8 @@ def fresh() -> None:
     clock.now = datetime.now(UTC)
 
 
-@pytest.fixture
-async def app(sql_url: str) -> FastAPI:
+@pytest.fixture(scope="module")
+def service(sql_url: str) -> FastAPI:
     app = FastAPI()
     resources: list[ApiResource[Any]] = [
         ApiResource(
@@ -100,10 +100,17 @@ async def app(sql_url: str) -> FastAPI:
     ]
     setup_sql(app, resources, url=sql_url)
     set_tenant_resolver(app, tenant_header())
+    return app
+
+
+@pytest.fixture
+async def app(service: FastAPI, sql_url: str) -> FastAPI:
+    """The service, which starts only where the table of its keys is."""
     database = Database(sql_url)
     async with database, database.engine.begin() as connection:
+        await connection.run_sync(Base.metadata.drop_all)
         await connection.run_sync(Base.metadata.create_all)
-    return app
+    return service
 
 
 def key(value: str) -> dict[str, str]:
@@ -292,11 +299,11 @@ async def test_a_key_expires_and_is_purged(app: FastAPI, client: httpx.AsyncClie
         assert await keys.purge(session) == 0
 
 
-@everywhere
-async def test_an_application_without_the_table_does_not_start(sql_url: str) -> None:
+@pytest.mark.parametrize("empty_sql_url", ["sqlite", "postgres", "mysql", "duckdb"], indirect=True)
+async def test_an_application_without_the_table_does_not_start(empty_sql_url: str) -> None:
     """The error names the table and the remedy."""
     app = FastAPI()
-    setup_sql(app, [ApiResource(model=Order, prefix="/orders", idempotency=keys)], url=sql_url)
+    setup_sql(app, [ApiResource(model=Order, prefix="/orders", idempotency=keys)], url=empty_sql_url)
     with pytest.raises(IdempotencyTableMissing, match=r"idempotency_keys.*svc-infra sql"):
         async with app.router.lifespan_context(app):
             pass

@@ -72,7 +72,7 @@ class Greeting(SqlService[Order]):
         return {**data, "customer": f"Dear {data['customer']}"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def app(sql_url: str) -> FastAPI:
     app = FastAPI()
     item = SqlResource(model=Item, prefix="/items", tenant_field="shop", service_factory=Doubling, read_name="HookItem")

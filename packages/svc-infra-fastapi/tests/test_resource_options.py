@@ -68,8 +68,8 @@ async def only_admin(x_user: Annotated[str, Header()], session: SqlSessionDep) -
         raise HTTPException(403, "not yours")
 
 
-@pytest.fixture
-async def app(sql_url: str) -> FastAPI:
+@pytest.fixture(scope="module")
+def app(sql_url: str) -> FastAPI:
     app = FastAPI()
     resources: list[ApiResource[Any]] = [
         ApiResource(model=Author, prefix="/authors", include=["books"]),

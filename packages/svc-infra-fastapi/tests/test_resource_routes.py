@@ -68,7 +68,7 @@ class Seat(Base):
     taken: Mapped[bool]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def app(sql_url: str) -> FastAPI:
     app = FastAPI()
     resources: list[SqlResource[Any]] = [

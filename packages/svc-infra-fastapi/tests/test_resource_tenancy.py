@@ -74,7 +74,7 @@ def service(repo: SqlRepository[User]) -> UserService:
     return UserService(repo)
 
 
-@pytest.fixture(params=["with hooks", "without hooks"])
+@pytest.fixture(scope="module", params=["with hooks", "without hooks"])
 def app(request: pytest.FixtureRequest, sql_url: str) -> FastAPI:
     app = FastAPI()
     factory = service if request.param == "with hooks" else None

@@ -67,7 +67,7 @@ class OwnReads(SqlService[Person]):
         return await super().list(*arguments, **options)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def app(sql_url: str) -> FastAPI:
     """The application on an empty database."""
     app = FastAPI()
@@ -113,8 +113,8 @@ REFUSED = {
     "small": [5.5, 32768, -32769, "5", True, 1e300, [5]],
     "price": ["1.234", 12345, "1e3", " 1", "", "NaN", True, "12345.00", [1]],
     "ratio": [1e39, "1.5", True],
-    "moment": ["0.5", 1357027200, "2013-01-01T08:00:00", "2013-01-01", "soon", True],
-    "local": ["0.5", 1357027200, "soon", "2013-02-30T00:00:00"],
+    "moment": ["0.5", 1357027200, "2013-01-01T08:00:00", "2013-01-01", "soon", True, "0001-01-01T00:00:00+01:00"],
+    "local": ["0.5", 1357027200, "soon", "2013-02-30T00:00:00", "9999-12-31T23:59:59-01:00"],
     "day": ["0", 15706, "2013-1-1", "2013-02-30", "2013-01-01T00:00:00"],
     "opens": ["25:00", "08", 30600, "08:30:00Z"],
     "picture": ["a", "aGk", "_-__", "aGk=\n", 5],

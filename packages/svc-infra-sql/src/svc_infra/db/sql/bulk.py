@@ -16,6 +16,7 @@ from svc_infra.db.sql.creating import Creating
 from svc_infra.db.sql.errors import InvalidQuery
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
+from svc_infra.db.sql.reading import listed
 from svc_infra.db.sql.reference_checks import check_changes
 from svc_infra.db.sql.statements import Selection
 from svc_infra.db.sql.visibility import Deleted
@@ -140,7 +141,7 @@ class BulkWriting(Creating[M, T, E]):
             raise InvalidQuery("give where or ids; to mean every row, where=[]")
         if ids is not None and len(self._plan.id_fields) != 1:
             raise InvalidQuery(f"{self._plan.fields.model.__name__} has a composite id; choose rows by where")
-        return Selection(Conditions(where), (), deleted), None if ids is None else builtins.list(ids)
+        return Selection(Conditions(where), (), deleted), None if ids is None else listed("ids", ids)
 
     def _criteria(
         self, execution: Execution[M], chosen: tuple[Selection, builtins.list[object] | None]

@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from svc_infra.db.sql.capabilities import capabilities_of
 from svc_infra.db.sql.entities import EntityLoader
-from svc_infra.db.sql.errors import InvalidQuery
+from svc_infra.db.sql.errors import InvalidQuery, UnknownField
 from svc_infra.db.sql.fields import ModelFields
 from svc_infra.db.sql.forms import RowForm
 from svc_infra.db.sql.ordering import OrderBy, Ordering
@@ -174,13 +174,19 @@ class RepositoryPlan(Generic[M]):
         """The data without the managed fields.
 
         Raises:
-            UnknownField: When a name is no field.
+            UnknownField: When a name is no field, or one that the database computes.
+            InvalidQuery: When they are no mapping.
         """
-        columns, managed = self.fields.columns, self.managed_fields
+        writable, managed = self.fields.writable, self.managed_fields
         found: dict[str, Any] = {}
+        if not isinstance(data, Mapping):
+            raise InvalidQuery(f"a {self.fields.model.__name__} takes values by field, got {type(data).__name__}")
         for name, value in data.items():
-            if name not in columns:
+            if name not in writable:
                 self.fields.column(name, use="set")
+                raise UnknownField(
+                    f"{self.fields.model.__name__}.{name} is computed by the database, so it can't be set"
+                )
             if name not in managed:
                 found[name] = value
         return found

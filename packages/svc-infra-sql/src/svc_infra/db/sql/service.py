@@ -15,8 +15,10 @@ from sqlalchemy.util import await_only
 
 from svc_infra.db.sql.changes import Change
 from svc_infra.db.sql.conditions import Where
+from svc_infra.db.sql.errors import InvalidQuery
 from svc_infra.db.sql.ordering import OrderBy
 from svc_infra.db.sql.paging import KeysetPage
+from svc_infra.db.sql.reading import ANY_ID
 from svc_infra.db.sql.repository import SqlRepository
 from svc_infra.db.sql.statements import RowLock
 from svc_infra.db.sql.visibility import Deleted
@@ -218,7 +220,7 @@ class SqlService(Generic[M]):
     async def exists(
         self,
         session: AsyncSession,
-        id: object = None,  # noqa: A002
+        id: object = ANY_ID,  # noqa: A002
         *,
         where: Where | None = None,
         deleted: Deleted = "exclude",
@@ -228,7 +230,7 @@ class SqlService(Generic[M]):
 
     async def create(self, session: AsyncSession, data: Mapping[str, object]) -> M:
         """`SqlRepository.create` between `pre_create` and `post_create`."""
-        entity = await self.repo.create(session, await self.pre_create(dict(data)))
+        entity = await self.repo.create(session, await self.pre_create(_copied(data)))
         await self.post_create(session, entity)
         return entity
 
@@ -241,7 +243,7 @@ class SqlService(Generic[M]):
         version: int | None = None,
     ) -> M | None:
         """`SqlRepository.update` between `pre_update` and, when there was a row, `post_update`."""
-        entity = await self.repo.update(session, id, await self.pre_update(dict(data)), version=version)
+        entity = await self.repo.update(session, id, await self.pre_update(_copied(data)), version=version)
         if entity is not None:
             await self.post_update(session, entity)
         return entity
@@ -255,7 +257,7 @@ class SqlService(Generic[M]):
         update: Sequence[str] | None = None,
     ) -> M:
         """`SqlRepository.upsert` between `pre_upsert` and `post_upsert`."""
-        entity = await self.repo.upsert(session, await self.pre_upsert(dict(data)), on=on, update=update)
+        entity = await self.repo.upsert(session, await self.pre_upsert(_copied(data)), on=on, update=update)
         await self.post_upsert(session, entity)
         return entity
 
@@ -340,7 +342,7 @@ class SqlService(Generic[M]):
     def _prepared(self, rows: Iterable[Mapping[str, object]]) -> Iterator[dict[str, Any]]:
         """The rows after `pre_create`, each when the repository asks for it, within SQLAlchemy's greenlet."""
         for row in rows:
-            yield await_only(self.pre_create(dict(row)))
+            yield await_only(self.pre_create(_copied(row)))
 
     async def upsert_many(
         self,
@@ -351,7 +353,7 @@ class SqlService(Generic[M]):
         update: Sequence[str] | None = None,
     ) -> builtins.list[M]:
         """`SqlRepository.upsert_many` with `pre_upsert` and `post_upsert` of each row."""
-        given = [await self.pre_upsert(dict(row)) for row in rows]
+        given = [await self.pre_upsert(_copied(row)) for row in rows]
         entities = await self.repo.upsert_many(session, given, on=on, update=update)
         for entity in entities:
             await self.post_upsert(session, entity)
@@ -366,7 +368,7 @@ class SqlService(Generic[M]):
         ids: Iterable[object] | None = None,
     ) -> int:
         """`SqlRepository.update_many` after one `pre_update`, with `post_update` of each row."""
-        values = await self.pre_update(dict(data))
+        values = await self.pre_update(_copied(data))
         if not self.has_hook("post_update"):
             return await self.repo.update_many(session, values, where=where, ids=ids)
         chosen = await self.repo.ids_of(session, where=where, ids=ids)
@@ -418,3 +420,14 @@ class SqlService(Generic[M]):
             return await self.repo.purge_many(session, where=where, ids=ids, deleted=deleted)
         chosen = await self.repo.ids_of(session, where=where, ids=ids, deleted=deleted)
         return sum([await self.purge(session, id, deleted=deleted) for id in chosen])  # noqa: A001
+
+
+def _copied(data: Mapping[str, object]) -> dict[str, Any]:
+    """A copy that a hook may change.
+
+    Raises:
+        InvalidQuery: When it is no mapping; of an empty list, say, there would be no telling any more.
+    """
+    if not isinstance(data, Mapping):
+        raise InvalidQuery(f"a service takes values by field, got {type(data).__name__}")
+    return dict(data)

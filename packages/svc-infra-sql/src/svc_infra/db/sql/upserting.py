@@ -18,6 +18,7 @@ from svc_infra.db.sql.creating import at_row
 from svc_infra.db.sql.errors import InvalidQuery, UniqueViolation
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
+from svc_infra.db.sql.reading import listed
 from svc_infra.db.sql.reference_checks import first_refused
 from svc_infra.db.sql.statements import Selection
 from svc_infra.db.sql.visibility import Visibility
@@ -71,7 +72,7 @@ class Upserting(Changing[M, T, E]):
             InvalidQuery: As in `upsert`, and when two of the rows have the same key.
             UniqueViolation: As in `upsert`; `row` is the index of the row.
         """
-        return await self._run(session, self._upsert_many, builtins.list(rows), on, update)
+        return await self._run(session, self._upsert_many, listed("rows", rows), on, update)
 
     def _upsert_many(
         self,
@@ -91,6 +92,7 @@ class Upserting(Changing[M, T, E]):
             if seen.setdefault(tuple(row[name] for name in key), index) != index:
                 raise at_row(InvalidQuery("an earlier row has the same key"), index)
         if update is not None:
+            update = listed("update", update)
             plan.fields.require(update, use="updated")
         if not checked:
             return []

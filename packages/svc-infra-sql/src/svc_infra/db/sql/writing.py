@@ -102,13 +102,14 @@ class Writing(Paging[M, T, E]):
         self._check_version(version)
         return await self._run(session, self._update, id, values, version)
 
-    def _check_version(self, version: int | None) -> None:
+    def _check_version(self, version: object) -> None:
         if version is None:
             return
         if self._plan.version_field is None:
             raise InvalidQuery(f"{self._plan.fields.model.__name__} has no version field; name one by version_field")
-        if not isinstance(version, int):
+        if not isinstance(version, int) or isinstance(version, bool):
             raise InvalidValue(f"version must be an int, got {type(version).__name__}")
+        self._plan.checker("").value(self._plan.version_field, version)
 
     def _update(self, target: Session | Connection, id: object, data: dict[str, Any], version: int | None) -> T | None:  # noqa: A002
         execution = self._execution(target)

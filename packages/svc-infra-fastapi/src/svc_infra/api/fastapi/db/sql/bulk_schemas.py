@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from svc_infra.api.fastapi.db.sql.conditional import ETAGS_PATTERN
-from svc_infra.api.fastapi.db.sql.problem_document import ProblemDetails
+from svc_infra.api.fastapi.problem_document import ProblemDetails
 from svc_infra.api.fastapi.problems import Problem, invalid_request
 
 __all__ = ["ATOMIC", "PREFER", "BulkBody", "RefusedItem", "item_schema_of", "mixed_response", "result_schema_of"]

@@ -26,9 +26,9 @@ from fastapi import Depends, params
 from fastapi.dependencies.models import Dependant
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.routing import APIRoute
-from svc_infra.api.fastapi.db.sql.problem_document import problem_fields, problem_response
 from svc_infra.api.fastapi.db.sql.session import session_of
 from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of
+from svc_infra.api.fastapi.problem_document import problem_fields, problem_response
 from svc_infra.api.fastapi.problems import Problem, ProblemError, problem_of, without_field
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.reading import Executor
