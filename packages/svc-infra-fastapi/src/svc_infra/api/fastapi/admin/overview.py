@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -28,7 +28,7 @@ __all__ = ["overview_page"]
 async def overview_page(
     request: Request,
     layout: Layout,
-    tenant: object,
+    tenant_of: Callable[[AdminResource], Awaitable[object]],
     expected: ExpectedRevisions | None,
     statement_timeout_ms: int,
 ) -> Response:
@@ -41,7 +41,7 @@ async def overview_page(
     )
     answering = {status.name for status in statuses if status.problem is None}
     counted = (each for each in layout.resources if each.is_browsable and each.database in answering)
-    counts = await count_rows(app, counted, tenant, statement_timeout_ms)
+    counts = await count_rows(app, counted, tenant_of, statement_timeout_ms)
     cards = [*(_database_card(status, expected is not None) for status in statuses), *map(_mongo_card, deployments)]
     is_well = all(status.problem is None for status in statuses) and all(each.problem is None for each in deployments)
     if not cards:

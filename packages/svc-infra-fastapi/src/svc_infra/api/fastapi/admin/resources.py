@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from pydantic import ValidationError
 
+from svc_infra.api.fastapi.admin.admission import Admission
 from svc_infra.api.fastapi.admin.values import key_text
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
 from svc_infra.db.sql.repository import RowRepository, SqlRepository
@@ -41,11 +42,13 @@ class AdminResource:
         binding: The resource, as its routes know it.
         database: Name of the database that it is in.
         slug: Its part of the page's paths.
+        admission: Asks what guards it.
     """
 
     binding: ResourceBinding
     database: str
     slug: str
+    admission: Admission
 
     @property
     def title(self) -> str:
@@ -158,13 +161,13 @@ def _single_keys(column: sa.Column[Any]) -> Iterator[sa.ForeignKey]:
             yield foreign
 
 
-def with_slugs(bindings: Iterable[tuple[ResourceBinding, str]]) -> dict[str, AdminResource]:
-    """Return resources by slug, made of bindings and the names of their databases."""
-    found: dict[str, AdminResource] = {}
-    for binding, database in bindings:
+def with_slugs(found: Iterable[tuple[ResourceBinding, str, Admission]]) -> dict[str, AdminResource]:
+    """Return resources by slug, made of bindings, the names of their databases and their admissions."""
+    resources: dict[str, AdminResource] = {}
+    for binding, database, admission in found:
         slug = base = binding.resource.prefix.strip("/").replace("/", ".")
         number = 2
-        while slug in found:
+        while slug in resources:
             slug, number = f"{base}.{number}", number + 1
-        found[slug] = AdminResource(binding, database, slug)
-    return found
+        resources[slug] = AdminResource(binding, database, slug, admission)
+    return resources

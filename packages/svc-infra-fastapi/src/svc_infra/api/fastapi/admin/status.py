@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
+from starlette.exceptions import HTTPException
 
 from fastapi import FastAPI
 from svc_infra.api.fastapi.admin.resources import AdminResource, TenantMissing
@@ -165,7 +166,10 @@ async def _call(function: ExpectedRevisions) -> Collection[str]:
 
 
 async def count_rows(
-    app: FastAPI, resources: Iterable[AdminResource], tenant: object, statement_timeout_ms: int
+    app: FastAPI,
+    resources: Iterable[AdminResource],
+    tenant_of: Callable[[AdminResource], Awaitable[object]],
+    statement_timeout_ms: int,
 ) -> dict[str, str]:
     """Return, by slug, how many rows each resource has: estimated or counted up to a limit, as a text.
 
@@ -178,7 +182,10 @@ async def count_rows(
             found[resource.slug] = "not counted"
             continue
         try:
+            tenant = await tenant_of(resource)
             found[resource.slug] = await _count(app, resource, tenant, statement_timeout_ms)
+        except HTTPException:
+            found[resource.slug] = "not allowed"
         except (TenantMissing, ProblemError):
             found[resource.slug] = "needs a tenant"
         except StatementTimeout:

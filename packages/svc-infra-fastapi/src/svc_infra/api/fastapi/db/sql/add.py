@@ -24,7 +24,7 @@ from svc_infra.api.fastapi.db.sql.probe import ask
 from svc_infra.api.fastapi.db.sql.resource import ApiResource
 from svc_infra.api.fastapi.db.sql.route import depends_of
 from svc_infra.api.fastapi.db.sql.router import ResourceRoutes
-from svc_infra.api.fastapi.db.sql.state import DEFAULT, DatabaseSlot, get_database, slots_of
+from svc_infra.api.fastapi.db.sql.state import DEFAULT, DatabaseSlot, ServedResource, get_database, slots_of
 from svc_infra.api.fastapi.health import add_health_route
 from svc_infra.api.fastapi.lifespan import wrap_lifespan
 from svc_infra.api.fastapi.problems import handle_database_errors
@@ -171,9 +171,9 @@ def setup_sql(
         if isinstance(resource, ApiResource) and resource.idempotency is not None:
             slot.starts.append(resource.idempotency.require_table)
         binding = ResourceBinding.of(resource, claim_noun(app, resource.model, resource.prefix))
-        routes = ResourceRoutes(binding, name, resolver, depends_of(dependencies))
-        routes.add_to(app)
-        slot.served.append(binding)
+        guards = depends_of(dependencies)
+        ResourceRoutes(binding, name, resolver, guards).add_to(app)
+        slot.served.append(ServedResource(binding, resolver if resource.tenant_field is not None else None, guards))
     if include_health:
         add_sql_health(app, prefix=health_prefix, name=name)
 

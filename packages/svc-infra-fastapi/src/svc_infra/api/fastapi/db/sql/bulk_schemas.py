@@ -136,11 +136,11 @@ def item_schema_of(
         fields["data"] = (data, Field(description="The fields to change."))
     about = "The change is made only if the record has this ETag, as with the header If-Match."
     tag: dict[str, Any] = {"max_length": 1024, "pattern": ETAGS_PATTERN, "description": about}
-    config: ConfigDict = _ITEM_CONFIG
+    config = _ITEM_CONFIG.copy()
     kind: Any = str | None
     if requires_match:
         kind = Annotated[kind, WithJsonSchema({"type": "string", "maxLength": 1024, "pattern": ETAGS_PATTERN})]
-        config = {**_ITEM_CONFIG, "json_schema_extra": _requires_match}
+        config["json_schema_extra"] = _requires_match
     fields["if_match"] = (kind, Field(None, **tag))
     made: type[BaseModel] = create_model(name, __config__=config, __doc__=description, **fields)
     return made

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
-from fastapi import FastAPI
+from fastapi import FastAPI, params
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
 from svc_infra.db.sql.database import Database
 from svc_infra.health import HealthRegistry
 
-__all__ = ["DatabaseNotStarted", "database_of", "get_database"]
+__all__ = ["DatabaseNotStarted", "ServedResource", "database_of", "get_database"]
 
 DEFAULT = "default"
 _ATTRIBUTE = "svc_infra_sql"
@@ -21,6 +21,21 @@ _ATTRIBUTE = "svc_infra_sql"
 
 class DatabaseNotStarted(RuntimeError):
     """A database was used that the application did not declare, or before its lifespan started or after it ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedResource:
+    """A resource that has generated routes, and what `setup_sql` was told about who may use them.
+
+    Attributes:
+        binding: The resource.
+        tenant: The dependency that gives the tenant of a request, or None.
+        dependencies: Guards of all routes of that call.
+    """
+
+    binding: ResourceBinding
+    tenant: Callable[..., object] | None = None
+    dependencies: Sequence[params.Depends] = ()
 
 
 @dataclass(slots=True)
@@ -45,7 +60,7 @@ class DatabaseSlot:
     checks: list[Callable[[FastAPI], None]] = field(default_factory=list)
     starts: list[Callable[[Database], Awaitable[None]]] = field(default_factory=list)
     health: HealthRegistry | None = None
-    served: list[ResourceBinding] = field(default_factory=list)
+    served: list[ServedResource] = field(default_factory=list)
 
     @asynccontextmanager
     async def opened(self, app: FastAPI) -> AsyncIterator[None]:
