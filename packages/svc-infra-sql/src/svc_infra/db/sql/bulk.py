@@ -13,7 +13,6 @@ from sqlalchemy.orm.attributes import instance_state
 
 from svc_infra.db.sql.conditions import Conditions, Where
 from svc_infra.db.sql.creating import Creating
-from svc_infra.db.sql.entities import EntityLoader
 from svc_infra.db.sql.errors import InvalidQuery
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
@@ -226,7 +225,7 @@ class BulkWriting(Creating[M, T, E]):
             part = keys[start : start + 1000]
             chosen = columns[0].in_([key[0] for key in part]) if len(columns) == 1 else tuple_(*columns).in_(part)
             found += connection.execute(execution.statements.selected(fields.names).where(chosen)).all()
-        there = {id(entity) for entity in EntityLoader(fields).load(session, found, refresh=True)}
+        there = {id(entity) for entity in self._plan.loader.load(session, found, refresh=True)}
         for entity in held.values():
             if id(entity) not in there:
                 session.expunge(entity)

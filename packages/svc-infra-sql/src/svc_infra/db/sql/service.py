@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.util import await_only
 
+from svc_infra.db.sql.changes import Change
 from svc_infra.db.sql.conditions import Where
 from svc_infra.db.sql.errors import InvalidQuery
 from svc_infra.db.sql.ordering import OrderBy
@@ -377,6 +379,15 @@ class SqlService(Generic[M]):
                 number += 1
                 await self.post_update(session, entity)
         return number
+
+    async def update_each(self, session: AsyncSession, changes: Iterable[Change]) -> builtins.list[M | None]:
+        """`SqlRepository.update_each` with `pre_update` of each change and, where there was a row, `post_update`."""
+        given = [replace(change, data=await self.pre_update(dict(change.data))) for change in changes]
+        entities = await self.repo.update_each(session, given)
+        for entity in entities:
+            if entity is not None:
+                await self.post_update(session, entity)
+        return entities
 
     async def delete_many(
         self, session: AsyncSession, *, where: Where | None = None, ids: Iterable[object] | None = None

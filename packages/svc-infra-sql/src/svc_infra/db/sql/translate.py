@@ -72,8 +72,8 @@ _MESSAGES: dict[type[SqlError], str] = {
 }
 
 
-VALUE_ERRORS = (TypeError, ValueError, LookupError, ArithmeticError, RecursionError)
-"""What the type of a column raises of a value that it can't bring into the driver's form."""
+VALUE_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What the type of a column raises of a value that it can't bring into the driver's form, as a text for a Uuid."""
 
 _KINDS: dict[type[Constraint], type[SqlError]] = {
     CheckConstraint: CheckViolation,

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from svc_infra.db.sql import unit_of_work
 from svc_infra.db.sql.blocks import Block
-from svc_infra.db.sql.bulk import BulkWriting
+from svc_infra.db.sql.changes import Changing
 from svc_infra.db.sql.creating import at_row
 from svc_infra.db.sql.errors import InvalidQuery, UniqueViolation
 from svc_infra.db.sql.execution import Execution
@@ -30,7 +30,7 @@ T = TypeVar("T")
 E = TypeVar("E", bound=AsyncSession | AsyncConnection | LoneStatements)
 
 
-class Upserting(BulkWriting[M, T, E]):
+class Upserting(Changing[M, T, E]):
     """Inserts rows or, where their key is taken, updates the row that has it."""
 
     async def upsert(

@@ -114,9 +114,9 @@ def run_steps(
         return
     purges = bool(migration_context.opts.get("purge"))
     heads = () if purges else migration_context.get_current_heads()
-    is_done = bool(heads) and not list(steps_of(heads, migration_context))
+    has_steps = bool(list(steps_of(heads, migration_context)))
     connection.rollback()
-    if is_done:
+    if heads and not has_steps:
         progress.note(f"Nothing to do: the database is at {', '.join(heads)}")
         return
     if goes_through_pooler:
@@ -144,7 +144,7 @@ def run_steps(
 
         with timeouts(connection, limits, progress), effects.watching():
             _attempts(connection, run, limits, configure=lambda: configure(fn=watched))
-        if not run.applied:
+        if has_steps and not run.applied:
             progress.note("Nothing left to do: another process has migrated the database meanwhile")
         for index in invalid_indexes(connection):
             # IF NOT EXISTS passes over what a killed CREATE INDEX CONCURRENTLY left.
