@@ -56,6 +56,24 @@ class Crate(ModelBase):
     )
 
 
+class Spot(ModelBase):
+    __tablename__ = "references_spots"
+    row: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    tenant_id: Mapped[str] = mapped_column(String(5))
+
+
+class Ticket(ModelBase):
+    """Refers by two columns, neither of which is the tenant."""
+
+    __tablename__ = "references_tickets"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    tenant_id: Mapped[str] = mapped_column(String(5))
+    row: Mapped[int | None]
+    number: Mapped[int | None]
+    __table_args__ = (ForeignKeyConstraint(["row", "number"], ["references_spots.row", "references_spots.number"]),)
+
+
 class Machine(ModelBase):
     __tablename__ = "references_machines"
     key: Mapped[int] = mapped_column("machine_key", primary_key=True, autoincrement=False)
@@ -73,7 +91,8 @@ class Robot(Machine):
     __mapper_args__ = {"polymorphic_identity": "robot"}  # noqa: RUF012
 
 
-TABLES = [Rack.__table__, Dye.__table__, Volume.__table__, Crate.__table__, Machine.__table__, Robot.__table__]
+TABLES = [Rack.__table__, Dye.__table__, Volume.__table__, Crate.__table__, Spot.__table__, Ticket.__table__,
+          Machine.__table__, Robot.__table__]  # fmt: skip
 shelves, books = SqlRepository(Rack, soft_delete=True), SqlRepository(Volume, soft_delete=True)
 ours, theirs = books.scoped({"tenant_id": "a"}), books.scoped({"tenant_id": "b"})
 
@@ -243,3 +262,26 @@ async def test_an_object_of_two_tables_refers_to_others_only(session: AsyncSessi
         with pytest.raises(ForeignKeyViolation):
             await write
     assert await our_robots.count(session) == 2
+
+
+async def test_a_key_of_several_columns_is_looked_for_as_a_whole(session: AsyncSession) -> None:
+    """Also when an update sets a part of it only; a part that is NULL refers to nothing."""
+    spots = SqlRepository(Spot)
+    await spots.create_many(
+        session, [{"row": 1, "number": n, "tenant_id": tenant} for n, tenant in [(1, "a"), (2, "b"), (3, "a")]]
+    )
+    tickets = SqlRepository(Ticket).scoped({"tenant_id": "a"})
+    rows = [{"id": n, "row": 1, "number": n} for n in (1, 3)]
+    assert [t.number for t in await tickets.create_many(session, rows)] == [1, 3]
+    assert (await tickets.create(session, {"id": 4, "row": 1})).number is None
+    writes = [
+        tickets.create(session, {"id": 5, "row": 1, "number": 2}),
+        tickets.update(session, 1, {"number": 2}),
+        tickets.update_many(session, {"number": 2}, where=[]),
+        tickets.upsert(session, {"id": 1, "row": 1, "number": 2}),
+    ]
+    for write in writes:
+        with pytest.raises(ForeignKeyViolation):
+            await write
+    assert (await tickets.update(session, 1, {"number": 3})).number == 3
+    assert (await tickets.upsert(session, {"id": 1, "row": 1, "number": 3})).number == 3

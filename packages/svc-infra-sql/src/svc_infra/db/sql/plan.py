@@ -179,7 +179,7 @@ class RepositoryPlan(Generic[M]):
         """
         writable, managed = self.fields.writable, self.managed_fields
         found: dict[str, Any] = {}
-        if not isinstance(data, Mapping):
+        if type(data) is not dict and not isinstance(data, Mapping):
             raise InvalidQuery(f"a {self.fields.model.__name__} takes values by field, got {type(data).__name__}")
         for name, value in data.items():
             if name not in writable:

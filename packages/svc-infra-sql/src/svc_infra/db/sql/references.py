@@ -63,12 +63,15 @@ class Reference:
 
     def listed(self, *, use_arrays: bool) -> ColumnElement[bool]:
         """The condition that a visible row has values that are in the list bound as `list_parameter`."""
-        columns, kind = tuple(self.visible.c), self.columns[0].type
+        columns: list[Any] = list(self.visible.c)
+        kind = self.columns[0].type
         if len(columns) > 1:
             return tuple_(*columns).in_(bindparam(self.list_parameter, expanding=True))
         if use_arrays:
-            return columns[0] == any_(bindparam(self.list_parameter, type_=ARRAY(kind)))
-        return columns[0].in_(bindparam(self.list_parameter, type_=kind, expanding=True))
+            same: ColumnElement[bool] = columns[0] == any_(bindparam(self.list_parameter, type_=ARRAY(kind)))
+            return same
+        found: ColumnElement[bool] = columns[0].in_(bindparam(self.list_parameter, type_=kind, expanding=True))
+        return found
 
     @property
     def list_parameter(self) -> str:

@@ -63,7 +63,7 @@ class Visibility:
                     f"{fields.model.__name__}.{self.flag_field} is {column.type!r}; the flag is a Boolean"
                 )
 
-    def within(self, columns: Container[str]) -> Visibility:
+    def within(self, columns: Container[str | None]) -> Visibility:
         """The same confinement for a related model: by those of the fields that it has too, given by their names."""
         return Visibility(
             self.deleted_field if self.deleted_field in columns else None,
