@@ -133,9 +133,13 @@ def run_steps(
             journal = stack.enter_context(Journal.open(connection.engine))
         effects = Effects(connection, progress, journal)
         run = _Run(progress, effects, lock, journal)
+        begins_at = set(heads)
 
         def watched(recorded: tuple[str, ...], current: MigrationContext) -> Iterator[RevisionStep]:
-            if relative and not run.applied and set(recorded) != set(heads):
+            nonlocal begins_at
+            if not run.applied:
+                begins_at = set(recorded)
+            if relative and begins_at != set(heads):
                 raise RevisionError(
                     f"another process moved the database from {', '.join(heads) or 'base'} to "
                     f"{', '.join(recorded) or 'base'} meanwhile; look at `svc-infra sql current` and decide again"
@@ -144,7 +148,7 @@ def run_steps(
 
         with timeouts(connection, limits, progress), effects.watching():
             _attempts(connection, run, limits, configure=lambda: configure(fn=watched))
-        if not run.applied:
+        if begins_at != set(heads) and not run.applied:
             progress.note("Nothing left to do: another process has migrated the database meanwhile")
         for index in invalid_indexes(connection):
             # IF NOT EXISTS passes over what a killed CREATE INDEX CONCURRENTLY left.
