@@ -55,3 +55,15 @@ def test_every_make_target_that_is_named_is_there(page: Path) -> None:
     commands = re.findall(r"^make ((?:[a-z-]+ ?)+)", page.read_text(), re.MULTILINE)
     commands += re.findall(r"`make ((?:[a-z-]+ ?)+)", page.read_text())
     assert {target for command in commands for target in command.split()} <= targets
+
+
+def test_the_environment_page_names_every_variable_that_is_read_and_no_other() -> None:
+    """What a service can be told by a variable stands in one place."""
+    literal = re.compile(
+        r"[\"`]((?:ALEMBIC|DATABASE|DB|MIGRATION|MONGO|PRIVATE|READ|REDIS|SQL|SVC_INFRA)_[A-Z_]+[A-Z])[\"`]"
+    )
+    sources = {path.read_text(encoding="utf-8") for path in ROOT.glob("packages/*/src/**/*.py")}
+    read = {name for source in sources for name in literal.findall(source)}
+    named = set(literal.findall((ROOT / "docs" / "guide" / "environment.md").read_text(encoding="utf-8")))
+    assert read - named == set()
+    assert {name for name in named - read if not name.endswith("_FILE")} == set()

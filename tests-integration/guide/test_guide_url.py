@@ -34,6 +34,20 @@ def test_parts_in_a_dotenv_compose_the_documented_url(tmp_path: Path) -> None:
     assert shown.partition("?")[0] == "postgresql+asyncpg://postgres:secret@localhost:5432/myapp"
 
 
+@pytest.mark.parametrize("is_explicit", [False, True])
+async def test_settings_in_a_dotenv_count_like_the_url_beside_them(
+    postgres_url: str, tmp_path: Path, is_explicit: bool
+) -> None:
+    """Timeout and pool of the example's `.env` are those in force, also for a URL that the program gives."""
+    lines = ["DB_STATEMENT_TIMEOUT_MS=30000", "DB_POOL_SIZE=2", f"DATABASE_URL={postgres_url}"]
+    (tmp_path / ".env").write_text("\n".join(lines))
+    given = postgres_url if is_explicit else None
+    async with Database(given, environ={"DB_POOL_SIZE": "3", "DB_STATEMENT_TIMEOUT_MS": " "}) as database:
+        assert database.settings.pool_size == 3
+        async with database.session() as session:
+            assert (await session.execute(text("SHOW statement_timeout"))).scalar_one() == "30s"
+
+
 async def test_a_url_composed_from_parts_connects(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same variables with a real server's values open a connection."""
     parts = urlsplit(postgres_url)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -279,3 +281,10 @@ async def names(app: FastAPI) -> list[str]:
     """Return what was stored, as another transaction sees it."""
     async with get_database(app).session(readonly=True) as session:
         return list(await session.scalars(select(Event.name).order_by(Event.id)))
+
+
+def test_mongodb_without_its_extra_names_the_extra() -> None:
+    """Who installed no svc-infra-mongo reads what to install, not which module is missing."""
+    source = "import sys; sys.modules['svc_infra.db.nosql'] = None; import svc_infra.api.fastapi.db.nosql.mongo.add"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)
+    assert "pip install 'svc-infra-fastapi[mongo]'" in done.stderr.splitlines()[-1]

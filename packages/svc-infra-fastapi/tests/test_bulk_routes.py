@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI, HTTPException
-from sqlalchemy import CheckConstraint, ForeignKey, String
+from sqlalchemy import CheckConstraint, ForeignKey, String, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from svc_infra.api.fastapi.db.sql.add import get_database, setup_sql
@@ -203,6 +203,34 @@ async def test_many_records_are_changed(client: httpx.AsyncClient) -> None:
         ("a", 2),
     ]
     assert {each["item"]["version"] for each in answer.json()["results"]} == {3}
+
+
+@everywhere
+async def test_a_hundred_different_changes_are_few_statements(app: FastAPI, client: httpx.AsyncClient) -> None:
+    """With a version for each: one statement locks, one writes, and one reads where UPDATE returns nothing."""
+    rows = await parts(client, *(f"s{number}" for number in range(100)))
+    sent: list[str] = []
+
+    def record(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.lstrip("( ").upper().startswith(("SELECT", "UPDATE")):
+            sent.append(statement)
+
+    engine = get_database(app).engine.sync_engine
+    event.listen(engine, "before_cursor_execute", record)
+    items = [{"id": row["id"], "if_match": '"v1"', "data": {"stock": row["id"] * 2}} for row in reversed(rows)]
+    answer = await client.patch("/parts/bulk", json=items)
+    event.remove(engine, "before_cursor_execute", record)
+    assert answer.status_code == 200, answer.text
+    assert [(each["item"]["id"], each["item"]["stock"], each["etag"]) for each in answer.json()["results"]] == [
+        (row["id"], row["id"] * 2, '"v2"') for row in reversed(rows)
+    ]
+    assert len(sent) == (3 if engine.dialect.name == "mysql" else 2), sent
+    clash = [{"id": rows[0]["id"], "data": {"note": "n"}}, {"id": rows[1]["id"], "data": {"sku": "s7"}}]
+    refused = await client.patch("/parts/bulk", json=clash)
+    assert refused.status_code == 409
+    if engine.dialect.name != "duckdb":
+        assert refused.json()["errors"][0]["loc"][:3] == ["body", 1, "data"]
+    assert (await client.get(f"/parts/{rows[0]['id']}")).json()["note"] is None
 
 
 @everywhere

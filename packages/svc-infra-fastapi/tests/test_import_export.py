@@ -176,7 +176,7 @@ FAULTS: dict[str, tuple[dict[str, str], str, list[object], int]] = {
     "a wrong cell": (CSV, "name,count\na,1\nb,many\n", ["body", 3, "count"], 422),
     "a missing cell": (CSV, 'name,note\n"a\nb",x\nc\n', ["body", 4], 422),
     "a missing value": (CSV, "name,note\n,x\n", ["body", 2, "name"], 422),
-    "an unknown column": (CSV, "name,nope\na,x\n", ["body", 2, "nope"], 422),
+    "an unknown column": (CSV, "name,nope\na,x\n", ["body", 1, "nope"], 422),
     "a column twice": (CSV, "name,name\na,b\n", ["body", 1], 422),
     "an unnamed column": (CSV, "name,\na,b\n", ["body", 1], 422),
     "an open quote": (CSV, 'name\na\n"b\nc\n', ["body", 3], 422),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable
 
 import httpx
@@ -27,6 +28,11 @@ class Account(Base):
     __tablename__ = "accounts"
     id: Mapped[str] = mapped_column(String(20), primary_key=True)
     balance: Mapped[int]
+
+
+class Note(Base):
+    __tablename__ = "transaction_notes"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
 
 
 class Entry(Base):
@@ -184,3 +190,20 @@ async def test_two_parameters_share_one_session(sql_url: str, running: ClientOf)
         return first is second
 
     assert (await (await running(app)).get("/")).json() is True
+
+
+async def test_an_id_that_is_none_is_the_clients_mistake(
+    sql_url: str, running: ClientOf, make_tables: MakeTables
+) -> None:
+    """A text for a `Uuid` is refused by the driver or by SQLAlchemy's type, in a route of one's own: 422, not 500."""
+    app = FastAPI()
+    add_sql_db(app, url=sql_url)
+
+    @app.get("/notes/{note_id}")
+    async def read(note_id: str, session: SqlSessionDep) -> dict[str, bool]:
+        return {"found": await session.get(Note, note_id) is not None}
+
+    client = await running(app)
+    await make_tables(app, Base)
+    answer = await client.get("/notes/not-a-uuid")
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:svc-infra:problem:invalid-value")

@@ -222,6 +222,22 @@ def test_variables_come_from_the_file_that_the_root_options_name(workspace: Work
     assert workspace.run("--env-file", "nothing.env", "sql", "status").returncode == 2
 
 
+@pytest.mark.parametrize("verb", [("url",), ("health", "check"), ("mongo", "status", "json")], ids=lambda verb: verb[0])
+def test_no_group_reads_the_env_file_when_it_is_told_not_to(
+    workspace: Workspace, verb: tuple[str, ...], tmp_path: Path
+) -> None:
+    """`--no-env` and `--env-file` mean the same for every group: a wrong database is worse than none."""
+    del workspace.environ["SQL_URL"]
+    (tmp_path / "dotenv.db").touch()
+    workspace.write(".env", f"SQL_URL=sqlite:///{tmp_path}/dotenv.db\nMONGO_DB=dotenv\n")
+    workspace.write("empty.env", "OTHER=1\n")
+    for options in (("--no-env",), ("--env-file", "empty.env")):
+        done = workspace.run(*options, *verb)
+        assert done.returncode in {1, 2}, done.stdout
+        assert "dotenv" not in done.stdout + done.stderr
+        assert "no database" in done.stderr or "nothing to check" in done.stderr or "MONGO_DB" in done.stderr
+
+
 def test_output_off_a_terminal_has_no_colours_and_no_wrapping(branched: Workspace) -> None:
     """Without NO_COLOR too, as stdout is no terminal here."""
     branched.environ.pop("NO_COLOR")
@@ -256,3 +272,10 @@ def test_the_shell_completes_groups_and_verbs(workspace: Workspace, words: str, 
     }
     done = workspace.spawn()
     assert done.stdout.split() == [expected]
+
+
+@pytest.mark.parametrize("group", ["sql", "url", "mongo", "health"])
+def test_completion_is_installed_for_the_whole_command_alone(workspace: Workspace, group: str) -> None:
+    """A group has no completion of its own to install."""
+    assert "completion" in workspace.run("--help").stdout
+    assert "completion" not in workspace.run(group, "--help").stdout

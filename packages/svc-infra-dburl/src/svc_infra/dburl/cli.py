@@ -18,6 +18,7 @@ from svc_infra.dburl.errors import DatabaseUrlError
 from svc_infra.dburl.redaction import redact
 from svc_infra.dburl.resolution import resolve_database_url, resolve_url
 from svc_infra.dburl.resolved import ResolvedUrl
+from svc_infra.dburl.variables import read_variables
 
 __all__ = ["app"]
 
@@ -25,6 +26,7 @@ app: typer.Typer = typer.Typer(
     name="url",
     help="Explain how the database URL is found, and try it out.",
     context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -54,7 +56,8 @@ class _Question:
 
     def resolve(self) -> ResolvedUrl:
         if self.url is not None:
-            return resolve_url(self.url, environ=os.environ, mode=self.mode, source="--database-url")
+            variables = read_variables(env_file=self.env_file or None)
+            return resolve_url(self.url, environ=variables, mode=self.mode, source="--database-url")
         return resolve_database_url(
             os.environ, env_file=self.env_file or None, secrets_dir=self.secrets_dir, mode=self.mode
         )
@@ -78,6 +81,9 @@ def show(
 
     Secrets are hidden. Exits with 0 if there is a usable URL, with 1 if not.
     """
+    # `svc-infra --no-env`, or `svc-infra --env-file`, whose variables are in the environment by now.
+    if context.find_root().params.get("env") is False and env_file == ".env":
+        env_file = ""
     context.obj = question = _Question(database_url, mode, env_file, secrets_dir, as_json)
     if context.invoked_subcommand is None:
         _answer(question, None)

@@ -14,6 +14,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from svc_infra.dburl.variables import read_variables
+from svc_infra.health.check import Check
 from svc_infra.health.checks.database import check_database
 from svc_infra.health.checks.disk import check_disk
 from svc_infra.health.checks.http import check_http
@@ -29,8 +31,10 @@ app: typer.Typer = typer.Typer(help="Check what a service depends on.", no_args_
 
 
 @app.callback()
-def main() -> None:
+def main(context: typer.Context) -> None:
     """Check what a service depends on."""
+    # `svc-infra --no-env`, or `--env-file`, whose variables are in the environment by now.
+    context.obj = None if context.find_root().params.get("env") is False else ".env"
     # What fails is part of the output; without this Python would write the log's warnings to stderr as well.
     logging.getLogger("svc_infra").addHandler(logging.NullHandler())
 
@@ -49,6 +53,7 @@ CheckTimeout = Annotated[float, typer.Option("--check-timeout", min=0.01, help="
 
 @app.command()
 def check(
+    context: typer.Context,
     registry: App = None,
     database_url: DatabaseUrl = None,
     mongo_url: MongoUrl = None,
@@ -62,7 +67,7 @@ def check(
 
     Without options, what the environment configures is checked: the SQL database, MONGO_URL and REDIS_URL.
     """
-    checks = _registry(registry, database_url, mongo_url, redis_url, http, disk, check_timeout)
+    checks = _registry(registry, database_url, mongo_url, redis_url, http, disk, check_timeout, env_file=context.obj)
 
     async def run() -> HealthReport:
         async with checks:
@@ -75,6 +80,7 @@ def check(
 
 @app.command()
 def wait(
+    context: typer.Context,
     registry: App = None,
     database_url: DatabaseUrl = None,
     mongo_url: MongoUrl = None,
@@ -87,7 +93,7 @@ def wait(
     as_json: Json = False,
 ) -> None:
     """Wait until everything critical is up. Exit code 0 when it is, 1 when the time is up or waiting can't help."""
-    checks = _registry(registry, database_url, mongo_url, redis_url, http, disk, check_timeout)
+    checks = _registry(registry, database_url, mongo_url, redis_url, http, disk, check_timeout, env_file=context.obj)
     last = ""
 
     def progress(report: HealthReport) -> None:
@@ -150,18 +156,21 @@ def _registry(
     http: list[str] | None,
     disk: list[Path] | None,
     check_timeout: float,
+    *,
+    env_file: str | None,
     environ: Mapping[str, str] = os.environ,
 ) -> HealthRegistry:
     if registry is not None:
         return _load(registry)
     made = HealthRegistry()
     if not any((database_url, mongo_url, redis_url, http, disk)):
-        if _names_a_database(environ):
-            made.add("database", check_database(None, environ=environ), timeout=check_timeout)
-        if environ.get("MONGO_URL") or environ.get("MONGO_URL_FILE"):
-            made.add("mongo", check_mongo(None, environ=environ), timeout=check_timeout)
-        if environ.get("REDIS_URL"):
-            made.add("redis", check_redis(None, environ=environ), timeout=check_timeout)
+        variables = read_variables(environ, env_file=env_file)
+        if database := _configured_database(environ, env_file):
+            made.add("database", database, timeout=check_timeout)
+        if variables.get("MONGO_URL") or variables.get("MONGO_URL_FILE"):
+            made.add("mongo", check_mongo(None, environ=variables), timeout=check_timeout)
+        if variables.get("REDIS_URL"):
+            made.add("redis", check_redis(variables["REDIS_URL"]), timeout=check_timeout)
         if not made.names:
             _fail(
                 "nothing to check: no option was given, and neither a database URL (SQL_URL, DATABASE_URL, DB_HOST ...)"
@@ -181,16 +190,21 @@ def _registry(
     return made
 
 
-def _names_a_database(environ: Mapping[str, str]) -> bool:
+def _configured_database(environ: Mapping[str, str], env_file: str | None) -> Check | None:
+    """Return the check of the configured database, or None when there is none."""
     from svc_infra.dburl import DatabaseUrlError, NoDatabaseConfigured, resolve_database_url
 
     try:
-        resolve_database_url(environ)
+        return check_database(resolve_database_url(environ, env_file=env_file))
     except NoDatabaseConfigured:
-        return False
-    except DatabaseUrlError:
-        return True  # it names one, wrongly: the check will say how
-    return True
+        return None
+    except DatabaseUrlError as error:
+        problem = error
+
+    def fail() -> None:
+        raise problem  # the configuration names a database, wrongly: the report says how
+
+    return fail
 
 
 def _load(reference: str) -> HealthRegistry:

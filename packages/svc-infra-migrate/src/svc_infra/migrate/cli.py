@@ -34,6 +34,7 @@ app: typer.Typer = typer.Typer(
     no_args_is_help=True,
     help="Migrations: create, apply, undo, inspect and check revisions.",
     context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

@@ -258,7 +258,7 @@ _HANDLER: Final[Any] = _answer
 
 def handle_database_errors(app: FastAPI) -> None:
     """Answer `ProblemError` and database errors of all routes as problems; a handler that is already there stays."""
-    for cls in (ProblemError, sql.SqlError, sqlalchemy_errors.DBAPIError, sqlalchemy_errors.TimeoutError):
+    for cls in (ProblemError, sql.SqlError, sqlalchemy_errors.StatementError, sqlalchemy_errors.TimeoutError):
         app.exception_handlers.setdefault(cls, _HANDLER)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from svc_infra.dburl import ResolvedUrl, resolve_database_url, resolve_url
 from svc_infra.dburl.engine import prepare_engine
+from svc_infra.dburl.variables import read_variables
 from svc_infra.health.check import Worker, import_early
 from svc_infra.health.checks import files
 from svc_infra.health.checks.reach import why_unreachable
@@ -159,7 +160,8 @@ class DatabaseConnection:
             elif isinstance(source, ResolvedUrl):
                 self._url = source
             else:
-                self._url = resolve_url(source, environ=self._environ)  # type: ignore[arg-type] # no engine reaches here
+                variables = read_variables(self._environ)
+                self._url = resolve_url(source, environ=variables)  # type: ignore[arg-type] # no engine reaches here
         return self._url
 
     async def _run(self, function: Callable[[Connection], T]) -> T:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from svc_infra.dburl.variables import read_variables
 from svc_infra.health.check import ClosableCheck, import_early
 from svc_infra.health.errors import CheckFailed
 from svc_infra.health.report import Outcome
@@ -25,7 +26,7 @@ def check_redis(
     Args:
         url: `redis://`, `rediss://` or `unix://`. None: `REDIS_URL` of `environ`, read when the check runs.
         connect_timeout: Seconds that connecting, and each answer, may take. The check's own timeout bounds the whole.
-        environ: Where `REDIS_URL` is looked up.
+        environ: Where `REDIS_URL` is looked up, with the project's .env file behind it.
     """
     return _RedisCheck(url, connect_timeout, environ)
 
@@ -61,7 +62,7 @@ class _RedisCheck:
             raise CheckFailed(
                 "driver", "check_redis needs the redis package: install svc-infra-health[redis]"
             ) from error
-        url = self._url or self._environ.get("REDIS_URL", "").strip()
+        url = self._url or read_variables(self._environ).get("REDIS_URL", "").strip()
         if not url:
             raise CheckFailed("configuration", "no Redis address: check_redis was given none and REDIS_URL is not set")
         try:

@@ -23,6 +23,7 @@ from svc_infra.db.sql.session import SessionScope
 from svc_infra.db.sql.settings import DatabaseSettings
 from svc_infra.db.sql.settings import read_urls as read_urls_in
 from svc_infra.db.sql.translate import translating
+from svc_infra.dburl.variables import read_variables
 
 if TYPE_CHECKING:
     from svc_infra.dburl import ResolvedUrl
@@ -50,7 +51,7 @@ class Database:
 
     Args:
         url: The database's URL; None resolves it from `environ` as `svc_infra.dburl.resolve_database_url` does.
-        environ: Where the URL and the `DB_*` settings come from.
+        environ: Where the URL and the `DB_*` settings come from, with the project's .env file behind it.
         pool_size: Connections kept open (`DB_POOL_SIZE`, default 5).
         max_overflow: Connections above `pool_size` under load (`DB_MAX_OVERFLOW`, default 10).
         pool_timeout: Seconds that a session waits for a connection (`DB_POOL_TIMEOUT`, default 30).
@@ -106,6 +107,7 @@ class Database:
             "max_replica_lag_seconds": max_replica_lag_seconds,
         }
         resolved = _resolve(url, environ)
+        environ = read_variables(environ)
         self._settings = DatabaseSettings.resolve(resolved.pool_options, environ, **arguments)
         self._engines = EngineFamily.create(resolved, self._settings, echo=echo)
         replicas = [
@@ -363,4 +365,4 @@ def _resolve(url: str | URL | ResolvedUrl | None, environ: Mapping[str, str]) ->
         return resolve_database_url(environ)
     if isinstance(url, ResolvedUrl):
         return url
-    return resolve_url(url, environ=environ)
+    return resolve_url(url, environ=read_variables(environ))

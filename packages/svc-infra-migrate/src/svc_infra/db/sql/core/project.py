@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from svc_infra.db.sql.core.errors import ProjectNotFound
 from svc_infra.db.sql.core.progress import LoggedProgress, Progress
+from svc_infra.dburl.variables import read_variables
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -65,12 +66,7 @@ class Project:
     @cached_property
     def variables(self) -> Mapping[str, str]:
         """The variables of `environ`, and behind them those of the `.env` file."""
-        if self.env_file is None:
-            return self.environ
-        from dotenv import dotenv_values
-
-        given = {name: value for name, value in self.environ.items() if value.strip()}
-        return {**{name: value or "" for name, value in dotenv_values(self.env_file).items()}, **given}
+        return read_variables(self.environ, env_file=self.env_file)
 
     def alembic_config(self, *, output: TextIO | None = None) -> Config:
         """Read the configuration for Alembic.

@@ -114,9 +114,9 @@ def run_steps(
         return
     purges = bool(migration_context.opts.get("purge"))
     heads = () if purges else migration_context.get_current_heads()
-    is_done = bool(heads) and not list(steps_of(heads, migration_context))
+    has_steps = bool(list(steps_of(heads, migration_context)))
     connection.rollback()
-    if is_done:
+    if heads and not has_steps:
         progress.note(f"Nothing to do: the database is at {', '.join(heads)}")
         return
     if goes_through_pooler:
@@ -133,13 +133,9 @@ def run_steps(
             journal = stack.enter_context(Journal.open(connection.engine))
         effects = Effects(connection, progress, journal)
         run = _Run(progress, effects, lock, journal)
-        begins_at = set(heads)
 
         def watched(recorded: tuple[str, ...], current: MigrationContext) -> Iterator[RevisionStep]:
-            nonlocal begins_at
-            if not run.applied:
-                begins_at = set(recorded)
-            if relative and begins_at != set(heads):
+            if relative and not run.applied and set(recorded) != set(heads):
                 raise RevisionError(
                     f"another process moved the database from {', '.join(heads) or 'base'} to "
                     f"{', '.join(recorded) or 'base'} meanwhile; look at `svc-infra sql current` and decide again"
@@ -148,7 +144,7 @@ def run_steps(
 
         with timeouts(connection, limits, progress), effects.watching():
             _attempts(connection, run, limits, configure=lambda: configure(fn=watched))
-        if begins_at != set(heads) and not run.applied:
+        if has_steps and not run.applied:
             progress.note("Nothing left to do: another process has migrated the database meanwhile")
         for index in invalid_indexes(connection):
             # IF NOT EXISTS passes over what a killed CREATE INDEX CONCURRENTLY left.

@@ -30,8 +30,10 @@ _PENDING, _LOCKED = 3, 4
 
 
 @app.callback()
-def main() -> None:
+def main(context: typer.Context) -> None:
     """Work with MongoDB."""
+    # `svc-infra --no-env`, or `--env-file`, whose variables are in the environment by now.
+    context.obj = None if context.find_root().params.get("env") is False else ".env"
     logging.getLogger("svc_infra").addHandler(logging.NullHandler())
 
 
@@ -45,13 +47,14 @@ Repositories = Annotated[
 
 @app.command()
 def ping(
+    context: typer.Context,
     mongo_url: Url = None,
     db: Db = None,
     timeout: Annotated[float, typer.Option(min=0.01, help="Seconds to wait.")] = 5.0,
     as_json: Json = False,
 ) -> None:
     """Say whether a server answers. Exit code 0 when it does, 1 when not."""
-    settings = _settings(mongo_url, db or "admin")
+    settings = _settings(mongo_url, db or "admin", context.obj)
 
     async def run() -> str:
         mongo = Mongo(settings)
@@ -69,6 +72,7 @@ def ping(
 
 @app.command()
 def prepare(
+    context: typer.Context,
     repositories: Repositories,
     mongo_url: Url = None,
     db: Db = None,
@@ -77,19 +81,22 @@ def prepare(
     as_json: Json = False,
 ) -> None:
     """Create the declared collections, validators and indexes. Exit code 4 when another process holds the lock."""
-    _prepare(repositories, mongo_url, db, dry_run=False, drop_extra=drop_extra, wait=lock_timeout, as_json=as_json)
+    settings = _settings(mongo_url, db, context.obj)
+    _prepare(repositories, settings, dry_run=False, drop_extra=drop_extra, wait=lock_timeout, as_json=as_json)
 
 
 @app.command()
-def status(repositories: Repositories, mongo_url: Url = None, db: Db = None, as_json: Json = False) -> None:
+def status(
+    context: typer.Context, repositories: Repositories, mongo_url: Url = None, db: Db = None, as_json: Json = False
+) -> None:
     """Say what `prepare` would do. Exit code 3 when there is something to do."""
-    _prepare(repositories, mongo_url, db, dry_run=True, drop_extra=False, wait=0, as_json=as_json)
+    settings = _settings(mongo_url, db, context.obj)
+    _prepare(repositories, settings, dry_run=True, drop_extra=False, wait=0, as_json=as_json)
 
 
 def _prepare(
     reference: str,
-    mongo_url: str | None,
-    db: str | None,
+    settings: MongoSettings,
     *,
     dry_run: bool,
     drop_extra: bool,
@@ -99,7 +106,6 @@ def _prepare(
     from svc_infra.db.nosql.mongo.prepare import PrepareReport, prepare_mongo
 
     declared = _load(reference)
-    settings = _settings(mongo_url, db)
 
     async def work(database: MongoDatabase) -> PrepareReport:
         return await prepare_mongo(
@@ -124,9 +130,9 @@ def _prepare(
     raise typer.Exit(_PENDING if report.pending else 0)
 
 
-def _settings(url: str | None, db: str | None) -> MongoSettings:
+def _settings(url: str | None, db: str | None, env_file: str | None) -> MongoSettings:
     try:
-        return MongoSettings(url=url, db_name=db)
+        return MongoSettings(url=url, db_name=db, env_file=env_file)
     except (DatabaseUrlError, MongoError) as error:
         _fail(str(error), 1)
 

@@ -31,6 +31,7 @@ from svc_infra.api.fastapi.problems import handle_database_errors
 from svc_infra.api.fastapi.tenancy.context import TenantResolver, get_tenant_id, tenant_check, tenant_resolver_of
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.resource import SqlResource
+from svc_infra.dburl.variables import read_variables
 from svc_infra.health import HealthRegistry
 
 __all__ = ["DatabaseOptions", "add_sql_db", "add_sql_health", "get_database", "setup_sql"]
@@ -104,7 +105,7 @@ def add_sql_db(
 def _chosen_url(url: str | URL | None, dsn_env: str | None, environ: Mapping[str, str]) -> str | URL | None:
     if dsn_env is None:
         return url
-    found = environ.get(dsn_env, "").strip()
+    found = read_variables(environ).get(dsn_env, "").strip()
     if not found:
         from svc_infra.dburl.errors import NoDatabaseConfigured
 
