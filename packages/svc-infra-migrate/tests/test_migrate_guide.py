@@ -84,6 +84,15 @@ def test_sql_goes_alone_to_stdout(workspace: Workspace, tmp_path: Path) -> None:
     assert "t" in tables(tmp_path / "other.db")
 
 
+def test_a_project_without_revisions_is_told_of_no_other_process(workspace: Workspace) -> None:
+    """The first revision upgrades first, when there is nothing to upgrade to."""
+    workspace.init()
+    for verb in (["upgrade"], ["revision", "-m", "first"], ["stamp", "head"]):
+        done = workspace.run("sql", *verb)
+        assert done.returncode == 0, done.stderr
+        assert "another process" not in done.stderr
+
+
 def test_merge_heads_joins_two_branches(workspace: Workspace) -> None:
     """Two heads stop `upgrade head` with a message that lists them and names the command which joins them."""
     workspace.init()
