@@ -49,11 +49,11 @@ demo-reset: demo-sync ## empty the quick start's database, so that `make demo` s
 
 .PHONY: test
 test: sync ## run every test that this machine can run, and say which databases were covered
-	$(RUN) pytest -n 2 -m 'not soak and not fault'
+	$(RUN) pytest -n 2 --dist worksteal -m 'not soak and not fault'
 
 .PHONY: test-integration
 test-integration: sync ## run the tests of all packages together
-	$(RUN) pytest -n 2 -m 'not soak and not fault' tests-integration
+	$(RUN) pytest -n 2 --dist worksteal -m 'not soak and not fault' tests-integration
 
 .PHONY: test-isolated
 test-isolated: sync ## run each library's tests with its declared dependencies alone (PACKAGE=svc-infra-sql for one)
@@ -61,7 +61,7 @@ test-isolated: sync ## run each library's tests with its declared dependencies a
 
 .PHONY: test-soak
 test-soak: sync ## run the long randomised and large runs once
-	$(RUN) pytest -n 2 -m soak --timeout 1200
+	$(RUN) pytest -n 2 --dist worksteal -m soak --timeout 1200
 
 .PHONY: test-fault
 test-fault: sync ## kill, cut and freeze servers under load

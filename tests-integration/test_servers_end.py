@@ -21,21 +21,27 @@ def start_run(folder: Path, body: str, *options: str, **environ: str) -> subproc
     """Run pytest on a test file of its own, with this project's fixtures."""
     (folder / "test_inner.py").write_text(body, encoding="utf-8")
     (folder / "conftest.py").write_text('pytest_plugins = ["dbservers.plugin"]\n', encoding="utf-8")
-    (folder / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n", encoding="utf-8")
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     without = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "TEST_", "CI"))}
     return subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs", *options, str(folder)],
+        [sys.executable, "-m", "pytest", "-p", "xdist", "-p", "no:cacheprovider", "-q", "-rs", *options, str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         cwd=folder,
-        env={**without, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests-integration"), *sys.path[1:]]), **environ},
+        # The installed plugins take longer to import than these tests to run.
+        env={
+            **without,
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "tests-integration"), *sys.path[1:]]),
+            **environ,
+        },
     )
 
 
 def finish(run: subprocess.Popen[str]) -> str:
     """Wait for the end of *run* and return what it printed."""
-    return run.communicate(timeout=90)[0]
+    return run.communicate(timeout=200)[0]
 
 
 def wait_until(condition: Callable[[], bool], *, timeout_seconds: float = 60) -> bool:

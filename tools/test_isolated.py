@@ -43,7 +43,7 @@ _NEEDS = {
     "svc-infra-dburl": [],
     "svc-infra-fastapi": ["httpx", "svc-infra-sql[postgres,sqlite]", "uvicorn"],
     "svc-infra-health": ["asyncpg", "aiosqlite"],
-    "svc-infra-migrate": ["svc-infra-sql[duckdb,mysql,postgres,psycopg,sqlite]"],
+    "svc-infra-migrate": ["jsonschema", "svc-infra-sql[duckdb,mysql,postgres,psycopg,sqlite]"],
     "svc-infra-mongo": [],
     "svc-infra-sql": ["opentelemetry-sdk"],
 }

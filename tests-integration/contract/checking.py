@@ -39,7 +39,7 @@ def check_contract(url: str, folder: Path, *options: str, seconds: int = 280) ->
         seconds: How long it may take.
     """
     report = folder / "schemathesis.json"
-    command = [
+    command: list[str | Path] = [
         Path(sys.executable).with_name("schemathesis"), "--config-file", FOLDER / "schemathesis.toml", "run",
         f"{url}/openapi.json", "--checks", "all", "--continue-on-failure", "--no-shrink", "--no-color",
         "--report", "json", "--report-json-path", report, *options,

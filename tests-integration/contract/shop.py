@@ -6,7 +6,7 @@ import datetime as dt
 import enum
 import uuid
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Header
 from sqlalchemy import (
@@ -94,7 +94,7 @@ async def tenant(x_tenant: Annotated[Literal["one", "two"], Header(description="
 def create_app(url: str) -> FastAPI:
     """Return the service over the database at *url*."""
     app = FastAPI(title="Shop")
-    resources = [
+    resources: list[ApiResource[Any]] = [
         ApiResource(
             model=Thing,
             prefix="/things",

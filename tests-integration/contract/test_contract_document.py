@@ -3,36 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from datetime import date
+from typing import Annotated, Any, get_args
 
 import pytest
+from fastapi import FastAPI, Header
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import BaseModel, Field
 
 from contract import shop
 from quickstart.app import create_app as create_quickstart
+from svc_infra.api.fastapi.db.nosql.mongo.add import setup_mongo
+from svc_infra.db.nosql.mongo.resource import MongoAction, MongoResource
+
+
+class Note(BaseModel):
+    """A note in MongoDB."""
+
+    id: str = Field(description="Which note.")
+    text: str = Field(min_length=1, max_length=200, description="What it says.", examples=["Buy milk"])
+    tags: list[str] = Field(default_factory=list, description="What it is about.", examples=[["home"]])
+    day: date | None = Field(None, description="When it is due.", examples=["2030-01-31"])
+    owner: str = Field(description="Whose it is.")
+
+
+async def owner(x_owner: Annotated[str, Header(description="Who asks.")]) -> str:
+    """Return who asks."""
+    return x_owner
+
+
+def create_notes() -> FastAPI:
+    """Return a service over a collection, with every action that those have."""
+    app = FastAPI(title="Notes")
+    resource = MongoResource(
+        model=Note,
+        prefix="/notes",
+        actions=get_args(MongoAction),
+        soft_delete=True,
+        search_fields=["text"],
+        tenant_field="owner",
+    )
+    setup_mongo(app, [resource], tenant=owner)
+    return app
+
 
 DOCUMENTS = {
     "quickstart": create_quickstart("sqlite://").openapi(),
     "shop": shop.create_app("sqlite://").openapi(),
+    "notes": create_notes().openapi(),
 }
 
 
-def schemas_with_examples(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield every schema with examples, wherever it stands."""
-    if isinstance(value, dict):
-        if isinstance(value.get("examples"), list):
-            yield value
-        for inner in value.values():
-            yield from schemas_with_examples(inner)
-    elif isinstance(value, list):
+def examples_in(value: Any) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Yield every example with its schema, wherever it stands: in the schema, a parameter or a media type."""
+    if isinstance(value, list):
         for inner in value:
-            yield from schemas_with_examples(inner)
+            yield from examples_in(inner)
+    if not isinstance(value, dict):
+        return
+    match value:
+        case {"examples": list(examples)}:
+            yield from ((value, example) for example in examples)
+        case {"schema": dict(schema), "examples": dict(examples)}:
+            yield from ((schema, example["value"]) for example in examples.values())
+        case {"schema": dict(schema), "example": example}:
+            yield schema, example
+    for inner in value.values():
+        yield from examples_in(inner)
 
 
 @pytest.fixture(params=DOCUMENTS)
 def document(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """The documents of the quick start and of a service with every action and every type."""
+    """The documents of the quick start, of a service with every action and every type, and of one over MongoDB."""
     found: dict[str, Any] = DOCUMENTS[request.param]
     return found
 
@@ -45,13 +88,20 @@ def test_the_document_is_openapi_31(document: dict[str, Any]) -> None:
 
 def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
     """Who sends what the page of the document shows is not refused for its form."""
-    checked = 0
-    for schema in schemas_with_examples(document):
+    found = list(examples_in(document))
+    for schema, example in found:
         complete = {**schema, "components": document["components"]}
-        for example in schema["examples"]:
-            assert [error.message for error in OAS31Validator(complete).iter_errors(example)] == []
-            checked += 1
-    assert checked > 0
+        assert [error.message for error in OAS31Validator(complete).iter_errors(example)] == [], schema
+    assert len(found) > 10
+
+
+def test_the_example_of_a_problem_has_its_status(document: dict[str, Any]) -> None:
+    """The page shows at each status what comes with it, and not always the same."""
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            for status, answer in operation["responses"].items():
+                shown = answer.get("content", {}).get("application/problem+json")
+                assert shown is None or shown["example"]["status"] == int(status), f"{method} {path}"
 
 
 def test_every_operation_has_words_for_people(document: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from serving import served
 from sqlalchemy import String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from console import asked_in
 from svc_infra.api.fastapi import problems
 from svc_infra.api.fastapi.db.sql.add import setup_sql
 from svc_infra.db.sql.database import Database
@@ -22,7 +23,8 @@ from svc_infra.db.sql.mixins import Versioned
 from svc_infra.db.sql.resource import SqlResource
 
 ROOT = Path(__file__).parent.parent.parent
-GUIDE = (ROOT / "docs" / "guide" / "routes.md").read_text()
+GUIDE_FILE = ROOT / "docs" / "guide" / "routes.md"
+GUIDE = GUIDE_FILE.read_text()
 
 
 class Base(DeclarativeBase):
@@ -88,3 +90,23 @@ def test_the_queries_of_the_guide_are_answered(client: httpx.Client) -> None:
     assert client.patch("/users/3", json={"name": "Ada"}, headers={"If-Match": etag}).status_code == 200
     assert client.patch("/users/3", json={"name": "Bob"}, headers={"If-Match": etag}).status_code == 412
     assert client.get("/users?q=ada&fields=name").json()["total"] == 1
+
+
+def test_what_curl_is_told_is_answered_so(client: httpx.Client) -> None:
+    """Each command, in this order, prints what stands below it."""
+    asked = asked_in(GUIDE_FILE)
+    assert len(asked) >= 3
+    for each in asked:
+        assert each.ask(str(client.base_url).rstrip("/")) == each.answer, each.command
+
+
+def test_no_call_of_curl_stands_untested() -> None:
+    """Every one in the documentation has its answer below it, in a file that a test runs."""
+    files = [
+        ROOT / "README.md",
+        *(path for folder in ("docs", "examples", "packages") for path in (ROOT / folder).rglob("*.md")),
+    ]
+    calling = {path for path in files if "curl " in path.read_text()}
+    assert calling == {GUIDE_FILE, ROOT / "examples" / "quickstart" / "README.md"}
+    for path in calling:
+        assert path.read_text().count("curl ") == len(asked_in(path)), path

@@ -13,23 +13,14 @@ from serving import served
 
 from contract import shop
 from contract.checking import check_contract
+from contract.tables import create_tables
 from quickstart.app import create_app as create_quickstart
 from quickstart.models import MODELS as QUICKSTART_MODELS
-from svc_infra.db.sql.base import ModelBase
-from svc_infra.db.sql.database import Database
 
 # What is sent follows from it, so that a run of CI can be repeated; give another one to search elsewhere.
 SEED = os.environ.get("CONTRACT_SEED", "1")
 # Five minutes of a soak run, or four times that, which is for those who change the routes or the document.
 LONG_EXAMPLES = "400" if "CONTRACT_LONG" in os.environ else "100"
-
-
-async def create_tables(url: str, *models: type[ModelBase]) -> None:
-    """Create the tables of *models*."""
-    names = {model.__table__.name for model in models}
-    tables = [table for table in ModelBase.metadata.sorted_tables if table.name in names]
-    async with Database(url) as database, database.engine.begin() as connection:
-        await connection.run_sync(lambda sync: ModelBase.metadata.create_all(sync, tables=tables))
 
 
 @pytest.fixture

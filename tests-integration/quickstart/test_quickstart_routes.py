@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import httpx
 import pytest
+
+from console import Asked, asked_in
+from quickstart.running import ANNOUNCEMENT
+from quickstart_process import PROJECT
 
 TOTALS = {"airlines": 3, "airports": 5, "planes": 4, "weather": 60, "flights": 60}
 
@@ -138,9 +143,30 @@ def test_the_page_of_the_document_can_be_tried_from_top_to_bottom(client: httpx.
     assert created.status_code == 201, created.text
     (path,) = [path for path in document["paths"] if path.startswith(f"/{name}/{{")]
     (key, *_) = document["paths"][path]["get"]["parameters"]
-    tried = f"/{name}/{key['schema']['examples'][0]}"
+    tried = f"/{name}/{next(iter(key['examples'].values()))['value']}"
     assert client.get(tried).status_code == 200
     assert client.patch(tried, json={}).status_code == 200
     assert client.delete(created.headers["location"]).status_code == 204
     if key["name"] != "id":
         assert created.headers["location"] == tried
+
+
+def test_what_curl_is_told_in_the_read_me_is_answered_so(client: httpx.Client) -> None:
+    """Each command, in this order, prints what stands below it."""
+    asked = asked_in(PROJECT / "README.md")
+    assert len(asked) >= 5
+    for each in asked:
+        assert each.ask(str(client.base_url).rstrip("/")) == each.answer, each.command
+
+
+def test_what_it_says_at_its_start_can_be_typed(client: httpx.Client) -> None:
+    """Every address that it names is there, and its three commands create, change and delete an airline."""
+    base = str(client.base_url).rstrip("/")
+    said = ANNOUNCEMENT.format(base=base, database="a database")
+    addresses = re.findall(rf"^ +({re.escape(base)}/\S+)", said, re.MULTILINE)
+    assert len(addresses) >= 6
+    for address in addresses:
+        assert client.get(address).status_code == 200, address
+    commands = [line.strip() for line in said.splitlines() if line.strip().startswith("curl ")]
+    statuses = [Asked(f"{command} -w %{{http_code}}", "").ask(base)[-3:] for command in commands]
+    assert statuses == ["201", "200", "204"]

@@ -18,9 +18,18 @@ from svc_infra.api.fastapi.db.sql.state import get_database
 ClientOf = Callable[[FastAPI], Awaitable[httpx.AsyncClient]]
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def sql_url(request: pytest.FixtureRequest, module_database: Callable[[str], str]) -> str:
+    """A database of the module on SQLite and on PostgreSQL; a test may name others, by `indirect=True`.
+
+    One for the module, so that its `app`, which takes longer to build than most tests to run, can be one too.
+    """
+    return module_database(request.param)
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
-def sql_url(request: pytest.FixtureRequest) -> str:
-    """An empty database on SQLite and on PostgreSQL."""
+def empty_sql_url(request: pytest.FixtureRequest) -> str:
+    """A database without tables on SQLite and on PostgreSQL; a test may name others, by `indirect=True`."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
 
@@ -70,8 +79,9 @@ async def serving(app: FastAPI) -> AsyncIterator[int]:
 
 
 async def create_tables(app: FastAPI, base: type[DeclarativeBase], name: str = "default") -> None:
-    """Create the tables of *base* in a running application's database."""
+    """Create the tables of *base*, empty, in a running application's database."""
     async with get_database(app, name).engine.begin() as connection:
+        await connection.run_sync(base.metadata.drop_all)
         await connection.run_sync(base.metadata.create_all)
 
 
@@ -79,3 +89,11 @@ async def create_tables(app: FastAPI, base: type[DeclarativeBase], name: str = "
 def make_tables() -> Callable[[FastAPI, type[DeclarativeBase]], Awaitable[None]]:
     """Create the tables of a declarative base in a running application's database."""
     return create_tables
+
+
+@pytest.fixture
+async def client(app: FastAPI, running: ClientOf, request: pytest.FixtureRequest) -> httpx.AsyncClient:
+    """A client of the module's `app`, which runs with the tables of the module's `Base`, empty."""
+    found = await running(app)
+    await create_tables(app, request.module.Base)
+    return found

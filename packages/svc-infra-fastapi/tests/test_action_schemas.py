@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -15,9 +14,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from svc_infra.api.fastapi.db.sql.add import setup_sql
 from svc_infra.api.fastapi.db.sql.resource import ALL_ACTIONS, ApiResource, RouteOptions
 from svc_infra.db.sql.service import SqlService
-
-ClientOf = Callable[[FastAPI], Awaitable[httpx.AsyncClient]]
-MakeTables = Callable[[FastAPI, type[DeclarativeBase]], Awaitable[None]]
 
 
 class Base(DeclarativeBase):
@@ -73,7 +69,7 @@ class KeepsOne(SqlService[User]):
             raise HTTPException(403, "the first user stays")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def app(sql_url: str) -> FastAPI:
     app = FastAPI()
     resource = ApiResource(
@@ -94,13 +90,6 @@ def app(sql_url: str) -> FastAPI:
     )
     setup_sql(app, [resource], url=sql_url)
     return app
-
-
-@pytest.fixture
-async def client(app: FastAPI, running: ClientOf, make_tables: MakeTables) -> httpx.AsyncClient:
-    found = await running(app)
-    await make_tables(app, Base)
-    return found
 
 
 async def test_each_action_has_its_schemas_and_hooks(client: httpx.AsyncClient) -> None:

@@ -187,11 +187,11 @@ async def test_the_overview_tells_of_databases_and_resources(any_client: httpx.A
     assert counts == {"authors": "12", "v1.books": "1", "notes": "2"}
 
 
-async def test_pending_migrations_are_told(sql_url: str, running: ClientOf) -> None:
+async def test_pending_migrations_are_told(empty_sql_url: str, running: ClientOf) -> None:
     """The database's revision is read from Alembic's table, the code's is asked of the application."""
     heads = ["aaa"]
     app = FastAPI()
-    setup_sql(app, url=sql_url)
+    setup_sql(app, url=empty_sql_url)
     add_sql_admin(app, guard=operator, expected_revisions=lambda: heads)
     client = await running(app)
     async with get_database(app).session() as session:
@@ -367,9 +367,9 @@ async def test_the_browser_may_load_and_run_nothing(client: httpx.AsyncClient) -
     assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
 
 
-async def test_a_missing_table_spoils_one_line_only(sql_url: str, running: ClientOf) -> None:
+async def test_a_missing_table_spoils_one_line_only(empty_sql_url: str, running: ClientOf) -> None:
     """The overview is there although a table is not; the resource's own page says 5xx without SQL."""
-    client = await running(application(sql_url))
+    client = await running(application(empty_sql_url))
     page = await page_of(client, "", headers=KEY)
     assert page.count("can&#x27;t be read") == 2
     answer = await client.get("/_admin/resources/authors", headers=KEY)

@@ -9,18 +9,20 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI, HTTPException
-from sqlalchemy import CheckConstraint, ForeignKey, String
+from sqlalchemy import CheckConstraint, ForeignKey, String, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from svc_infra.api.fastapi.db.sql.add import setup_sql
+from svc_infra.api.fastapi.db.sql.add import get_database, setup_sql
 from svc_infra.api.fastapi.db.sql.resource import Action, ApiResource
 from svc_infra.api.fastapi.tenancy.context import set_tenant_resolver, tenant_header
 from svc_infra.db.sql.service import SqlService
 
 ClientOf = Callable[[FastAPI], Awaitable[httpx.AsyncClient]]
-MakeTables = Callable[[FastAPI, type[DeclarativeBase]], Awaitable[None]]
 
 BULK: set[Action] = {"bulk_create", "bulk_update", "bulk_upsert", "bulk_delete", "list", "create", "get", "update"}
+everywhere = pytest.mark.parametrize("sql_url", ["sqlite", "postgres", "mysql", "duckdb"], indirect=True)
+undoing = pytest.mark.parametrize("sql_url", ["sqlite", "postgres", "mysql"], indirect=True)
+"""On every database that can undo a part of a transaction; DuckDB has no savepoints."""
 
 
 class Base(DeclarativeBase):
@@ -63,7 +65,7 @@ class Careful(SqlService[Part]):
             raise HTTPException(403, "the first part stays")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def app(sql_url: str) -> FastAPI:
     app = FastAPI()
     resources: list[ApiResource[Any]] = [
@@ -89,13 +91,6 @@ def app(sql_url: str) -> FastAPI:
     return app
 
 
-@pytest.fixture
-async def client(app: FastAPI, running: ClientOf, make_tables: MakeTables) -> httpx.AsyncClient:
-    found = await running(app)
-    await make_tables(app, Base)
-    return found
-
-
 async def parts(client: httpx.AsyncClient, *skus: str) -> list[dict[str, Any]]:
     answer = await client.post("/parts/bulk", json=[{"sku": sku} for sku in skus])
     assert answer.status_code == 200, answer.text
@@ -107,6 +102,7 @@ async def count(client: httpx.AsyncClient, path: str = "/parts") -> int:
     return total
 
 
+@everywhere
 async def test_many_records_are_created_in_their_order(client: httpx.AsyncClient) -> None:
     """Each with its status, record and ETag; the ETag is the one that a read gives."""
     answer = await client.post("/parts/bulk", json=[{"sku": "b", "stock": 2}, {"sku": "a", "note": "n"}])
@@ -130,6 +126,7 @@ async def test_no_records_are_no_error(client: httpx.AsyncClient) -> None:
         assert answer.json() == {"succeeded": 0, "failed": 0, "results": []}, answer.text
 
 
+@undoing
 async def test_one_bad_item_undoes_all(client: httpx.AsyncClient) -> None:
     """The problem names the item and the field; nothing was written."""
     await parts(client, "taken")
@@ -147,6 +144,7 @@ async def test_one_bad_item_undoes_all(client: httpx.AsyncClient) -> None:
     assert await count(client) == 1
 
 
+@undoing
 @pytest.mark.parametrize("prefix", ["/parts", "/careful"])
 async def test_items_may_fail_by_themselves(client: httpx.AsyncClient, prefix: str) -> None:
     """With atomic=false the good ones are committed and each bad one has its problem."""
@@ -163,6 +161,7 @@ async def test_items_may_fail_by_themselves(client: httpx.AsyncClient, prefix: s
         assert (await client.post(f"{prefix}/bulk?{query}", json=[])).status_code == 422
 
 
+@undoing
 async def test_a_count_may_be_enough(client: httpx.AsyncClient) -> None:
     """Prefer: return=minimal, for a thousand rows by the database's fastest way too."""
     headers = {"Prefer": "respond-async, return=minimal"}
@@ -174,6 +173,22 @@ async def test_a_count_may_be_enough(client: httpx.AsyncClient) -> None:
     assert await count(client) == 400
 
 
+async def test_without_savepoints_a_refusal_names_no_item(duckdb_url: str, running: ClientOf) -> None:
+    """DuckDB can't undo a part of a transaction: a duplicate is 409 of the whole request, atomic=false is 422."""
+    app = FastAPI()
+    setup_sql(app, [ApiResource(model=Part, prefix="/parts", actions=BULK, upsert_on=["sku"])], url=duckdb_url)
+    client = await running(app)
+    async with get_database(app).engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    await parts(client, "taken")
+    refused = await client.post("/parts/bulk", json=[{"sku": "a"}, {"sku": "taken"}])
+    assert (refused.status_code, await count(client)) == (409, 1)
+    for method, path in (("POST", ""), ("PATCH", ""), ("PUT", ""), ("POST", "/delete")):
+        answer = await client.request(method, f"/parts/bulk{path}?atomic=false", json=[])
+        assert (answer.status_code, answer.json()["type"]) == (422, "urn:svc-infra:problem:not-supported")
+
+
+@everywhere
 async def test_many_records_are_changed(client: httpx.AsyncClient) -> None:
     """The same values for all, and different ones for each; what is not named stays."""
     rows = await parts(client, "a", "b", "c")
@@ -190,6 +205,35 @@ async def test_many_records_are_changed(client: httpx.AsyncClient) -> None:
     assert {each["item"]["version"] for each in answer.json()["results"]} == {3}
 
 
+@everywhere
+async def test_a_hundred_different_changes_are_few_statements(app: FastAPI, client: httpx.AsyncClient) -> None:
+    """With a version for each: one statement locks, one writes, and one reads where UPDATE returns nothing."""
+    rows = await parts(client, *(f"s{number}" for number in range(100)))
+    sent: list[str] = []
+
+    def record(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.lstrip("( ").upper().startswith(("SELECT", "UPDATE")):
+            sent.append(statement)
+
+    engine = get_database(app).engine.sync_engine
+    event.listen(engine, "before_cursor_execute", record)
+    items = [{"id": row["id"], "if_match": '"v1"', "data": {"stock": row["id"] * 2}} for row in reversed(rows)]
+    answer = await client.patch("/parts/bulk", json=items)
+    event.remove(engine, "before_cursor_execute", record)
+    assert answer.status_code == 200, answer.text
+    assert [(each["item"]["id"], each["item"]["stock"], each["etag"]) for each in answer.json()["results"]] == [
+        (row["id"], row["id"] * 2, '"v2"') for row in reversed(rows)
+    ]
+    assert len(sent) == (3 if engine.dialect.name == "mysql" else 2), sent
+    clash = [{"id": rows[0]["id"], "data": {"note": "n"}}, {"id": rows[1]["id"], "data": {"sku": "s7"}}]
+    refused = await client.patch("/parts/bulk", json=clash)
+    assert refused.status_code == 409
+    if engine.dialect.name != "duckdb":
+        assert refused.json()["errors"][0]["loc"][:3] == ["body", 1, "data"]
+    assert (await client.get(f"/parts/{rows[0]['id']}")).json()["note"] is None
+
+
+@everywhere
 @pytest.mark.parametrize("same", [True, False])
 async def test_a_missing_record_undoes_all_changes(client: httpx.AsyncClient, same: bool) -> None:
     """404 with its place, in an update and in a delete."""
@@ -202,6 +246,7 @@ async def test_a_missing_record_undoes_all_changes(client: httpx.AsyncClient, sa
     assert (await client.get(f"/parts/{row['id']}")).json() == row
 
 
+@undoing
 @pytest.mark.parametrize("prefix", ["/parts", "/careful"])
 async def test_each_item_may_name_its_version(client: httpx.AsyncClient, prefix: str) -> None:
     """An old version is 412 and undoes all; by itself it leaves the others."""
@@ -248,6 +293,7 @@ async def test_a_record_may_be_named_once(client: httpx.AsyncClient) -> None:
         assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["body", 1]), answer.text
 
 
+@undoing
 async def test_an_upsert_creates_and_updates_by_its_key(client: httpx.AsyncClient) -> None:
     """By `upsert_on`; an item without the key is refused."""
     [row] = await parts(client, "a")
@@ -261,6 +307,7 @@ async def test_an_upsert_creates_and_updates_by_its_key(client: httpx.AsyncClien
     assert [result["status"] for result in each.json()["results"]] == [422, 200]
 
 
+@undoing
 async def test_many_records_are_deleted(client: httpx.AsyncClient) -> None:
     """Each is 204; by themselves the missing ones are 404."""
     rows = await parts(client, "a", "b", "c")
@@ -271,6 +318,7 @@ async def test_many_records_are_deleted(client: httpx.AsyncClient) -> None:
     assert await count(client) == 0
 
 
+@everywhere
 async def test_hooks_see_every_item(client: httpx.AsyncClient) -> None:
     """And an item that a hook refuses is named."""
     answer = await client.post("/careful/bulk", json=[{"sku": "a", "stock": 1}, {"sku": "b", "stock": 2}])
@@ -284,6 +332,7 @@ async def test_hooks_see_every_item(client: httpx.AsyncClient) -> None:
     assert upserted.json()["results"][0]["item"]["stock"] == 10
 
 
+@everywhere
 async def test_a_tenant_reaches_only_its_own_records(client: httpx.AsyncClient) -> None:
     """By create, update, upsert and delete; what another has looks as if it were not there."""
     one, two = {"X-Tenant-Id": "one"}, {"X-Tenant-Id": "two"}
@@ -300,6 +349,7 @@ async def test_a_tenant_reaches_only_its_own_records(client: httpx.AsyncClient) 
     assert (await client.post("/notes/bulk", json=items)).status_code == 400
 
 
+@everywhere
 async def test_a_bulk_delete_may_be_soft(client: httpx.AsyncClient) -> None:
     """A marked record is not found again."""
     headers = {"X-Tenant-Id": "one"}

@@ -52,7 +52,7 @@ class Line(Base):
     doc: Mapped[Doc] = relationship(back_populates="lines")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def app(sql_url: str) -> FastAPI:
     app = FastAPI()
     resource = ApiResource(
@@ -73,13 +73,6 @@ def app(sql_url: str) -> FastAPI:
     setup_sql(app, [resource, lines], url=sql_url)
     set_tenant_resolver(app, tenant_header())
     return app
-
-
-@pytest.fixture
-async def client(app: FastAPI, running: ClientOf, make_tables: MakeTables) -> httpx.AsyncClient:
-    found = await running(app)
-    await make_tables(app, Base)
-    return found
 
 
 VALUES = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
@@ -18,10 +17,10 @@ from svc_infra.api.fastapi.tenancy.context import set_tenant_resolver, tenant_he
 from svc_infra.db.sql.resource import SqlResource
 from svc_infra.db.sql.service import SqlService
 
-ClientOf = Callable[[FastAPI], Awaitable[httpx.AsyncClient]]
-MakeTables = Callable[[FastAPI, type[DeclarativeBase]], Awaitable[None]]
-
 ONE, TWO = {"X-Tenant-Id": "one"}, {"X-Tenant-Id": "two"}
+everywhere = pytest.mark.parametrize("sql_url", ["sqlite", "postgres", "mysql", "duckdb"], indirect=True)
+undoing = pytest.mark.parametrize("sql_url", ["sqlite", "postgres", "mysql"], indirect=True)
+"""On every database that can undo a part of a transaction; DuckDB has no savepoints."""
 
 
 class Base(DeclarativeBase):
@@ -73,7 +72,7 @@ class Greeting(SqlService[Order]):
         return {**data, "customer": f"Dear {data['customer']}"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def app(sql_url: str) -> FastAPI:
     app = FastAPI()
     item = SqlResource(model=Item, prefix="/items", tenant_field="shop", service_factory=Doubling, read_name="HookItem")
@@ -93,13 +92,7 @@ def app(sql_url: str) -> FastAPI:
     return app
 
 
-@pytest.fixture
-async def client(app: FastAPI, running: ClientOf, make_tables: MakeTables) -> httpx.AsyncClient:
-    found = await running(app)
-    await make_tables(app, Base)
-    return found
-
-
+@everywhere
 async def test_related_records_are_created_with_theirs(client: httpx.AsyncClient) -> None:
     """And shown in the answer; a read that includes them shows the same."""
     body = {"customer": "Ann", "items": [{"sku": "b"}, {"sku": "a", "count": 3}], "invoice": {"text": "t"}}
@@ -124,6 +117,7 @@ async def test_related_records_may_be_left_out(client: httpx.AsyncClient) -> Non
     assert (made["items"], made["invoice"]) == ([], None)
 
 
+@everywhere
 async def test_what_the_server_owns_of_a_related_record_is_ignored(client: httpx.AsyncClient) -> None:
     """The foreign key, the tenant, the id and the times: another tenant's order gets nothing."""
     other = (await client.post("/orders", json={"customer": "Bob"}, headers=TWO)).json()
@@ -135,6 +129,7 @@ async def test_what_the_server_owns_of_a_related_record_is_ignored(client: httpx
     assert (await client.get("/items", headers=TWO)).json()["total"] == 0
 
 
+@undoing
 async def test_an_error_in_a_related_record_undoes_all(client: httpx.AsyncClient) -> None:
     """And says where it stands."""
     cases: list[tuple[object, list[object], int]] = [
@@ -155,6 +150,7 @@ async def test_an_error_in_a_related_record_undoes_all(client: httpx.AsyncClient
     assert (await client.get("/items", headers=ONE)).json()["total"] == 0
 
 
+@everywhere
 async def test_hooks_of_both_take_part(client: httpx.AsyncClient) -> None:
     """Those of the record, and those of the resource that describes the related ones."""
     body = {"customer": "Ann", "items": [{"sku": "a", "count": 2}]}

@@ -68,8 +68,8 @@ class Seat(Base):
     taken: Mapped[bool]
 
 
-@pytest.fixture
-async def client(sql_url: str, running: ClientOf, make_tables: MakeTables) -> httpx.AsyncClient:
+@pytest.fixture(scope="module")
+def app(sql_url: str) -> FastAPI:
     app = FastAPI()
     resources: list[SqlResource[Any]] = [
         SqlResource(
@@ -87,9 +87,7 @@ async def client(sql_url: str, running: ClientOf, make_tables: MakeTables) -> ht
         SqlResource(model=Seat, prefix="/seats"),
     ]
     setup_sql(app, resources, url=sql_url)
-    found = await running(app)
-    await make_tables(app, Base)
-    return found
+    return app
 
 
 async def add(client: httpx.AsyncClient, *emails: str) -> list[dict[str, Any]]:

@@ -74,19 +74,15 @@ def service(repo: SqlRepository[User]) -> UserService:
     return UserService(repo)
 
 
-@pytest.fixture(params=["with hooks", "without hooks"])
-async def client(
-    request: pytest.FixtureRequest, sql_url: str, running: ClientOf, make_tables: MakeTables
-) -> httpx.AsyncClient:
+@pytest.fixture(scope="module", params=["with hooks", "without hooks"])
+def app(request: pytest.FixtureRequest, sql_url: str) -> FastAPI:
     app = FastAPI()
     factory = service if request.param == "with hooks" else None
     resource = SqlResource(model=User, prefix="/users", tenant_field="tenant_id", service_factory=factory)
     labels = ApiResource(model=Label, prefix="/labels", tenant_field="tenant_id", actions={"create", "bulk_create"})
     setup_sql(app, [resource, labels, SqlResource(model=Order, prefix="/orders", tenant_field="shop")], url=sql_url)
     set_tenant_resolver(app, tenant_header())
-    found = await running(app)
-    await make_tables(app, Base)
-    return found
+    return app
 
 
 async def create(client: httpx.AsyncClient, headers: dict[str, str], **more: object) -> dict[str, Any]:

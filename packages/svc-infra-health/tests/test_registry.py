@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
-from svc_infra.health import CheckFailed, DuplicateCheck, HealthRegistry, NotHealthy, Outcome, UnknownCheck
+from svc_infra.health import CheckFailed, DuplicateCheck, HealthRegistry, Outcome, UnknownCheck
 
 
 class Clock:
@@ -81,110 +79,6 @@ async def test_checks_run_in_parallel() -> None:
     began = time.monotonic()
     assert (await registry.run()).healthy
     assert time.monotonic() - began < 1.0
-
-
-async def test_a_check_that_swallows_cancellation_is_reported_in_time_and_left_alone() -> None:
-    """`wait_for` would wait for it; the registry gives the report when the time is up."""
-    release = asyncio.Event()
-
-    async def stubborn() -> None:
-        while not release.is_set():
-            try:
-                await release.wait()
-            except asyncio.CancelledError:
-                continue
-
-    registry = HealthRegistry()
-    registry.add("stubborn", stubborn, timeout=0.1, cache_seconds=0)
-    began = time.monotonic()
-    report = await registry.run()
-    assert time.monotonic() - began < 0.6
-    assert report.checks["stubborn"].reason == "timeout"
-    release.set()
-
-
-async def test_while_a_check_hangs_no_second_run_of_it_is_started() -> None:
-    """A hanging database must not collect one more connection with every probe."""
-    release = asyncio.Event()
-    runs = 0
-
-    async def stubborn() -> None:
-        nonlocal runs
-        runs += 1
-        while not release.is_set():
-            try:
-                await release.wait()
-            except asyncio.CancelledError:
-                continue
-
-    registry = HealthRegistry()
-    registry.add("stubborn", stubborn, timeout=0.05, cache_seconds=0)
-    for _ in range(5):
-        assert (await registry.run()).checks["stubborn"].reason == "timeout"
-    assert runs == 1
-    release.set()
-    await asyncio.sleep(0)
-    assert (await eventually(registry)).healthy
-    assert runs == 2
-
-
-async def eventually(registry: HealthRegistry):
-    """Run until healthy, for at most 2 s."""
-    deadline = time.monotonic() + 2
-    while True:
-        report = await registry.run(fresh=True)
-        if report.healthy or time.monotonic() > deadline:
-            return report
-        await asyncio.sleep(0.01)
-
-
-@pytest.fixture
-def release_thread() -> Iterator[threading.Event]:
-    event = threading.Event()
-    yield event
-    event.set()
-
-
-async def test_a_sync_check_that_hangs_blocks_neither_the_loop_nor_the_report(release_thread: threading.Event) -> None:
-    """It runs in a thread of its own, at most one of which can be stuck."""
-    runs = 0
-
-    def hang() -> None:
-        nonlocal runs
-        runs += 1
-        release_thread.wait(10)
-
-    registry = HealthRegistry()
-    registry.add("hang", hang, timeout=0.1, cache_seconds=0)
-    ticks = 0
-
-    async def tick() -> None:
-        nonlocal ticks
-        while True:
-            await asyncio.sleep(0.01)
-            ticks += 1
-
-    ticking = asyncio.create_task(tick())
-    for _ in range(3):
-        assert (await registry.run()).checks["hang"].reason == "timeout"
-    ticking.cancel()
-    assert runs == 1
-    assert ticks >= 3
-
-
-async def test_a_hanging_sync_check_does_not_delay_the_end_of_the_program() -> None:
-    """`asyncio.run` returns while the thread is stuck."""
-    release = threading.Event()
-
-    async def main() -> None:
-        registry = HealthRegistry()
-        registry.add("hang", lambda: release.wait(20) and None, timeout=0.05)
-        await registry.run()
-
-    began = time.monotonic()
-    await asyncio.to_thread(asyncio.run, main())
-    assert time.monotonic() - began < 5
-    release.set()
 
 
 async def test_concurrent_reports_share_one_run() -> None:
@@ -328,76 +222,6 @@ async def test_an_unknown_name_is_refused() -> None:
     registry.add("database", passing)
     with pytest.raises(UnknownCheck, match="database"):
         await registry.run(names=["databse"])
-
-
-async def test_waiting_ends_when_critical_checks_pass() -> None:
-    """A dependency that comes up later ends the wait; one that is not critical does not hold it up."""
-    attempts = 0
-
-    async def third_time_lucky() -> bool:
-        nonlocal attempts
-        attempts += 1
-        return attempts >= 3
-
-    registry = HealthRegistry()
-    registry.add("database", third_time_lucky)
-    registry.add("cache", failing, critical=False)
-    report = await registry.wait_until_healthy(timeout=10, interval=0.02)
-    assert report.status == "degraded"
-    assert attempts == 3
-
-
-async def test_waiting_in_vain_raises_in_time_with_the_last_report() -> None:
-    """A service must not start without its database because a return value was ignored."""
-    registry = HealthRegistry()
-    registry.add("database", failing)
-    began = time.monotonic()
-    with pytest.raises(NotHealthy, match=r"database \(refused\)") as caught:
-        await registry.wait_until_healthy(timeout=0.3, interval=0.05)
-    assert 0.25 < time.monotonic() - began < 1.0
-    assert caught.value.report.checks["database"].reason == "refused"
-
-
-async def test_a_check_that_hangs_is_cut_at_the_deadline_of_the_wait() -> None:
-    """The last attempt does not run past the deadline."""
-    registry = HealthRegistry()
-    registry.add("database", lambda: asyncio.sleep(60), timeout=0.5)
-    began = time.monotonic()
-    with pytest.raises(NotHealthy, match="timeout"):
-        await registry.wait_until_healthy(timeout=0.8, interval=0.05)
-    assert time.monotonic() - began < 1.6
-
-
-async def test_a_timeout_of_zero_asks_once() -> None:
-    """Whether it is healthy now is a question with an answer."""
-    registry = HealthRegistry()
-    registry.add("database", passing)
-    assert (await registry.wait_until_healthy(timeout=0)).healthy
-
-
-async def test_waiting_ends_at_once_for_what_waiting_cannot_mend() -> None:
-    """An address that is not set stays not set."""
-
-    async def unset() -> None:
-        raise CheckFailed("configuration", "SQL_URL is not set")
-
-    registry = HealthRegistry()
-    registry.add("database", unset)
-    began = time.monotonic()
-    with pytest.raises(NotHealthy, match="SQL_URL is not set"):
-        await registry.wait_until_healthy(timeout=60, interval=2)
-    assert time.monotonic() - began < 1
-
-
-async def test_waiting_can_be_cancelled() -> None:
-    """A service that is told to stop while it waits, stops."""
-    registry = HealthRegistry()
-    registry.add("database", failing)
-    waiting = asyncio.create_task(registry.wait_until_healthy(timeout=60, interval=2))
-    await asyncio.sleep(0.05)
-    waiting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
 
 
 def test_a_registry_can_be_used_in_one_loop_after_another() -> None:

@@ -58,8 +58,13 @@ class Thing(ModelBase):
     data: Mapped[object | None] = mapped_column(JSON)
 
 
+class Word(enum.StrEnum):
+    YES = "yes"
+
+
 TABLES = [Thing.__table__]
 things = SqlRepository(Thing)
+EAST, WEST = dt.timezone(dt.timedelta(hours=14)), dt.timezone(-dt.timedelta(hours=14))
 NAIVE, AWARE = dt.datetime(2026, 1, 2, 3, 4, 5), dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)  # noqa: DTZ001
 
 BAD: list[tuple[str, object]] = [
@@ -241,10 +246,9 @@ async def test_json_is_neither_compared_nor_ordered_by(session, statements) -> N
 
 async def test_times_at_the_end_of_the_calendar_are_stored_or_refused(session: AsyncSession) -> None:
     """An instant beyond the year 9999 in UTC and the longest timedelta are no overflow inside of a driver."""
-    east, west = dt.timezone(dt.timedelta(hours=14)), dt.timezone(-dt.timedelta(hours=14))
     for name, value in [
-        ("aware", dt.datetime.max.replace(tzinfo=west)),
-        ("aware", dt.datetime.min.replace(tzinfo=east)),
+        ("aware", dt.datetime.max.replace(tzinfo=WEST)),
+        ("aware", dt.datetime.min.replace(tzinfo=EAST)),
         ("span", dt.timedelta.max),
         ("span", dt.timedelta.min),
     ]:
@@ -254,4 +258,39 @@ async def test_times_at_the_end_of_the_calendar_are_stored_or_refused(session: A
             continue
         assert await things.count(session, where=field(name).eq(value)) == 1
     await session.rollback()
+    assert await things.count(session) == 0
+
+
+async def test_a_number_that_rounding_makes_too_large_is_refused(session, statements) -> None:
+    """Numeric(10, 2) has eight digits before the point, also after the third one behind it is rounded away."""
+    signalling, tiny = Decimal("sNaN"), Decimal("1e-20000")
+    for value in (Decimal("99999999.995"), Decimal("-99999999.999"), 99999999.999, 10**8, signalling, tiny):
+        with pytest.raises(InvalidValue, match="money"):
+            await things.create(session, {"money": value})
+        with pytest.raises(InvalidValue, match="money"):
+            await things.create_many(session, [{"money": Decimal(1)}, {"money": value}])
+    for value in (dt.datetime.max.replace(tzinfo=WEST), dt.datetime.min.replace(tzinfo=EAST)):
+        with pytest.raises(InvalidValue, match="aware"):
+            await things.create(session, {"aware": value})
+    assert [each for each in statements.taken() if "SAVEPOINT" not in each] == []
+    row = await things.create(session, {"money": Decimal("99999999.994"), "text": Word.YES})
+    session.expunge_all()
+    found = await things.get_one(session, row.id)
+    assert (found.money, found.text, type(found.text)) == (Decimal("99999999.99"), "yes", str)
+
+
+async def test_json_that_can_t_be_written_is_refused(session: AsyncSession) -> None:
+    """What holds itself, is nested beyond any stack, or is of another type, one row or many."""
+    circle: list[object] = []
+    circle.append(circle)
+    deep: object = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value in (circle, deep, {"a": object()}, {(1, 2): 3}):
+        for returning in (True, False):
+            async with AsyncSession(session.bind) as own:
+                with pytest.raises(InvalidValue):
+                    await things.create_many(own, [{"data": value} for _ in range(60)], returning=returning)
+        with pytest.raises(InvalidValue):
+            await things.create(session, {"data": value})
     assert await things.count(session) == 0

@@ -19,8 +19,9 @@ from sqlalchemy import DateTime, ForeignKey, String, UniqueConstraint
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, foreign, mapped_column, relationship, remote
 
-from svc_infra.db.sql import bulk, creating, upserting, writing
+from svc_infra.db.sql import bulk, changes, creating, upserting, writing
 from svc_infra.db.sql.base import ModelBase
+from svc_infra.db.sql.changes import Change
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.errors import ForeignKeyViolation, NotFound, SqlError, UniqueViolation
 from svc_infra.db.sql.filter_scope import FilterScope
@@ -189,6 +190,23 @@ class TenantMachine(RuleBasedStateMachine):
         assert self.is_refused(change()) is not fits
         assert not fits or (found[0] is not None) is (row is not None)
         if fits and row is not None:
+            row.update(body=body, link=link)
+
+    @rule(tenant=TENANTS, other=TENANTS, key=IDS, body=BODIES, link=LINKS, form=st.sampled_from(["objects", "rows"]))
+    def update_each(self, tenant: int, other: int, key: int, body: str, link: int | None, form: str) -> None:
+        service, seen = self.service(tenant), self.seen(tenant)
+        data = {"body": body, "tenant_id": other, "id": 99, "link_id": link}
+        target: Any = service if form == "objects" else service.repo.rows
+        keys, found = [key, key % 8 + 1], list[Any]()
+
+        async def change() -> None:
+            found.extend(await target.update_each(self.session, [Change(each, data) for each in keys]))
+
+        hit = [seen[each] for each in keys if each in seen]
+        fits = self.may_link(tenant, link) or all(row["link"] == link for row in hit)
+        assert self.is_refused(change()) is not fits
+        assert not fits or [row is not None for row in found] == [each in seen for each in keys]
+        for row in hit if fits else []:
             row.update(body=body, link=link)
 
     @rule(tenant=TENANTS, key=IDS, body=BODIES, link=LINKS, by=st.sampled_from(["all", "ids", "where"]))
@@ -440,6 +458,7 @@ def test_a_relationship_that_forgets_the_tenant_is_found(name: str, monkeypatch:
         pytest.param(bulk, "check_changes", marks=pytest.mark.soak),
         pytest.param(creating, "first_refused", marks=pytest.mark.soak),
         pytest.param(upserting, "first_refused", marks=pytest.mark.soak),
+        pytest.param(changes, "first_refused", marks=pytest.mark.soak),
     ],
 )
 def test_a_write_that_forgets_where_a_foreign_key_leads_is_found(

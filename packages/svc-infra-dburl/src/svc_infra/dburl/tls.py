@@ -23,13 +23,12 @@ class TlsContext(ssl.SSLContext):
     the next connection. A file that is not there yet is an error only when a connection is opened: the place where a
     URL is resolved need not be the one where it is used.
 
-    Args:
+    Attributes:
         verify: What of the server's certificate is checked.
         cafile: Certificates that are trusted, PEM. None with ``verify`` not "none": those of the operating system.
         capath: Folder of such certificates under their hashed names.
         certfile: The client's certificate, PEM.
         keyfile: Its key, PEM; None if it is in `certfile`.
-        key_password: The key's password.
         crlfile: Revoked certificates, PEM.
 
     Two contexts are equal when they check the same and name the same files.
@@ -55,7 +54,7 @@ class TlsContext(ssl.SSLContext):
         key_password: str | None = None,
         crlfile: str | None = None,
     ) -> Self:
-        """Make the context and read the files that are there."""
+        """Make the context and read the files that are there; *key_password* is that of the client's key."""
         self = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
         self.check_hostname = verify == "full"
         self.verify_mode = ssl.CERT_NONE if verify == "none" else ssl.CERT_REQUIRED

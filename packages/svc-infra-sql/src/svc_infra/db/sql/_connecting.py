@@ -98,6 +98,9 @@ def listen_for_rest(engine: Engine, *, clock: Callable[[], float] = monotonic) -
     for a server that does not answer.
     """
     dialect = engine.dialect
+    if dialect.driver in {"aiomysql", "asyncmy"}:
+        # SQLAlchemy 2.0 asks PyMySQL's `ping` whether it needs its argument (#13306), and these two need it always.
+        dialect._send_false_to_ping = True  # type: ignore[attr-defined]  # noqa: SLF001
 
     def checkin(_connection: object, record: ConnectionPoolEntry) -> None:
         record.info[_LAST_USE] = clock()

@@ -21,6 +21,7 @@ from svc_infra.db.sql.errors import (
     CheckViolation,
     DeadlockDetected,
     Disconnected,
+    FailedTransaction,
     ForeignKeyViolation,
     IntegrityViolation,
     InvalidValue,
@@ -211,7 +212,9 @@ def _duckdb(error: Any) -> Diagnosis | None:
         if "read-only mode" in text:
             return Diagnosis(ReadOnlyViolation)
         if name == "InvalidInputException":
-            return None
+            return Diagnosis(InvalidValue) if "too large" in text else None
+        if "is aborted" in text:
+            return Diagnosis(FailedTransaction)
         # A key that a concurrent transaction has taken meanwhile is refused at the commit.
         if "UNIQUE constraint" in text:
             return Diagnosis(UniqueViolation)

@@ -9,6 +9,7 @@ from svc_infra.db.sql.errors import (
     DeadlockDetected,
     Disconnected,
     ExclusionViolation,
+    FailedTransaction,
     ForeignKeyViolation,
     IntegrityViolation,
     InvalidValue,
@@ -54,8 +55,10 @@ _SQLSTATE: dict[str, Kind] = {
     "23514": CheckViolation,
     "23P01": ExclusionViolation,
     "25006": ReadOnlyViolation,
+    "25P02": FailedTransaction,
     "25P03": Disconnected,  # idle_in_transaction_session_timeout ended the session
     "25P04": StatementTimeout,  # transaction_timeout
+    "428C9": InvalidValue,  # generated_always: a value for a column that the database fills
     "40001": SerializationFailure,
     "40P01": DeadlockDetected,
     "44000": CheckViolation,  # WITH CHECK OPTION

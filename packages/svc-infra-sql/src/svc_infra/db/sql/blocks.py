@@ -43,6 +43,8 @@ class Block:
         found: list[Block] = []
         plan, checker = execution.plan, execution.checker
         generated = plan.fields.generated_key
+        if not all(issubclass(kind, Mapping) for kind in set(map(type, batch))):
+            return None
         try:
             scope = execution.scope_values()
             for shape, places in _shapes(batch).items():

@@ -13,10 +13,10 @@ from sqlalchemy.orm.attributes import instance_state
 
 from svc_infra.db.sql.conditions import Conditions, Where
 from svc_infra.db.sql.creating import Creating
-from svc_infra.db.sql.entities import EntityLoader
 from svc_infra.db.sql.errors import InvalidQuery
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
+from svc_infra.db.sql.reading import listed
 from svc_infra.db.sql.reference_checks import check_changes
 from svc_infra.db.sql.statements import Selection
 from svc_infra.db.sql.visibility import Deleted
@@ -141,7 +141,7 @@ class BulkWriting(Creating[M, T, E]):
             raise InvalidQuery("give where or ids; to mean every row, where=[]")
         if ids is not None and len(self._plan.id_fields) != 1:
             raise InvalidQuery(f"{self._plan.fields.model.__name__} has a composite id; choose rows by where")
-        return Selection(Conditions(where), (), deleted), None if ids is None else builtins.list(ids)
+        return Selection(Conditions(where), (), deleted), None if ids is None else listed("ids", ids)
 
     def _criteria(
         self, execution: Execution[M], chosen: tuple[Selection, builtins.list[object] | None]
@@ -225,7 +225,7 @@ class BulkWriting(Creating[M, T, E]):
             part = keys[start : start + 1000]
             chosen = columns[0].in_([key[0] for key in part]) if len(columns) == 1 else tuple_(*columns).in_(part)
             found += connection.execute(execution.statements.selected(fields.names).where(chosen)).all()
-        there = {id(entity) for entity in EntityLoader(fields).load(session, found, refresh=True)}
+        there = {id(entity) for entity in self._plan.loader.load(session, found, refresh=True)}
         for entity in held.values():
             if id(entity) not in there:
                 session.expunge(entity)

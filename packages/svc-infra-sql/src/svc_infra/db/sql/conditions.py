@@ -45,8 +45,9 @@ class Conditions:
         self.shape: Hashable | None = ()
         if where is None:
             return
-        if not isinstance(where, Filter | roles.ExpressionElementRole | Iterable):
-            raise InvalidQuery(f"where takes filters and expressions, got {type(where).__name__}")
+        if not isinstance(where, Filter | roles.ExpressionElementRole | list | tuple):
+            # An iterator may be at its end already, and no condition at all means every row.
+            raise InvalidQuery(f"where takes a filter, an expression or a list of them, got {type(where).__name__}")
         self._given = (where,) if isinstance(where, Filter | roles.ExpressionElementRole) else tuple(where)
         for condition in self._given:
             if not isinstance(condition, Filter | roles.ExpressionElementRole):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Connection, Table
+from sqlalchemy import ARRAY, Boolean, Column, Connection, Table, TypeDecorator
 from sqlalchemy.sql.schema import CallableColumnDefault, ScalarElementColumnDefault
 from sqlalchemy.types import TypeEngine
 from sqlalchemy.util import await_only
 
 from svc_infra.db.sql._deadline import answered_in_time
+from svc_infra.db.sql.value_checks import is_known
 
 __all__ = ["copies", "copy_rows", "default_of", "is_copyable", "note_refusal"]
 
@@ -47,8 +48,19 @@ _REFUSED = "svc_infra_refuses_copy"
 
 
 def is_copyable(columns: Iterable[Column[Any]]) -> bool:
-    """Whether values of the columns can be sent as they are: no type computes them by SQL."""
-    return not any(_has_bind_expression(column.type) for column in columns)
+    """Whether values of the columns can be sent as they are: no type computes them by SQL, or is the driver's to know.
+
+    asyncpg has no form of tsvector in COPY, say, nor of an extension's types.
+    """
+    return all(_is_sendable(column.type) for column in columns)
+
+
+def _is_sendable(kind: TypeEngine[Any]) -> bool:
+    if isinstance(kind, TypeDecorator):
+        return not _has_bind_expression(kind) and _is_sendable(kind.impl_instance)
+    if isinstance(kind, ARRAY):
+        return _is_sendable(kind.item_type)
+    return is_known(kind) and not _has_bind_expression(kind)
 
 
 def _has_bind_expression(kind: TypeEngine[Any]) -> bool:

@@ -16,13 +16,13 @@ from svc_infra.db.sql import unit_of_work
 from svc_infra.db.sql.blocks import Block
 from svc_infra.db.sql.copying import copies, copy_rows, is_copyable, note_refusal
 from svc_infra.db.sql.direct import send_many_directly
-from svc_infra.db.sql.errors import IntegrityViolation, InvalidValue, SqlError
+from svc_infra.db.sql.errors import IntegrityViolation, InvalidQuery, InvalidValue, SqlError
 from svc_infra.db.sql.execution import Execution, fetched
 from svc_infra.db.sql.json_rows import insert_json_rows
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.reading import natural
 from svc_infra.db.sql.reference_checks import first_refused
-from svc_infra.db.sql.translate import translate
+from svc_infra.db.sql.translate import VALUE_ERRORS, translate
 from svc_infra.db.sql.writing import Writing
 
 __all__ = ["Creating", "at_row", "has_savepoints", "savepoint"]
@@ -108,6 +108,8 @@ class Creating(Writing[M, T, E]):
         """
         if natural("batch_size", batch_size) < 1:
             raise InvalidValue("batch_size must be at least 1")
+        if not isinstance(rows, Iterable):
+            raise InvalidQuery(f"rows takes the values of several rows, got {type(rows).__name__}")
         return await self._run(session, self._create_many, rows, returning, batch_size, progress, each)
 
     def _create_many(
@@ -167,9 +169,11 @@ class Creating(Writing[M, T, E]):
             if note_refusal(connection, table, error):
                 savepoint(connection, f"ROLLBACK TO SAVEPOINT {point}")
                 return self._insert_batch(execution, connection, blocks, start, returning=returning)
-            refused = translate(error, table=table)
-            if not undoable or not isinstance(refused, IntegrityViolation | InvalidValue):
+            refused = self._refusal(error)
+            if refused is None:
                 raise
+            if not undoable or not isinstance(refused, IntegrityViolation | InvalidValue):
+                raise refused from refused.__cause__
         rows = Block.rows(blocks)
         low, high = 0, len(rows)
         found: SqlError = refused
@@ -182,13 +186,21 @@ class Creating(Writing[M, T, E]):
                 self._insert_blocks(execution, connection, Block.grouped(rows[low:middle]), returning=False)
                 low = middle
             except Exception as error:
-                typed = translate(error, table=self._plan.fields.table)
+                typed = self._refusal(error)
                 if not isinstance(typed, IntegrityViolation | InvalidValue):
                     raise
                 found = typed
                 savepoint(connection, "ROLLBACK TO SAVEPOINT svc_infra_half")
                 high = middle
         raise at_row(found, start + low) from found.__cause__
+
+    def _refusal(self, error: Exception) -> SqlError | None:
+        """The typed error; what SQLAlchemy does not send raises the types' and the driver's errors as they are."""
+        typed = translate(error, table=self._plan.fields.table)
+        if typed is None and isinstance(error, VALUE_ERRORS):
+            typed = InvalidValue("a value does not fit its column")
+            typed.__cause__ = error
+        return typed
 
     def _insert_blocks(
         self, execution: Execution[M], connection: Connection, blocks: Sequence[Block], *, returning: bool

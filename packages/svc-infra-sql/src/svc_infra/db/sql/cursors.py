@@ -91,7 +91,7 @@ class CursorCodec:
             InvalidValue: When a value is of a type that rows can't be placed by.
         """
         content = [int(cursor.backwards), *(_encoded(value) for value in cursor.values)]
-        payload = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+        payload = _to_json(content).encode()
         return base64.urlsafe_b64encode(self._sign(payload, context) + payload).rstrip(b"=").decode()
 
     def decode(self, text: object, context: str, length: int) -> Cursor:
@@ -130,9 +130,16 @@ class CursorCodec:
         return hashlib.blake2b(message, key=self._key, digest_size=_SIGNATURE).digest()
 
 
+_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_EXACT = {kind: (tag, encode) for kind, tag, encode in _ENCODERS}
+
+
 def _encoded(value: object) -> Sequence[object] | None:
     if value is None:
         return None
+    exact = _EXACT.get(type(value))
+    if exact is not None:
+        return (exact[0], exact[1](value))
     for kind, tag, encode in _ENCODERS:
         if isinstance(value, kind):
             return (tag, encode(value))

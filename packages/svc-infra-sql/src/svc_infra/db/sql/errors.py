@@ -21,6 +21,7 @@
     ├── Disconnected                the server refused, closed or never answered
     │   └── EncryptionRefused       the URL wants TLS, and the server offers none (also a DatabaseUrlError)
     ├── ReadOnlyViolation           a write in a read-only transaction
+    ├── FailedTransaction           an earlier statement failed, and the transaction was not rolled back
     ├── InvalidSetting (ValueError) a setting of the Database that means nothing
     └── UnusableDatabase (RuntimeError)   the Database is closed, or belongs to another process or event loop
 
@@ -38,6 +39,7 @@ __all__ = [
     "Disconnected",
     "EncryptionRefused",
     "ExclusionViolation",
+    "FailedTransaction",
     "ForeignKeyViolation",
     "IntegrityViolation",
     "InvalidQuery",
@@ -166,6 +168,13 @@ class EncryptionRefused(Disconnected, EncryptionRefusedByUrl):
 
 class ReadOnlyViolation(SqlError):
     """A write was tried in a read-only transaction or on a read-only server."""
+
+
+class FailedTransaction(SqlError):
+    """An earlier statement of the transaction failed; nothing more can be done in it but to roll it back.
+
+    To go on after a refusal, as of a key that is taken, run what may be refused in `session.begin_nested()`.
+    """
 
 
 class InvalidSetting(SqlError, ValueError):

@@ -55,6 +55,11 @@ class ModelFields(Generic[M]):
         )
         self._relations: dict[str, tuple[QueryableAttribute[Any], ModelFields[Any]]] = {}
 
+    @cached_property
+    def writable(self) -> Mapping[str, Column[Any]]:
+        """The columns of the fields that data can set: all but those that the database computes."""
+        return {name: column for name, column in self.columns.items() if column.computed is None}
+
     @property
     def table(self) -> Table:
         """The table that the model is mapped to."""

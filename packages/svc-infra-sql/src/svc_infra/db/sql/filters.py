@@ -21,12 +21,12 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
-from sqlalchemy import ARRAY, ColumnElement, String, and_, any_, bindparam, cast, false, not_, or_, true
+from sqlalchemy import ARRAY, ColumnElement, String, and_, any_, bindparam, false, not_, or_, true
 from sqlalchemy.orm import QueryableAttribute
 
 from svc_infra.db.sql.errors import InvalidQuery, InvalidValue
 from svc_infra.db.sql.filter_scope import FilterScope
-from svc_infra.db.sql.search import checked_text, escape_like
+from svc_infra.db.sql.search import as_text, checked_text, escape_like
 
 __all__ = ["DEEPEST", "AllOf", "AnyOf", "Compare", "Field", "Filter", "Not", "Operator", "Related", "field"]
 
@@ -177,7 +177,7 @@ class Compare(Filter):
         if self.operator == "between":
             return column.between(bindparam(scope.next_name(), type_=kind), bindparam(scope.next_name(), type_=kind))
         if self.operator in _TEXT:
-            text = column if isinstance(kind, String) else cast(column, String())
+            text = as_text(column, kind)
             pattern = bindparam(scope.next_name(), type_=String())
             escape = _ESCAPE if self.operator in _PATTERNS else None
             like = text.ilike if self.operator in {"ilike", "icontains"} else text.like
@@ -187,7 +187,7 @@ class Compare(Filter):
 
     def _membership(self, scope: FilterScope[Any], column: ColumnElement[Any], kind: Any) -> ColumnElement[bool]:
         name = scope.next_name()
-        if scope.use_arrays:
+        if scope.use_arrays and not isinstance(kind, ARRAY):
             found: ColumnElement[bool] = column == any_(bindparam(name, type_=ARRAY(kind)))
         else:
             found = column.in_(bindparam(name, type_=kind, expanding=True))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import JSON, Column, Connection, Interval, LargeBinary, Table, text
+from sqlalchemy import JSON, Column, Connection, Dialect, Interval, LargeBinary, Table, text
 from sqlalchemy.types import TypeDecorator
 
 __all__ = ["insert_json_rows"]
@@ -41,6 +41,9 @@ def insert_json_rows(
         for place, column in enumerate(columns)
     ):
         return None  # JSON's null, which would become SQL's
+    documents = [place for place, column in enumerate(columns) if isinstance(column.type, JSON)]
+    if documents and not _is_json([[row[place] for place in documents] for row in rows], dialect):
+        return None
     keys = [f"c{position}" for position in range(len(columns))]
     records = [
         {
@@ -68,6 +71,17 @@ def insert_json_rows(
     names = ", ".join(prepare.quote(column.name) for column in returned)
     result = connection.execute(text(f"{statement} RETURNING {names}").columns(*returned), parameters)
     return result.all()
+
+
+def _is_json(values: object, dialect: Dialect) -> bool:
+    """Whether the values are written as they are; not what the engine's own serializer takes, or none does."""
+    if getattr(dialect, "_json_serializer", None) is not None:
+        return False
+    try:
+        json.dumps(values, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _ddl(column: Column[Any], connection: Connection) -> str:

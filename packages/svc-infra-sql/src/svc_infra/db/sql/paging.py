@@ -64,7 +64,8 @@ class Paging(Reading[M, T, E]):
         """A page by keyset: it begins after a row, not after a number of rows.
 
         So a page costs the same at any depth, and rows inserted or deleted meanwhile make no other row appear twice or
-        not at all.
+        not at all. The cost needs an index that begins with the order's fields, the first of which may not be NULL: no
+        index finds the place where NULLs, too, come after it, so PostgreSQL reads a nullable one from its beginning.
 
         Args:
             session: Where to read.

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 
 from svc_infra.db.sql.capabilities import capabilities_of
-from svc_infra.db.sql.errors import InvalidQuery
+from svc_infra.db.sql.entities import EntityLoader
+from svc_infra.db.sql.errors import InvalidQuery, UnknownField
 from svc_infra.db.sql.fields import ModelFields
 from svc_infra.db.sql.forms import RowForm
 from svc_infra.db.sql.ordering import OrderBy, Ordering
@@ -34,6 +35,7 @@ class RepositoryPlan(Generic[M]):
         version_field: Field that counts the updates of a row, or None.
         clock: Gives the time of a soft delete, aware.
         managed_fields: Fields that data never sets: those of the soft delete, the version and the scope.
+        loader: Makes objects from rows.
     """
 
     fields: ModelFields[M]
@@ -43,6 +45,7 @@ class RepositoryPlan(Generic[M]):
     version_field: str | None
     clock: Callable[[], datetime]
     managed_fields: frozenset[str] = field(init=False)
+    loader: EntityLoader[M] = field(init=False)
     _scoped: dict[tuple[str, ...], RepositoryPlan[M]] = field(init=False, default_factory=dict)
     _statements: dict[tuple[str, bool], Statements[M]] = field(init=False, default_factory=dict)
     _references: dict[Literal["found"], tuple[Reference, ...]] = field(init=False, default_factory=dict)
@@ -57,6 +60,7 @@ class RepositoryPlan(Generic[M]):
             self.fields.column(self.version_field, use="the version field")
             managed |= {self.version_field}
         object.__setattr__(self, "managed_fields", managed)
+        object.__setattr__(self, "loader", EntityLoader(self.fields))
 
     def scoped(self, names: Collection[str]) -> RepositoryPlan[M]:
         """The plan whose statements are confined to rows with given values in these fields too.
@@ -170,13 +174,19 @@ class RepositoryPlan(Generic[M]):
         """The data without the managed fields.
 
         Raises:
-            UnknownField: When a name is no field.
+            UnknownField: When a name is no field, or one that the database computes.
+            InvalidQuery: When they are no mapping.
         """
-        columns, managed = self.fields.columns, self.managed_fields
+        writable, managed = self.fields.writable, self.managed_fields
         found: dict[str, Any] = {}
+        if not isinstance(data, Mapping):
+            raise InvalidQuery(f"a {self.fields.model.__name__} takes values by field, got {type(data).__name__}")
         for name, value in data.items():
-            if name not in columns:
+            if name not in writable:
                 self.fields.column(name, use="set")
+                raise UnknownField(
+                    f"{self.fields.model.__name__}.{name} is computed by the database, so it can't be set"
+                )
             if name not in managed:
                 found[name] = value
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -22,7 +22,7 @@ from svc_infra.db.sql.statements import RowLock, Selection, Statements
 from svc_infra.db.sql.translate import translate
 from svc_infra.db.sql.visibility import Deleted
 
-__all__ = ["Executor", "Reading"]
+__all__ = ["ANY_ID", "Executor", "Reading"]
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -31,6 +31,9 @@ E = TypeVar("E", bound=AsyncSession | AsyncConnection | LoneStatements)
 
 Executor: TypeAlias = AsyncSession | AsyncConnection | LoneStatements
 """What a statement of the row form runs on."""
+
+ANY_ID: Final = object()
+"""Stands for an id that is not given, where None is one that no row has."""
 
 _LARGEST = 2**63 - 1
 
@@ -129,16 +132,19 @@ class Reading(Generic[M, T, E]):
 
         A composite id costs a statement per row, a list longer than the database's parameters one per part of it.
         """
-        return await self._run(session, self._get_many, tuple(ids), deleted)
+        return await self._run(session, self._get_many, listed("ids", ids), deleted)
 
-    def _get_many(self, target: Session | Connection, ids: tuple[object, ...], deleted: Deleted) -> builtins.list[T]:
+    def _get_many(self, target: Session | Connection, ids: builtins.list[object], deleted: Deleted) -> builtins.list[T]:
         execution = self._execution(target)
         if len(self._plan.id_fields) > 1:
             each = [
                 self._read(
                     execution, lambda statements, names: statements.select_one(names, deleted), execution.by_id(id)
                 )
-                for id in dict.fromkeys(map(_hashable, ids))  # noqa: A001
+                for id in dict.fromkeys(  # noqa: A001
+                    tuple(self._plan.id_parameters(execution.checker, id).values())
+                    for id in ids  # noqa: A001
+                )
             ]
             return [rows[0] for rows in each if rows]
         name = next(iter(self._plan.id_fields))
@@ -292,10 +298,11 @@ class Reading(Generic[M, T, E]):
             return ()
         if not isinstance(q, str):
             raise InvalidValue(f"the search text must be a str, got {type(q).__name__}")
-        if not fields:
+        names = tuple(listed("fields", fields))
+        if not names:
             raise InvalidQuery(f"search over {self._plan.fields.model.__name__} needs at least one field to look in")
-        self._plan.fields.require(fields, use="searched")
-        return tuple(fields) if q.strip() else ()
+        self._plan.fields.require(names, use="searched")
+        return names if q.strip() else ()
 
     async def count(
         self,
@@ -332,22 +339,21 @@ class Reading(Generic[M, T, E]):
     async def exists(
         self,
         session: E,
-        id: object = None,  # noqa: A002
+        id: object = ANY_ID,  # noqa: A002
         *,
         where: Where | None = None,
         deleted: Deleted = "exclude",
     ) -> bool:
-        """Whether any row fulfils the conditions and, when one is given, has the id."""
+        """Whether any row fulfils the conditions and, when one is given, has the id; no row has None."""
         return await self._run(session, self._exists, id, Selection(Conditions(where), (), deleted))
 
     def _exists(self, target: Session | Connection, id: object, selection: Selection) -> bool:  # noqa: A002
         execution = self._execution(target)
         parameters = execution.by_selection(selection)
-        if id is not None:
+        by_id = id is not ANY_ID
+        if by_id:
             parameters.update(execution.by_id(id))
-        found = self._scalar(
-            execution, lambda statements: statements.exists(selection, by_id=id is not None), parameters
-        )
+        found = self._scalar(execution, lambda statements: statements.exists(selection, by_id=by_id), parameters)
         return found is not None
 
     def _scalar(
@@ -377,5 +383,15 @@ def _window(limit: int, offset: int) -> dict[str, int]:
     return {"limit": natural("limit", limit), "offset": natural("offset", offset)}
 
 
-def _hashable(id: object) -> Any:  # noqa: A002
-    return tuple(id.values()) if isinstance(id, Mapping) else tuple(id) if isinstance(id, Iterable) else id
+def listed(name: str, values: Iterable[R]) -> builtins.list[R]:
+    """The values, checked to be several and not one that can be taken apart.
+
+    Raises:
+        InvalidQuery: When they are none.
+    """
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise InvalidQuery(f"{name} takes a list, got {type(values).__name__}")
+    try:
+        return builtins.list(values)
+    except NotImplementedError:  # an expression, which can be iterated for SQLAlchemy's own sake
+        raise InvalidQuery(f"{name} takes a list, got {type(values).__name__}") from None

@@ -132,8 +132,17 @@ def references_of(fields: ModelFields[Any], visibility: Visibility) -> tuple[tup
 def _foreign_keys(fields: ModelFields[Any]) -> list[ForeignKeyConstraint]:
     tables = [table for table in fields.mapper.tables if isinstance(table, Table)]
     # SQLAlchemy keeps a set; the order decides which of several refusals is told.
-    constraints = [each for table in tables for each in table.foreign_key_constraints]
+    constraints = [each for table in tables for each in table.foreign_key_constraints if not _inherits(each, tables)]
     return sorted(constraints, key=lambda each: (each.table.name, tuple(each.column_keys)))
+
+
+def _inherits(constraint: ForeignKeyConstraint, tables: Sequence[Table]) -> bool:
+    """Whether the key joins the tables of one object, and so refers to no other."""
+    own = set(constraint.table.primary_key.columns.keys())
+    referred = {element.target_fullname.rpartition(".")[0] for element in constraint.elements}
+    return set(constraint.column_keys) <= own and referred <= {
+        table.fullname for table in tables if table is not constraint.table
+    }
 
 
 def _target(table: Any, fields: ModelFields[Any], visibility: Visibility) -> tuple[Mapping[str, Column[Any]], Any]:

@@ -32,6 +32,7 @@ from svc_infra.db.sql.forms import EntityForm, ResultRow, RowForm
 from svc_infra.db.sql.plan import RepositoryPlan
 from svc_infra.db.sql.reading import Executor
 from svc_infra.db.sql.upserting import Upserting
+from svc_infra.db.sql.values import is_expression
 from svc_infra.db.sql.visibility import Visibility, utc_now
 
 __all__ = ["RowRepository", "SqlRepository"]
@@ -161,11 +162,12 @@ class SqlRepository(Upserting[M, M, AsyncSession], Generic[M]):
 
         Raises:
             UnknownField: When a name is no field.
-            InvalidValue: When a value is None.
+            InvalidValue: When a value is None or an expression.
         """
         for name, value in values.items():
-            if value is None:
-                raise InvalidValue(f"{self.model.__name__} can't be scoped by {name}=None; give the value of the scope")
+            if value is None or is_expression(value):
+                given = "None" if value is None else "an expression"
+                raise InvalidValue(f"{self.model.__name__} can't be scoped by {given}; give the value of {name}")
         return self._derived(plan=self._plan.scoped(values), scope={**self._scope, **values})
 
     def loading(self, *relations: str | QueryableAttribute[Any]) -> SqlRepository[M]:

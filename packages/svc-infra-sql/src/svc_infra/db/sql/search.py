@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import String, bindparam, cast, or_
+from sqlalchemy import Enum, String, bindparam, cast, or_
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.types import TypeEngine
 
 from svc_infra.db.sql.errors import InvalidQuery, InvalidValue
 from svc_infra.db.sql.fields import ModelFields
 
-__all__ = ["checked_text", "escape_like", "search_criterion", "search_pattern"]
+__all__ = ["as_text", "checked_text", "escape_like", "search_criterion", "search_pattern"]
 
 M = TypeVar("M")
 
@@ -78,7 +79,10 @@ def search_criterion(
     found = []
     for name in dict.fromkeys(names):
         kind = fields.column(name, use="searched").type
-        target = column(name)
-        text = target if isinstance(kind, String) else cast(target, String())
-        found.append(text.ilike(pattern, escape=_ESCAPE))
+        found.append(as_text(column(name), kind).ilike(pattern, escape=_ESCAPE))
     return or_(*found)
+
+
+def as_text(column: ColumnElement[Any], kind: TypeEngine[Any]) -> ColumnElement[Any]:
+    """The column as LIKE takes it: PostgreSQL's own enums, for one, are no text."""
+    return column if isinstance(kind, String) and not isinstance(kind, Enum) else cast(column, String())

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.util import await_only
 
+from svc_infra.db.sql.changes import Change
 from svc_infra.db.sql.conditions import Where
+from svc_infra.db.sql.errors import InvalidQuery
 from svc_infra.db.sql.ordering import OrderBy
 from svc_infra.db.sql.paging import KeysetPage
+from svc_infra.db.sql.reading import ANY_ID
 from svc_infra.db.sql.repository import SqlRepository
 from svc_infra.db.sql.statements import RowLock
 from svc_infra.db.sql.visibility import Deleted
@@ -216,7 +220,7 @@ class SqlService(Generic[M]):
     async def exists(
         self,
         session: AsyncSession,
-        id: object = None,  # noqa: A002
+        id: object = ANY_ID,  # noqa: A002
         *,
         where: Where | None = None,
         deleted: Deleted = "exclude",
@@ -226,7 +230,7 @@ class SqlService(Generic[M]):
 
     async def create(self, session: AsyncSession, data: Mapping[str, object]) -> M:
         """`SqlRepository.create` between `pre_create` and `post_create`."""
-        entity = await self.repo.create(session, await self.pre_create(dict(data)))
+        entity = await self.repo.create(session, await self.pre_create(_copied(data)))
         await self.post_create(session, entity)
         return entity
 
@@ -239,7 +243,7 @@ class SqlService(Generic[M]):
         version: int | None = None,
     ) -> M | None:
         """`SqlRepository.update` between `pre_update` and, when there was a row, `post_update`."""
-        entity = await self.repo.update(session, id, await self.pre_update(dict(data)), version=version)
+        entity = await self.repo.update(session, id, await self.pre_update(_copied(data)), version=version)
         if entity is not None:
             await self.post_update(session, entity)
         return entity
@@ -253,7 +257,7 @@ class SqlService(Generic[M]):
         update: Sequence[str] | None = None,
     ) -> M:
         """`SqlRepository.upsert` between `pre_upsert` and `post_upsert`."""
-        entity = await self.repo.upsert(session, await self.pre_upsert(dict(data)), on=on, update=update)
+        entity = await self.repo.upsert(session, await self.pre_upsert(_copied(data)), on=on, update=update)
         await self.post_upsert(session, entity)
         return entity
 
@@ -338,7 +342,7 @@ class SqlService(Generic[M]):
     def _prepared(self, rows: Iterable[Mapping[str, object]]) -> Iterator[dict[str, Any]]:
         """The rows after `pre_create`, each when the repository asks for it, within SQLAlchemy's greenlet."""
         for row in rows:
-            yield await_only(self.pre_create(dict(row)))
+            yield await_only(self.pre_create(_copied(row)))
 
     async def upsert_many(
         self,
@@ -349,7 +353,7 @@ class SqlService(Generic[M]):
         update: Sequence[str] | None = None,
     ) -> builtins.list[M]:
         """`SqlRepository.upsert_many` with `pre_upsert` and `post_upsert` of each row."""
-        given = [await self.pre_upsert(dict(row)) for row in rows]
+        given = [await self.pre_upsert(_copied(row)) for row in rows]
         entities = await self.repo.upsert_many(session, given, on=on, update=update)
         for entity in entities:
             await self.post_upsert(session, entity)
@@ -364,7 +368,7 @@ class SqlService(Generic[M]):
         ids: Iterable[object] | None = None,
     ) -> int:
         """`SqlRepository.update_many` after one `pre_update`, with `post_update` of each row."""
-        values = await self.pre_update(dict(data))
+        values = await self.pre_update(_copied(data))
         if not self.has_hook("post_update"):
             return await self.repo.update_many(session, values, where=where, ids=ids)
         chosen = await self.repo.ids_of(session, where=where, ids=ids)
@@ -375,6 +379,15 @@ class SqlService(Generic[M]):
                 number += 1
                 await self.post_update(session, entity)
         return number
+
+    async def update_each(self, session: AsyncSession, changes: Iterable[Change]) -> builtins.list[M | None]:
+        """`SqlRepository.update_each` with `pre_update` of each change and, where there was a row, `post_update`."""
+        given = [replace(change, data=await self.pre_update(dict(change.data))) for change in changes]
+        entities = await self.repo.update_each(session, given)
+        for entity in entities:
+            if entity is not None:
+                await self.post_update(session, entity)
+        return entities
 
     async def delete_many(
         self, session: AsyncSession, *, where: Where | None = None, ids: Iterable[object] | None = None
@@ -407,3 +420,14 @@ class SqlService(Generic[M]):
             return await self.repo.purge_many(session, where=where, ids=ids, deleted=deleted)
         chosen = await self.repo.ids_of(session, where=where, ids=ids, deleted=deleted)
         return sum([await self.purge(session, id, deleted=deleted) for id in chosen])  # noqa: A001
+
+
+def _copied(data: Mapping[str, object]) -> dict[str, Any]:
+    """A copy that a hook may change.
+
+    Raises:
+        InvalidQuery: When it is no mapping; of an empty list, say, there would be no telling any more.
+    """
+    if not isinstance(data, Mapping):
+        raise InvalidQuery(f"a service takes values by field, got {type(data).__name__}")
+    return dict(data)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
 from sqlalchemy import (
     ARRAY,
@@ -30,6 +30,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from svc_infra.db.sql.capabilities import Capabilities
 from svc_infra.db.sql.conditions import NO_CONDITIONS, Conditions
+from svc_infra.db.sql.errors import InvalidQuery
 from svc_infra.db.sql.fields import ModelFields
 from svc_infra.db.sql.filter_scope import FilterScope
 from svc_infra.db.sql.ordering import Ordering
@@ -45,6 +46,7 @@ RowLock: TypeAlias = Literal["update", "share", "nowait", "skip_locked"]
 """How rows are locked as they are read: for update, waiting for who holds them ("update"), failing at once with
 `LockTimeout` ("nowait") or leaving such rows out ("skip_locked"); or against changes only ("share")."""
 
+_LOCKS: tuple[str, ...] = get_args(RowLock)
 _KEPT = 512
 
 
@@ -165,6 +167,8 @@ class Statements(Generic[M]):
         return self.keep(("one", names, deleted, lock), build)
 
     def _locking(self, statement: Select[Any], lock: RowLock | None) -> Select[Any]:
+        if lock is not None and lock not in _LOCKS:
+            raise InvalidQuery(f"lock is one of {', '.join(_LOCKS)}; got {lock!r}")
         if lock is None or not self._capabilities.has_row_locks:
             return statement
         return statement.with_for_update(

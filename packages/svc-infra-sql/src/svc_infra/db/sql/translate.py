@@ -20,7 +20,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
 )
-from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.schema import ColumnCollectionConstraint
@@ -35,6 +35,7 @@ from svc_infra.db.sql.errors import (
     Disconnected,
     EncryptionRefused,
     ExclusionViolation,
+    FailedTransaction,
     ForeignKeyViolation,
     IntegrityViolation,
     InvalidValue,
@@ -51,7 +52,7 @@ from svc_infra.db.sql.errors import (
 from svc_infra.dburl import redact
 from svc_infra.dburl.errors import EncryptionRefused as EncryptionRefusedByUrl
 
-__all__ = ["translate", "translating"]
+__all__ = ["VALUE_ERRORS", "translate", "translating"]
 
 _MESSAGES: dict[type[SqlError], str] = {
     UniqueViolation: "another row has the same value",
@@ -65,13 +66,14 @@ _MESSAGES: dict[type[SqlError], str] = {
     LockTimeout: "another transaction held the lock too long",
     StatementTimeout: "the statement ran longer than its limit",
     Disconnected: "the connection to the database failed",
+    FailedTransaction: "an earlier statement of the transaction failed; roll it back",
     ReadOnlyViolation: "a write in a read-only transaction or on a read-only server",
     InvalidValue: "a value does not fit its column",
 }
 
 
-# What SQLAlchemy's types raise for a value of another type, such as a text for a `Uuid`: 'str' has no attribute 'hex'.
-_OF_VALUES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+VALUE_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What the type of a column raises of a value that it can't bring into the driver's form, as a text for a Uuid."""
 
 _KINDS: dict[type[Constraint], type[SqlError]] = {
     CheckConstraint: CheckViolation,
@@ -100,6 +102,8 @@ def translate(error: BaseException, *, table: Table | None = None) -> SqlError |
         return _caused(PoolTimeout(f"no connection became free in time ({told}); {remedy}"), error)
     if isinstance(error, EncryptionRefusedByUrl):
         return _caused(EncryptionRefused(error.place, error.problem, error.remedy), error)
+    if isinstance(error, PendingRollbackError):
+        return _caused(FailedTransaction(_MESSAGES[FailedTransaction]), error)
     if isinstance(error, StaleDataError):
         return _caused(StaleVersion("the row was changed or deleted since it was read"), error)
     cause = _driver_error(error)
@@ -113,7 +117,7 @@ def translate(error: BaseException, *, table: Table | None = None) -> SqlError |
             # An OSError is only told from the application's own when SQLAlchemy has wrapped it.
             if error.connection_invalidated or isinstance(cause, OSError):
                 diagnosis = Diagnosis(Disconnected)
-        elif isinstance(error, StatementError) and isinstance(error.orig, _OF_VALUES):
+        elif isinstance(error, StatementError) and isinstance(error.orig, VALUE_ERRORS):
             diagnosis = Diagnosis(InvalidValue)
     if diagnosis is None:
         return None

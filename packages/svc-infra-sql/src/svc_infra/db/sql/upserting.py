@@ -13,11 +13,12 @@ from sqlalchemy.orm import Session
 
 from svc_infra.db.sql import unit_of_work
 from svc_infra.db.sql.blocks import Block
-from svc_infra.db.sql.bulk import BulkWriting
+from svc_infra.db.sql.changes import Changing
 from svc_infra.db.sql.creating import at_row
 from svc_infra.db.sql.errors import InvalidQuery, UniqueViolation
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
+from svc_infra.db.sql.reading import listed
 from svc_infra.db.sql.reference_checks import first_refused
 from svc_infra.db.sql.statements import Selection
 from svc_infra.db.sql.visibility import Visibility
@@ -29,7 +30,7 @@ T = TypeVar("T")
 E = TypeVar("E", bound=AsyncSession | AsyncConnection | LoneStatements)
 
 
-class Upserting(BulkWriting[M, T, E]):
+class Upserting(Changing[M, T, E]):
     """Inserts rows or, where their key is taken, updates the row that has it."""
 
     async def upsert(
@@ -71,7 +72,7 @@ class Upserting(BulkWriting[M, T, E]):
             InvalidQuery: As in `upsert`, and when two of the rows have the same key.
             UniqueViolation: As in `upsert`; `row` is the index of the row.
         """
-        return await self._run(session, self._upsert_many, builtins.list(rows), on, update)
+        return await self._run(session, self._upsert_many, listed("rows", rows), on, update)
 
     def _upsert_many(
         self,
@@ -91,6 +92,7 @@ class Upserting(BulkWriting[M, T, E]):
             if seen.setdefault(tuple(row[name] for name in key), index) != index:
                 raise at_row(InvalidQuery("an earlier row has the same key"), index)
         if update is not None:
+            update = listed("update", update)
             plan.fields.require(update, use="updated")
         if not checked:
             return []

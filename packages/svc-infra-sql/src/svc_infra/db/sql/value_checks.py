@@ -33,7 +33,7 @@ from sqlalchemy.types import TypeEngine
 
 from svc_infra.db.sql.capabilities import Capabilities
 
-__all__ = ["Check", "Unfit", "check_of", "fitted_together"]
+__all__ = ["Check", "Unfit", "check_of", "fitted_together", "is_known"]
 
 # SQLAlchemy stores it as a datetime counted from 1970, and MySQL's begin in the year 1000.
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 (as SQLAlchemy's)
@@ -55,6 +55,11 @@ def check_of(kind: TypeEngine[Any], capabilities: Capabilities) -> Check | None:
     return None
 
 
+def is_known(kind: TypeEngine[Any]) -> bool:
+    """Whether a column type is one of SQLAlchemy's own that every driver knows."""
+    return any(isinstance(kind, known) for known, _ in _MAKERS)
+
+
 def _text(kind: Any, capabilities: Capabilities) -> Check:
     return partial(_check_text, length=kind.length, nul=capabilities.has_nul_text)
 
@@ -71,7 +76,8 @@ def _check_text(value: Any, *, length: int | None, nul: bool) -> str:
             value.encode()
         except UnicodeEncodeError:
             raise Unfit("a str of Unicode characters, not of lone surrogates") from None
-    return value
+    # A driver may take a member of a StrEnum for something else than its text.
+    return value if type(value) is str else str.__str__(value)
 
 
 def _enum(kind: Any, _: Capabilities) -> Check:
@@ -114,19 +120,26 @@ def _check_float(value: Any, *, special: bool) -> Any:
 
 
 def _numeric(kind: Any, _: Capabilities) -> Check:
-    whole = None if kind.precision is None else kind.precision - (kind.scale or 0)
-    return partial(_check_numeric, whole=whole)
+    if kind.precision is None:
+        return partial(_check_numeric, whole=131_072, limit=None)
+    scale = max(kind.scale or 0, 0)
+    whole = kind.precision - scale
+    # From here on a number is rounded to one digit more than there is place for.
+    return partial(_check_numeric, whole=whole, limit=Decimal(f"{'9' * whole or '0'}.{'9' * scale}5"))
 
 
-def _check_numeric(value: Any, *, whole: int | None) -> Any:
+def _check_numeric(value: Any, *, whole: int, limit: Decimal | None) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise Unfit("a Decimal")
-    if isinstance(value, float | Decimal) and not math.isfinite(value):
-        raise Unfit("a finite Decimal")
     number = Decimal(value) if not isinstance(value, float) else Decimal(repr(value))
-    if number.adjusted() > 130_000 or (whole is not None and number and number.adjusted() >= whole):
-        raise Unfit(f"a Decimal of at most {whole if whole is not None else 131072} digits before the point")
-    return number if isinstance(value, float) else value
+    if not number.is_finite():
+        raise Unfit("a finite Decimal")
+    if number.adjusted() >= whole if limit is None else number.copy_abs() >= limit:
+        raise Unfit(f"a Decimal of at most {whole} digits before the point")
+    # PostgreSQL's limits (manual, "Numeric Types") are the widest.
+    if number.adjusted() < -16_383:
+        raise Unfit("a Decimal of at most 16383 digits after the point")
+    return value if type(value) in {int, Decimal} else number
 
 
 def _boolean(_: Any, __: Capabilities) -> Check:
@@ -179,7 +192,16 @@ def _check_naive(value: Any) -> dt.datetime:
 def _check_aware(value: Any) -> dt.datetime:
     if not isinstance(value, dt.datetime) or value.utcoffset() is None:
         raise Unfit("a datetime with time zone")
+    if not 1 < value.year < 9999:
+        _in_utc(value)
     return value
+
+
+def _in_utc(value: dt.datetime) -> dt.datetime:
+    try:
+        return value.astimezone(dt.UTC)
+    except OverflowError:
+        raise Unfit("a datetime that in UTC lies in the years 1 to 9999") from None
 
 
 def _to_utc(value: Any) -> dt.datetime:
@@ -188,10 +210,7 @@ def _to_utc(value: Any) -> dt.datetime:
         raise Unfit("a datetime with time zone")
     if value.tzinfo is None:
         return value
-    try:
-        return value.astimezone(dt.UTC).replace(tzinfo=None)
-    except OverflowError:
-        raise Unfit("a datetime that in UTC lies in the years 1 to 9999") from None
+    return _in_utc(value).replace(tzinfo=None)
 
 
 def _time(kind: Any, _: Capabilities) -> Check:
@@ -235,9 +254,14 @@ def _json(_: Any, capabilities: Capabilities) -> Check:
 
 def _check_json(value: Any, *, nul: bool) -> Any:
     # Other types are the serializer's to refuse, which may be the engine's own.
-    pending = [value]
+    pending, seen = [value], set[int]()
     while pending:
         part = pending.pop()
+        if isinstance(part, Mapping | list | tuple):
+            # What holds itself is the serializer's to refuse, and has no end here.
+            if id(part) in seen:
+                continue
+            seen.add(id(part))
         if isinstance(part, str):
             if not nul and "\0" in part:
                 raise Unfit("JSON without NUL characters (\\u0000)")
@@ -317,6 +341,8 @@ def _instants_together(check: Check, values: Sequence[Any]) -> Sequence[Any] | N
 
 def _fit_together(check: partial[Any], kind: type, values: Sequence[Any]) -> bool:
     given = check.keywords
+    if kind not in {str, int, float}:
+        return check.func is _check_instance and bool(kind is given["wanted"])
     present = [value for value in values if value is not None] if None in values else values
     if check.func is _check_text and kind is str:
         joined = "".join(present)
@@ -325,6 +351,4 @@ def _fit_together(check: partial[Any], kind: type, values: Sequence[Any]) -> boo
     if check.func is _check_integer and kind is int:
         limit: int = given["limit"]
         return bool(min(present) >= -limit and max(present) < limit)
-    if check.func is _check_float and kind is float:
-        return all(map(math.isfinite, present))
-    return check.func is _check_instance and bool(kind is given["wanted"])
+    return check.func is _check_float and kind is float and all(map(math.isfinite, present))

@@ -43,13 +43,17 @@ class ValueChecker:
         self._filled = {name for name, column in fields.columns.items() if _is_filled(column)}
 
     def value(self, name: str, value: Any) -> Any:
-        """The value as the column takes it; None and expressions are returned as they are.
+        """The value as the column takes it; None is returned as it is.
 
         Raises:
             InvalidValue: When the column can't hold it.
         """
         check = self._checks[name]
-        if value is None or check is None or is_expression(value):
+        if value is None:
+            return value
+        if check is None:
+            if is_expression(value):
+                raise InvalidValue(f"{self._owner}.{name} takes a value here, got an expression")
             return value
         try:
             return check(value)
@@ -76,7 +80,7 @@ class ValueChecker:
                     columns=(column.name,),
                     table=getattr(column.table, "name", None),
                 )
-            found[name] = self.value(name, value)
+            found[name] = value if is_expression(value) else self.value(name, value)
         return found
 
     def column(self, name: str, values: Sequence[Any]) -> Sequence[Any] | None:
@@ -114,7 +118,7 @@ class ValueChecker:
             InvalidValue: When the column can't hold one, or one is None.
         """
         found = [self.value(name, value) for value in values]
-        if None in found:
+        if any(value is None for value in found):
             raise InvalidValue(f"a list for {self._owner}.{name} holds None; ask for NULL by is_null")
         return found
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from sqlalchemy import Boolean, DateTime, and_, bindparam, false, not_, true
 from sqlalchemy.sql.elements import ColumnElement
 
-from svc_infra.db.sql.errors import UnknownField
+from svc_infra.db.sql.errors import InvalidQuery, UnknownField
 from svc_infra.db.sql.fields import ModelFields
 
 __all__ = ["Deleted", "Visibility", "utc_now"]
@@ -19,6 +19,8 @@ M = TypeVar("M")
 
 Deleted: TypeAlias = Literal["exclude", "include", "only"]
 """Whether soft-deleted rows are left out (the default everywhere), seen too, or seen alone."""
+
+_DELETED: tuple[str, ...] = get_args(Deleted)
 
 
 def utc_now() -> datetime:
@@ -80,7 +82,13 @@ class Visibility:
         return frozenset(filter(None, (self.deleted_field, self.flag_field)))
 
     def criteria(self, column: Callable[[str], ColumnElement[Any]], deleted: Deleted = "exclude") -> list[Any]:
-        """The conditions of a statement, `column` giving the column of a field."""
+        """The conditions of a statement, `column` giving the column of a field.
+
+        Raises:
+            InvalidQuery: When `deleted` is none of the words.
+        """
+        if deleted not in _DELETED:
+            raise InvalidQuery(f"deleted is one of {', '.join(_DELETED)}; got {deleted!r}")
         found: list[Any] = [
             column(name) == bindparam(scope_parameter(name), type_=column(name).type) for name in self.scope_fields
         ]

@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from svc_infra.db.sql import unit_of_work
-from svc_infra.db.sql.entities import EntityLoader
 from svc_infra.db.sql.errors import InvalidQuery, InvalidValue, StaleVersion
 from svc_infra.db.sql.execution import Execution, fetched
 from svc_infra.db.sql.lone import LoneStatements
@@ -103,17 +102,21 @@ class Writing(Paging[M, T, E]):
         self._check_version(version)
         return await self._run(session, self._update, id, values, version)
 
-    def _check_version(self, version: int | None) -> None:
+    def _check_version(self, version: object) -> None:
         if version is None:
             return
         if self._plan.version_field is None:
             raise InvalidQuery(f"{self._plan.fields.model.__name__} has no version field; name one by version_field")
-        if not isinstance(version, int):
+        if not isinstance(version, int) or isinstance(version, bool):
             raise InvalidValue(f"version must be an int, got {type(version).__name__}")
+        self._plan.checker("").value(self._plan.version_field, version)
 
     def _update(self, target: Session | Connection, id: object, data: dict[str, Any], version: int | None) -> T | None:  # noqa: A002
         execution = self._execution(target)
-        values = execution.checker.values(data, creating=False)
+        return self._change(execution, id, execution.checker.values(data, creating=False), version)
+
+    def _change(self, execution: Execution[M], id: object, values: dict[str, Any], version: int | None) -> T | None:  # noqa: A002
+        """Set checked values in the row with an id."""
         parameters = execution.by_id(id)
         if not values:
             found = self._read(execution, lambda statements, names: statements.select_one(names, "exclude"), parameters)
@@ -321,7 +324,7 @@ class Writing(Paging[M, T, E]):
 def forget(execution: Execution[M], key: Any, marks: Mapping[str, object] | None) -> None:
     """Let an object that the session holds follow its row: removed, or marked by the values."""
     session = execution.orm_session
-    entity = EntityLoader(execution.plan.fields).held(session, key)
+    entity = execution.plan.loader.held(session, key)
     if entity is None:
         return
     if marks is None:

@@ -16,7 +16,19 @@ __all__ = ["MongoAction", "MongoResource"]
 
 T = TypeVar("T")
 
-MongoAction: TypeAlias = Literal["list", "create", "get", "update", "delete", "restore"]
+MongoAction: TypeAlias = Literal[
+    "list",
+    "create",
+    "get",
+    "update",
+    "replace",
+    "delete",
+    "restore",
+    "bulk_create",
+    "bulk_update",
+    "bulk_delete",
+    "export",
+]
 """What a resource can do, each by one route."""
 
 
@@ -31,7 +43,7 @@ class MongoResource(Generic[T]):
         tags: Tags of the routes; default the last part of the prefix.
         id_attr: The model's field for the document's `_id`, and the parameter in the path.
         id_type: How ids are stored. "objectid" and "uuid" are made by the server; the others come with the body.
-        actions: What it can do; "restore" only when it is named here.
+        actions: What it can do; by default records one by one and pages of them, the others when they are named here.
         soft_delete: Whether deleted documents are marked instead of removed.
         soft_delete_field: Field that takes the time of the delete.
         immutable_fields: Fields that an update ignores; None for the id, `created_at` and `updated_at`.
@@ -53,6 +65,8 @@ class MongoResource(Generic[T]):
         limit_default: Documents of a page when the request does not say.
         limit_max: Documents of a page at most.
         max_body_bytes: The largest body of a write; MongoDB itself takes 16 MiB a document.
+        max_bulk_items: Documents of one bulk request at most.
+        max_bulk_bytes: The largest body of a bulk request.
 
     Raises:
         TypeError: The model is no Pydantic model.
@@ -87,6 +101,8 @@ class MongoResource(Generic[T]):
     limit_default: int = 50
     limit_max: int = 1000
     max_body_bytes: int = 1_048_576
+    max_bulk_items: int = 1000
+    max_bulk_bytes: int = 10_485_760
 
     def __post_init__(self) -> None:
         if not self.prefix.startswith("/") or self.prefix.endswith("/"):

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, create_mode
 from starlette.requests import Request
 
 from fastapi import Path
+from fastapi.openapi.models import Example
 from svc_infra.api.fastapi.db.sql.columns import ApiColumn, api_columns
 from svc_infra.api.fastapi.db.sql.described import columns_of, schemas_of, shown_columns, source_of
 from svc_infra.api.fastapi.db.sql.encode import Encoder, ModelEncoder, RowEncoder
@@ -33,7 +34,7 @@ logger: logging.Logger = logging.getLogger("svc_infra.api.fastapi")
 
 _READS = ("get", "get_one", "list", "search", "count", "exists")
 _CREATES = ("create", "pre_create", "post_create")
-_UPDATES = ("update", "update_many", "pre_update", "post_update")
+_UPDATES = ("update", "update_many", "update_each", "pre_update", "post_update")
 _UPSERTS = ("upsert", "upsert_many", "pre_upsert", "post_upsert", "pre_create")
 _DELETES = ("delete", "delete_many", "pre_delete", "post_delete")
 
@@ -160,7 +161,7 @@ class ResourceBinding:
         """Name and annotation of each path parameter."""
         found: dict[str, object] = {}
         for column in self.id_columns:
-            about = Path(description=column.description or "Which record.", examples=column.examples)
+            about = Path(description=column.description or "Which record.", openapi_examples=_shown(column.examples))
             found[column.name] = Annotated[cast("Any", column.parameter_type), about]
         return found
 
@@ -397,6 +398,10 @@ class ResourceBinding:
     def service(self, tenant: object) -> SqlService[AnyModel]:
         """Return the service of a request, confined to its tenant."""
         return self.resource.service(self.scoped(tenant))
+
+
+def _shown(examples: Sequence[object] | None) -> dict[str, Example] | None:
+    return None if examples is None else {str(example): {"value": example} for example in examples}
 
 
 def _keeps(service: type[SqlService[AnyModel]], names: Sequence[str]) -> bool:

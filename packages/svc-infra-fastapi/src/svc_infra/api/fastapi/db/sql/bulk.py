@@ -8,80 +8,27 @@ alone, for which the database's fastest way is taken.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-import pydantic_core
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
-from starlette.requests import Request
 from starlette.responses import Response
 
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
-from svc_infra.api.fastapi.db.sql.body import JSON, read_body, require_media_type, validated
-from svc_infra.api.fastapi.db.sql.bulk_schemas import BulkBody, RefusedItem
+from svc_infra.api.fastapi.db.sql.bulk_schemas import BulkBody
 from svc_infra.api.fastapi.db.sql.encode import Encoder
-from svc_infra.api.fastapi.db.sql.item_problems import item_at, item_problem, located
-from svc_infra.api.fastapi.db.sql.operations import RecordOperation, json_response
+from svc_infra.api.fastapi.db.sql.exchange import BulkRequest, Outcome, bulk_response, read_bulk
+from svc_infra.api.fastapi.db.sql.item_problems import item_at, item_problem
+from svc_infra.api.fastapi.db.sql.operations import RecordOperation
 from svc_infra.api.fastapi.db.sql.route import Call
 from svc_infra.api.fastapi.db.sql.schemas import written_fields
 from svc_infra.api.fastapi.problems import Problem, ProblemError, without_field
 
-__all__ = ["BulkOperation", "BulkRequest", "Outcome"]
+__all__ = ["BulkOperation"]
 
-_ATOMIC: Final = ("true", "false")
 _NO_SAVEPOINTS: Final = Problem(
     "not-supported", 422, "This database can't undo a part of a transaction; leave atomic=false away."
 )
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of one item.
-
-    Attributes:
-        status: The status that it would have had as a request of its own.
-        content: The record's JSON, where it is shown.
-        etag: The record's ETag, where it is shown.
-        problem: Why it was refused, or None.
-    """
-
-    status: int
-    content: bytes | None = None
-    etag: str = ""
-    problem: Problem | None = None
-
-    def json(self, index: int) -> bytes:
-        """Return the entry of the answer."""
-        if self.problem is not None:
-            return b'{"index":%d,"status":%d,"problem":%b}' % (
-                index,
-                self.status,
-                pydantic_core.to_json(self.problem.body()),
-            )
-        if self.content is None:
-            return b'{"index":%d,"status":%d}' % (index, self.status)
-        etag = pydantic_core.to_json(self.etag)
-        return b'{"index":%d,"status":%d,"etag":%b,"item":%b}' % (index, self.status, etag, self.content)
-
-
-@dataclass(slots=True)
-class BulkRequest:
-    """A bulk request after parsing.
-
-    Attributes:
-        items: The valid items with their places in the body.
-        size: The number of all items.
-        outcomes: What became of each item so far, by place.
-        is_atomic: Whether all items succeed or none does.
-        is_minimal: Whether the answer is the count alone.
-    """
-
-    items: list[tuple[int, Any]]
-    size: int
-    is_atomic: bool = True
-    is_minimal: bool = False
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
 
 
 class BulkOperation(RecordOperation):
@@ -128,40 +75,16 @@ class BulkOperation(RecordOperation):
 
     async def __call__(self, call: Call) -> Response:
         """Answer the request."""
-        request = await self._read(call.request)
+        resource, rules = self.binding.resource, self.binding.rules
+        request = await read_bulk(
+            call.request, self.body, rules, resource.max_bulk_bytes, prepare=self.prepared, key_of=self.key_of
+        )
         async with call.open_session() as session:
             if request.is_atomic:
                 outcomes = dict(enumerate(await self.write_all(session, call, request)))
             else:
                 outcomes = await self._write_each(session, call, request)
-        failed = sum(outcome.problem is not None for outcome in outcomes.values())
-        shown = (
-            [] if request.is_minimal and not failed else [outcomes[place].json(place) for place in range(request.size)]
-        )
-        content = b'{"succeeded":%d,"failed":%d,"results":[%b]}' % (request.size - failed, failed, b",".join(shown))
-        applied = {"Preference-Applied": "return=minimal"} if request.is_minimal else None
-        return json_response(content, 207 if failed else 200, applied)
-
-    async def _read(self, request: Request) -> BulkRequest:
-        resource = self.binding.resource
-        is_atomic = self.binding.rules.parse_choice(request.scope["query_string"], "atomic", _ATOMIC) == "true"
-        require_media_type(request, JSON)
-        data = await read_body(request, resource.max_bulk_bytes)
-        found: list[Any] = validated(self.body.whole if is_atomic else self.body.each, data)
-        prefer = ",".join(request.headers.getlist("prefer")).replace(" ", "").lower()
-        read = BulkRequest([], len(found), is_atomic, "return=minimal" in prefer.split(","))
-        for place, item in enumerate(found):
-            if isinstance(item, RefusedItem):
-                read.outcomes[place] = Outcome(item.problem.status, problem=item.problem)
-                continue
-            try:
-                read.items.append((place, self.prepared(item)))
-            except ProblemError as error:
-                if is_atomic:
-                    raise ProblemError(located(error.problem, place)) from None
-                read.outcomes[place] = Outcome(error.problem.status, problem=error.problem)
-        self._refuse_repeated(read)
-        return read
+        return bulk_response(request, outcomes)
 
     def prepared(self, item: Any) -> Any:
         """Return what the operation needs of a validated item.
@@ -174,27 +97,6 @@ class BulkOperation(RecordOperation):
     def key_of(self, item: Any) -> object:
         """Return what tells the item's record apart, or None."""
         raise NotImplementedError
-
-    def _refuse_repeated(self, read: BulkRequest) -> None:
-        """Refuse items about the same record, of which nobody knows which is meant."""
-        seen: set[object] = set()
-        once: list[tuple[int, Any]] = []
-        for place, item in read.items:
-            key = self.key_of(item)
-            if key is None or key not in seen:
-                seen.add(key)
-                once.append((place, item))
-                continue
-            problem = Problem(
-                "invalid-request",
-                422,
-                "An earlier item is about the same record.",
-                errors=[{"loc": ["body"], "msg": "An earlier item is about the same record", "type": "repeated"}],
-            )
-            if read.is_atomic:
-                raise ProblemError(located(problem, place))
-            read.outcomes[place] = Outcome(422, problem=problem)
-        read.items = once
 
     async def _write_each(self, session: AsyncSession, call: Call, request: BulkRequest) -> dict[int, Outcome]:
         """Carry out each item within a savepoint; all at once first, where that can be undone without a trace."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final, Protocol, cast
 
 from pydantic import (
     BaseModel,
@@ -24,15 +24,50 @@ from pydantic import (
     create_model,
 )
 
-from svc_infra.api.fastapi.db.sql.columns import ApiColumn
 from svc_infra.api.fastapi.db.sql.conditional import ETAGS_PATTERN
-from svc_infra.api.fastapi.db.sql.route import ProblemDetails
+from svc_infra.api.fastapi.problem_document import ProblemDetails
 from svc_infra.api.fastapi.problems import Problem, invalid_request
 
-__all__ = ["BulkBody", "RefusedItem", "item_schema_of", "result_schema_of"]
+__all__ = ["ATOMIC", "PREFER", "BulkBody", "RefusedItem", "item_schema_of", "mixed_response", "result_schema_of"]
+
+ATOMIC: Final[dict[str, Any]] = {
+    "name": "atomic",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "boolean", "default": True},
+    "description": "Whether all items succeed or none.",
+}
+"""The query parameter of bulk requests, for the document."""
+PREFER: Final[dict[str, Any]] = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "`return=minimal` answers the count alone.",
+}
+"""The header of bulk requests, for the document."""
 
 _ITEM_CONFIG: Final = ConfigDict(strict=True, extra="forbid", protected_namespaces=())
 _RESERVED: Final = ("data", "if_match")
+
+
+class KeyPart(Protocol):
+    """One part of the id of a record, such as a column."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def write_type(self) -> object:
+        """The annotation of its value in a body."""
+        ...
+
+    @property
+    def description(self) -> str | None:
+        """What it means, for the document."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +109,7 @@ def _or_refused(value: Any, validate: Callable[[Any], Any]) -> Any:
 
 def item_schema_of(
     name: str,
-    id_columns: Sequence[ApiColumn],
+    id_columns: Sequence[KeyPart],
     data: type[BaseModel] | None,
     description: str,
     *,
@@ -136,6 +171,11 @@ def result_schema_of(noun: str, read: type[BaseModel]) -> type[BaseModel]:
         results=(make_list[item], results),
     )
     return made
+
+
+def mixed_response(result: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """Describe the answer to a bulk request of which some items were refused, for the document."""
+    return {207: {"model": result, "description": "Some items were refused"}}
 
 
 def _absent() -> None:

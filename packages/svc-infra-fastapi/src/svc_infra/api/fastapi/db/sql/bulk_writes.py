@@ -10,14 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
-from svc_infra.api.fastapi.db.sql.bulk import BulkOperation, BulkRequest, Outcome
+from svc_infra.api.fastapi.db.sql.bulk import BulkOperation
 from svc_infra.api.fastapi.db.sql.bulk_schemas import item_schema_of
 from svc_infra.api.fastapi.db.sql.conditional import PRECONDITION_FAILED, PRECONDITION_REQUIRED, etags_in, version_in
-from svc_infra.api.fastapi.db.sql.item_problems import CountedRows, item_at, located
+from svc_infra.api.fastapi.db.sql.exchange import BulkRequest, Outcome
+from svc_infra.api.fastapi.db.sql.item_problems import CountedRows, item_at, item_problem, located
 from svc_infra.api.fastapi.db.sql.route import Call
 from svc_infra.api.fastapi.db.sql.schemas import written_fields
 from svc_infra.api.fastapi.problems import NOT_FOUND, Problem, ProblemError
-from svc_infra.db.sql.errors import StaleVersion
+from svc_infra.db.sql.changes import Change
+from svc_infra.db.sql.errors import SqlError, StaleVersion
 
 __all__ = ["BulkCreate", "BulkDelete", "BulkUpdate", "BulkUpsert"]
 
@@ -210,19 +212,39 @@ class BulkUpdate(_BulkChange):
         return self.binding.updates_rows
 
     async def write_all(self, session: AsyncSession, call: Call, request: BulkRequest) -> list[Outcome]:
-        """Update every row: by one statement when all get the same values, else row by row."""
-        items = [item for _, item in request.items]
-        is_uniform = len(items) > 1 and all(item.data == items[0].data for item in items)
-        if not is_uniform or not self.is_plain(request):
+        """Update every row, in a few statements for all of them where no hook takes part."""
+        if not self.is_direct:
             return await self.write_in_turn(session, call, request)
         rows, encoder = self.target(call.tenant)
-        keys = [item.key for item in items]
-        with item_at(request.items[0][0], "data"):
-            await rows.update_many(session, items[0].data, ids=keys)
-        place = self.binding.row_names.index(self.binding.id_columns[0].name)
-        found = {row[place]: row for row in await rows.get_many(session, keys)}
-        self.require_all(request, set(found))
-        return [self.shown(encoder, found[key], request) for key in keys]
+        versions = await self._versions(session, call, request)
+        items = zip(request.items, versions, strict=True)
+        changes = [Change(item.key, item.data, version) for (_, item), version in items]
+        try:
+            found = await rows.update_each(session, changes)
+        except SqlError as error:
+            is_stale = isinstance(error, StaleVersion)
+            problem = PRECONDITION_FAILED if is_stale else item_problem(error)
+            if error.row is not None:
+                problem = located(problem, request.items[error.row][0], *(() if is_stale else ("data",)))
+            raise ProblemError(problem) from error
+        self.require_all(request, {item.key for (_, item), row in zip(request.items, found, strict=True) if row})
+        return [self.shown(encoder, record, request) for record in found]
+
+    async def _versions(self, session: AsyncSession, call: Call, request: BulkRequest) -> list[int | None]:
+        """Return the version that the database shall find in each record, None for any.
+
+        Raises:
+            ProblemError: 404 or 412 for an item whose ETag only the record itself can be compared with.
+        """
+        has_versions = self.binding.version_field is not None
+        # By id, so that two requests about the same records wait for each other, not for ever.
+        for place, item in sorted(request.items, key=lambda each: each[1].key):
+            if item.etags is not None and not (has_versions and version_in(item.etags) is not None):
+                with item_at(place):
+                    await self.require_match(session, item.key, call, item.etags)
+        return [
+            version_in(item.etags) if has_versions and item.etags is not None else None for _, item in request.items
+        ]
 
     async def write_one(self, session: AsyncSession, call: Call, item: Any) -> Outcome:
         """Update one row."""

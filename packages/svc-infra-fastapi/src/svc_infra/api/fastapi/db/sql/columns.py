@@ -13,7 +13,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from svc_infra.api.fastapi.db.sql.value_types import body_type, response_type, text_type
 
-__all__ = ["ApiColumn", "api_columns", "looks_secret"]
+__all__ = ["ApiColumn", "api_columns", "is_text_schema", "looks_secret"]
 
 _SECRET_NAME: Final = re.compile(
     r"(^|_)(password|passwd|passphrase|secret|api_?key|private_?key|access_?key|credentials?|salt)(_|$)"
@@ -28,6 +28,14 @@ _TIMESTAMP_NAMES: Final = frozenset({"created_at", "updated_at"})
 def looks_secret(name: str) -> bool:
     """Whether a name says that what it stands for is a secret, such as `password_hash` or `api_key`."""
     return _SECRET_NAME.search(name) is not None
+
+
+def is_text_schema(schema: dict[str, Any]) -> bool:
+    """Whether a JSON schema describes texts and null and nothing else."""
+    names = schema.get("$defs", {})
+    kinds: list[dict[str, Any]] = schema.get("anyOf", [schema])
+    named = [names[kind["$ref"].rpartition("/")[2]] if "$ref" in kind else kind for kind in kinds]
+    return all(kind.get("type") in {"string", "null"} for kind in named)
 
 
 @dataclass(frozen=True)
@@ -120,11 +128,7 @@ class ApiColumn:
     @property
     def is_json_text(self) -> bool:
         """Whether the value in a response is a text or null and nothing else."""
-        schema = TypeAdapter(cast("Any", self.read_type)).json_schema(mode="serialization")
-        names = schema.get("$defs", {})
-        kinds: list[dict[str, Any]] = schema.get("anyOf", [schema])
-        named = [names[kind["$ref"].rpartition("/")[2]] if "$ref" in kind else kind for kind in kinds]
-        return all(kind.get("type") in {"string", "null"} for kind in named)
+        return is_text_schema(TypeAdapter(cast("Any", self.read_type)).json_schema(mode="serialization"))
 
     @property
     def description(self) -> str | None:

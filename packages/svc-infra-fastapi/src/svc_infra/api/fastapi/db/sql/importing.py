@@ -27,7 +27,7 @@ from svc_infra.api.fastapi.db.sql.exporting import CSV, NDJSON
 from svc_infra.api.fastapi.db.sql.item_problems import CountedRows, located
 from svc_infra.api.fastapi.db.sql.operations import json_response
 from svc_infra.api.fastapi.db.sql.route import Call
-from svc_infra.api.fastapi.db.sql.schemas import written_fields
+from svc_infra.api.fastapi.db.sql.schemas import NO_SUCH_FIELD, written_fields
 from svc_infra.api.fastapi.problems import Problem, ProblemError, invalid_request
 
 __all__ = ["Import", "ImportResult"]
@@ -139,11 +139,16 @@ class Import:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 number += 1
+                self._require_short(line, number)
                 yield (line.removeprefix(_BOM) if number == 1 else line) + b"\n"
-            if len(rest) > resource.max_body_bytes:
-                raise ProblemError(located(_too_large(resource.max_body_bytes).problem, number + 1, name="line"))
+            self._require_short(rest, number + 1)
         if rest:
             yield rest.removeprefix(_BOM) if number == 0 else rest
+
+    def _require_short(self, line: bytes, number: int) -> None:
+        limit = self.binding.resource.max_body_bytes
+        if len(line) > limit:
+            raise ProblemError(located(_too_large(limit).problem, number, name="line"))
 
     def _ndjson_parser(self) -> _Parser:
         number = 0
@@ -169,6 +174,7 @@ class Import:
                     return None
                 if not names:
                     names.extend(_header_of(cells))
+                    self._require_known(names, records.started_at)
                     return None
                 members = members_of(names, cells, texts, self._nullable)
             except CsvError as error:
@@ -177,6 +183,16 @@ class Import:
             return records.started_at, self._record(pydantic_core.to_json(members), records.started_at)
 
         return parse
+
+    def _require_known(self, names: list[str], line: int) -> None:
+        """Refuse a column that means nothing at once, as a record in which it is empty would not show it."""
+        schemas = self.binding.schemas
+        if schemas.takes_more or schemas.create not in schemas.made:
+            return
+        unknown = [name for name in names if name not in self.binding.columns]
+        if unknown:
+            mistakes = [{"loc": ["body", name], "msg": NO_SUCH_FIELD, "type": "extra_forbidden"} for name in unknown]
+            raise ProblemError(located(invalid_request(mistakes), line, name="line"))
 
     def _record(self, data: bytes, line: int) -> _Record:
         """Return the fields of one record.

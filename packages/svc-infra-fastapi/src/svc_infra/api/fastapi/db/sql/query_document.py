@@ -16,7 +16,10 @@ from svc_infra.api.fastapi.db.sql.query import (
     TotalMode,
 )
 
-__all__ = ["item_parameters", "list_parameters"]
+__all__ = ["PAGE_PARAMETERS", "item_parameters", "list_parameters"]
+
+PAGE_PARAMETERS: Final = frozenset({"limit", "offset", "cursor", "total", "q", "fields", "select", "include"})
+"""Query parameters of a list that an export has not."""
 
 _DOCUMENTED_SUFFIXES: Final = ("ne", "lt", "lte", "gt", "gte", "in", "contains", "starts_with", "is_null")
 
@@ -92,7 +95,11 @@ def list_parameters(rules: ListRules) -> list[dict[str, Any]]:
 def _filter_parameters(rules: ListRules, column: QueryField) -> list[dict[str, Any]]:
     schema = column.describe()
     schema.pop("$defs", None)
-    more = "" if rules.document_operators else f" Also {column.name}__ne, __lt, __lte, __gt, __gte, __in, __is_null."
+    more = (
+        ""
+        if rules.document_operators
+        else f" Also `{column.name}__ne`, `__lt`, `__lte`, `__gt`, `__gte`, `__in`, `__is_null`."
+    )
     meaning = f"{column.description} " if column.description else ""
     found = [_parameter(column.name, schema, f"{meaning}Equal to this value.{more}")]
     if not rules.document_operators:

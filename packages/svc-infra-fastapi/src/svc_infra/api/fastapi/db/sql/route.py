@@ -13,9 +13,8 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, Final, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -29,39 +28,12 @@ from fastapi.exception_handlers import http_exception_handler
 from fastapi.routing import APIRoute
 from svc_infra.api.fastapi.db.sql.session import session_of
 from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of
-from svc_infra.api.fastapi.problems import MEDIA_TYPE, Problem, ProblemError, problem_of, without_field
+from svc_infra.api.fastapi.problem_document import problem_fields, problem_response
+from svc_infra.api.fastapi.problems import Problem, ProblemError, problem_of, without_field
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.reading import Executor
 
-__all__ = ["Call", "Operation", "ResourceRoute", "RouteSpec"]
-
-
-class ProblemDetails(BaseModel):
-    """An error, as RFC 9457 defines it."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(
-        json_schema_extra={"required": ["type", "title", "status", "detail"]}
-    )
-
-    type: str = Field(
-        description="Names the kind of problem; stable, meant for programs.",
-        examples=["urn:svc-infra:problem:not-found"],
-    )
-    title: str = Field(description="The kind of problem in words.", examples=["Not Found"])
-    status: int = Field(description="The HTTP status code.", examples=[404])
-    detail: str = Field(description="What happened, for people.", examples=["Not found"])
-    errors: list[ProblemField] = Field(default_factory=list, description="The inputs at fault.")
-
-
-class ProblemField(BaseModel):
-    """One input at fault."""
-
-    loc: list[str | int] = Field(description="Where it stands, from the outside inwards.")
-    msg: str = Field(description="What is wrong with it, for people.")
-    type: str = Field(description="What is wrong with it, for programs.")
-
-
-ProblemDetails.model_rebuild()
+__all__ = ["SQL", "Backend", "Call", "Operation", "ResourceRoute", "RouteSpec"]
 
 
 @dataclass(slots=True)
@@ -98,9 +70,48 @@ class Call:
 class Operation(Protocol):
     """What a generated route does."""
 
-    async def __call__(self, call: Call, /) -> Response:
-        """Answer the request."""
+    async def __call__(self, call: Any, /) -> Response:
+        """Answer the request; *call* is what the backend of the route makes of it."""
         ...
+
+
+class Backend(Protocol):
+    """What a kind of database gives to its routes."""
+
+    def call(
+        self, request: Request, spec: RouteSpec, tenant: object = None, session: AsyncSession | None = None
+    ) -> object:
+        """Return what an operation is called with."""
+        ...
+
+    def session(self, spec: RouteSpec) -> Callable[..., object] | None:
+        """Return the dependency that gives the session that a route shares with its guards, if there are sessions."""
+        ...
+
+    def problem_of(self, error: Exception) -> Problem | None:
+        """Return the problem that *error* stands for, or None when it is a bug."""
+        ...
+
+
+class SqlBackend:
+    """The backend of databases that SQLAlchemy speaks to."""
+
+    def call(
+        self, request: Request, spec: RouteSpec, tenant: object = None, session: AsyncSession | None = None
+    ) -> Call:
+        """Return the call on the route's database."""
+        return Call(request, database_of(request, spec.database), spec.readonly, tenant, session)
+
+    def session(self, spec: RouteSpec) -> Callable[..., object] | None:
+        """Return the dependency behind `SqlSessionDep`."""
+        return session_of(spec.database, readonly=spec.readonly)
+
+    def problem_of(self, error: Exception) -> Problem | None:
+        """Return the problem of an error of SQL, of a request or of HTTP."""
+        return problem_of(error)
+
+
+SQL: Final[Backend] = SqlBackend()
 
 
 @dataclass(frozen=True)
@@ -110,6 +121,7 @@ class RouteSpec:
     Attributes:
         readonly: Whether it only reads, so that a replica may serve it.
         database: Name of the database.
+        backend: What that kind of database gives to its routes.
         tenant: The dependency that gives the tenant, or None.
         path_parameters: Name and annotation of each path parameter, for the document.
         body: The schema of the body, for the document.
@@ -120,6 +132,7 @@ class RouteSpec:
 
     readonly: bool = False
     database: str = DEFAULT
+    backend: Backend = SQL
     tenant: Callable[..., object] | None = None
     tenant_field: str | None = None
     path_parameters: Mapping[str, object] = field(default_factory=dict)
@@ -143,10 +156,10 @@ class ResourceRoute(APIRoute):
         self.spec = spec
         responses = dict(options.pop("responses", None) or {})
         for status in spec.problems:
-            responses.setdefault(status, _problem_response_doc(status))
+            responses.setdefault(status, problem_response(status))
         super().__init__(path, _documented(operation, spec), responses=responses, **options)
         # The problem's schema has to be in the document although its media type is not the route's.
-        self.response_fields: dict[int | str, Any] = {**self.response_fields, **_problem_fields()}
+        self.response_fields: dict[int | str, Any] = {**self.response_fields, **problem_fields()}
         # One route serves both forms of the path, so that neither redirects nor doubles the routes to try.
         others = "|".join(re.escape(other) for other in spec.reserved)
         start = rf"^(?!(?:{others})/?\Z)" if others else "^"
@@ -159,17 +172,19 @@ class ResourceRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler of a route with dependencies or with an overridden session, which FastAPI resolves."""
-        self._session = session_of(self.spec.database, readonly=self.spec.readonly)
-        sharing = _guarded_handler(self, self._session)
+        self._session = self.spec.backend.session(self.spec)
         apart = _guarded_handler(self, None)
+        if self._session is None:
+            return _answering(apart.handler, self.spec)
+        sharing = _guarded_handler(self, self._session)
         if _depends_on(apart.dependant, self._session):
-            return _answering(sharing.handler, self.spec.tenant_field)
+            return _answering(sharing.handler, self.spec)
 
         async def handle(request: Request) -> Response:
             is_overridden = self._session in request.app.dependency_overrides
             return await (sharing if is_overridden else apart).handler(request)
 
-        return _answering(handle, self.spec.tenant_field)
+        return _answering(handle, self.spec)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request of a route without dependencies, as an ASGI application of its own.
@@ -182,10 +197,9 @@ class ResourceRoute(APIRoute):
             return
         request = Request(scope, receive, send)
         try:
-            call = Call(request, database_of(request, self.spec.database), self.spec.readonly)
-            response = await self.operation(call)
+            response = await self.operation(self.spec.backend.call(request, self.spec))
         except Exception as error:
-            _raise_problem(request, error)
+            _raise_problem(request, error, self.spec)
             raise
         await response(scope, receive, send)
 
@@ -213,7 +227,7 @@ def _allowed_methods(scope: Scope) -> set[str]:
 
 
 def _answering(
-    handler: Callable[[Request], Awaitable[Response]], tenant_field: str | None
+    handler: Callable[[Request], Awaitable[Response]], spec: RouteSpec
 ) -> Callable[[Request], Coroutine[Any, Any, Response]]:
     """Raise every known error as a `ProblemError`, for which `setup_sql` installs a handler.
 
@@ -225,23 +239,23 @@ def _answering(
         try:
             return await handler(request)
         except Exception as error:
-            _raise_problem(request, error, tenant_field)
+            _raise_problem(request, error, spec)
             raise
 
     return answer
 
 
-def _raise_problem(request: Request, error: Exception, tenant_field: str | None = None) -> None:
+def _raise_problem(request: Request, error: Exception, spec: RouteSpec) -> None:
     """Raise the problem that an error is, if it is one and not the application's own to answer."""
     if isinstance(error, ProblemError):
-        error.problem = without_field(error.problem, tenant_field)
+        error.problem = without_field(error.problem, spec.tenant_field)
         return
     known = request.app.exception_handlers
     if isinstance(error, HTTPException) and known.get(HTTPException) is not http_exception_handler:
         return
-    problem = problem_of(error)
+    problem = spec.backend.problem_of(error)
     if problem is not None:
-        raise ProblemError(without_field(problem, tenant_field)) from error
+        raise ProblemError(without_field(problem, spec.tenant_field)) from error
 
 
 @dataclass(frozen=True)
@@ -268,7 +282,7 @@ def _guarded_handler(route: ResourceRoute, session: Callable[..., object] | None
     tenant = spec.tenant
 
     async def endpoint(request: Request, session: AsyncSession | None = None, tenant: object = None) -> Response:
-        return await operation(Call(request, database_of(request, spec.database), spec.readonly, tenant, session))
+        return await operation(spec.backend.call(request, spec, tenant, session))
 
     parameters = [inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=Request)]
     if session is not None:
@@ -322,40 +336,6 @@ def _documented(operation: Operation, spec: RouteSpec) -> Callable[..., object]:
 def _sign(function: Callable[..., object], parameters: list[inspect.Parameter], returned: object) -> None:
     function.__signature__ = inspect.Signature(parameters, return_annotation=returned)  # type: ignore[attr-defined]
     function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-
-
-_PROBLEM_TEXTS: Mapping[int, str] = {
-    304: "Not modified since the version that the client has",
-    400: "The request can't be carried out",
-    404: "There is no such record",
-    408: "The request took too long to arrive",
-    409: "The record conflicts with another one",
-    412: "The record was changed since the version that the client has",
-    413: "The body is too large",
-    415: "The body is of another media type",
-    422: "A parameter or field is not valid",
-    428: "The request must say which version it changes",
-    503: "The database can't serve the request at present",
-}
-
-
-def _problem_response_doc(status: int) -> dict[str, Any]:
-    description = _PROBLEM_TEXTS[status]
-    if status == 304:
-        return {"description": description}
-    found: dict[str, Any] = {
-        "description": description,
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
-    }
-    if status == 503:
-        found["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait"}}
-    return found
-
-
-def _problem_fields() -> dict[int | str, Any]:
-    """Return the problem's schema in the form in which a route keeps the schemas of its responses."""
-    probe = APIRoute("/", lambda: None, responses={"default": {"model": ProblemDetails}}, methods=["GET"])
-    return {"problem": probe.response_fields["default"]}
 
 
 def depends_of(dependencies: Sequence[object]) -> list[params.Depends]:

@@ -19,6 +19,7 @@ from svc_infra.api.fastapi.problems import ProblemError, invalid_request
 
 __all__ = ["ResourceSchemas", "create_schema_of", "read_schema_of", "selection_schema_of", "update_schema_of"]
 
+NO_SUCH_FIELD: Final = "There is no such field"
 _READ_CONFIG: Final = ConfigDict(
     from_attributes=True,
     ser_json_bytes="base64",
@@ -157,7 +158,7 @@ def written_fields(body: BaseModel, schemas: ResourceSchemas) -> dict[str, objec
     values = {name: getattr(body, name) for name in type(body).model_fields if name in sent}
     more = {name: value for name, value in (body.model_extra or {}).items() if name not in ignored}
     if more and not schemas.takes_more and type(body) in schemas.made:
-        unknown = [{"loc": ("body", name), "msg": "There is no such field", "type": "extra_forbidden"} for name in more]
+        unknown = [{"loc": ("body", name), "msg": NO_SUCH_FIELD, "type": "extra_forbidden"} for name in more]
         raise ProblemError(invalid_request(unknown))
     values.update(more)
     return values

@@ -257,6 +257,16 @@ def _single(value: float) -> float:
     return c_float(value).value
 
 
+def _within_utc(value: datetime) -> datetime:
+    """Refuse a moment that is in no year of UTC, which neither a column nor Python can hold."""
+    try:
+        if value.tzinfo is not None:
+            value.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("datetime_range", "Input should be a moment of the years 1 to 9999 in UTC") from None
+    return value
+
+
 def _naive(value: datetime) -> datetime:
     return value if value.tzinfo is None else value.astimezone(UTC).replace(tzinfo=None)
 
@@ -268,13 +278,16 @@ def _aware(value: datetime) -> datetime:
 # A validator in Python gets the text as a Python value, which a strict date or time would refuse.
 _LAX: Final = Strict(strict=False)
 
-_AwareDatetimeInput = Annotated[AwareDatetime, _LAX, _written_as(_AWARE, "date and time with offset")]
+_AwareDatetimeInput = Annotated[
+    AwareDatetime, _LAX, _written_as(_AWARE, "date and time with offset"), AfterValidator(_within_utc)
+]
 # SQLite stores no offset: what was written with one comes back as UTC without one.
 _AwareDatetime = Annotated[datetime, PlainSerializer(_aware, return_type=datetime)]
 _NaiveDatetimeInput = Annotated[
     datetime,
     _LAX,
     _written_as(_MAYBE_AWARE, "date and time"),
+    AfterValidator(_within_utc),
     AfterValidator(_naive),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]

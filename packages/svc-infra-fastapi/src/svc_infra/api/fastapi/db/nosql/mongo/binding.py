@@ -39,6 +39,7 @@ class MongoBinding:
         schemas: The schemas of its bodies.
         rules: What its list route's query string may hold.
         repo: The repository of all tenants' documents.
+        noun: What the names of its schemas begin with.
         keeps_reads: Whether the service leaves reads as they are, so that pages by cursor may go past it.
     """
 
@@ -47,6 +48,7 @@ class MongoBinding:
     schemas: ResourceSchemas
     rules: ListRules
     repo: MongoRepository[Any]
+    noun: str
     keeps_reads: bool
 
     @classmethod
@@ -78,7 +80,7 @@ class MongoBinding:
         hidden = sorted(name for name, field in fields.items() if field.is_hidden)
         if hidden and resource.read_schema is None:
             logger.info("%s: responses never show %s", resource.prefix, ", ".join(hidden))
-        return cls(resource, fields, schemas, rules, repo, keeps_reads)
+        return cls(resource, fields, schemas, rules, repo, noun, keeps_reads)
 
     @property
     def id_path(self) -> str:
@@ -94,6 +96,11 @@ class MongoBinding:
     def create_adapter(self) -> TypeAdapter[BaseModel]:
         """Validates the body of a create."""
         return TypeAdapter(self.schemas.create)
+
+    @cached_property
+    def replace_adapter(self) -> TypeAdapter[BaseModel]:
+        """Validates the body of a replacement."""
+        return TypeAdapter(self.schemas.replace)
 
     @cached_property
     def update_adapter(self) -> TypeAdapter[BaseModel]:
@@ -190,8 +197,8 @@ def _schemas(resource: MongoResource[Any], fields: Mapping[str, DocumentField], 
     )
     made: set[type[BaseModel]] = set()
     create, update = resource.create_schema, resource.update_schema
+    body: dict[str, Any] = {key: (field.annotation, _required(field)) for key, field in writable.items()}
     if create is None:
-        body: dict[str, Any] = {key: (field.annotation, _required(field)) for key, field in writable.items()}
         create = create_model(f"{noun}Create", __config__=config, **body)
         made.add(create)
     if update is None:
@@ -202,8 +209,13 @@ def _schemas(resource: MongoResource[Any], fields: Mapping[str, DocumentField], 
         }
         update = create_model(f"{noun}Update", __config__=config, **changes)
         made.add(update)
+    replace = create
+    if resource.create_schema is None:
+        whole = {key: definition for key, definition in body.items() if key != resource.id_attr}
+        replace = create_model(f"{noun}Replace", __config__=config, **whole)
+        made.add(replace)
     owned = frozenset(fields) - frozenset(writable)
-    return ResourceSchemas(read, create, update, create, owned, takes_more=has_hooks, made=frozenset(made))
+    return ResourceSchemas(read, create, update, replace, owned, takes_more=has_hooks, made=frozenset(made))
 
 
 def _required(field: DocumentField) -> Any:

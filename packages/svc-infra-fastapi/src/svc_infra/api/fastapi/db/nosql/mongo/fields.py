@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
-from svc_infra.api.fastapi.db.sql.columns import looks_secret
+from svc_infra.api.fastapi.db.sql.columns import is_text_schema, looks_secret
 from svc_infra.db.nosql.mongo.resource import MongoResource
 
 __all__ = ["DocumentField", "document_fields"]
@@ -42,6 +42,11 @@ class DocumentField:
     def description(self) -> str | None:
         """What the model says that it means."""
         return self.info.description
+
+    @property
+    def write_type(self) -> object:
+        """The annotation of the value in a request body."""
+        return self.annotation
 
     @cached_property
     def text_parser(self) -> TypeAdapter[object]:
@@ -80,6 +85,11 @@ class DocumentField:
     def is_text(self) -> bool:
         """Whether it holds text that can be searched."""
         return self._types <= {"string", "null"} and "format" not in self.text_parser.json_schema()
+
+    @cached_property
+    def is_json_text(self) -> bool:
+        """Whether the value in a response is a text or null and nothing else."""
+        return is_text_schema(self.text_parser.json_schema(mode="serialization"))
 
     @property
     def is_nullable(self) -> bool:

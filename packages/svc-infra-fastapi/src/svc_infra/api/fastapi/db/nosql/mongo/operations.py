@@ -1,4 +1,4 @@
-"""What the routes of a MongoDB resource do: list, get, create, update, delete and restore."""
+"""What the routes of a MongoDB resource do: list, get, create, update, replace, delete and restore."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import pydantic_core
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,7 +21,7 @@ from svc_infra.api.fastapi.problems import NOT_FOUND, FieldError, Problem, Probl
 from svc_infra.db.nosql.mongo.errors import InvalidQuery, StaleVersion
 from svc_infra.db.nosql.mongo.types import MongoDatabase
 
-__all__ = ["Create", "Delete", "Get", "ListDocuments", "MongoCall", "Restore", "Update"]
+__all__ = ["Create", "Delete", "DocumentOperation", "Get", "ListDocuments", "MongoCall", "Replace", "Restore", "Update"]
 
 CAPPED_TOTAL: Final = 10_000
 """Where counting stops for `total=capped`, and for `total=estimated` where statistics would count what is not shown."""
@@ -44,7 +45,7 @@ class MongoCall:
     tenant: object = None
 
 
-class _Operation:
+class DocumentOperation:
     """What the operations share."""
 
     def __init__(self, binding: MongoBinding) -> None:
@@ -64,20 +65,50 @@ class _Operation:
         content = self.binding.encoded(document)
         return Response(content, status, {"ETag": self.etag(content, document), **headers}, _JSON)
 
-    async def expected_version(self, call: MongoCall) -> int | None:
-        """Return the version that If-Match asks for, for the write itself to compare; None when any will do.
+    async def updated(
+        self, call: MongoCall, key: object, data: dict[str, object], etags: frozenset[str] | None
+    ) -> object:
+        """Set fields of a document that must be one of the versions *etags*, and return it.
+
+        Raises:
+            ProblemError: As `expected_version`, and 404 when there is no such document.
+        """
+        service, version = self.binding.service(call.tenant), await self.expected_version(call, key, etags)
+        try:
+            document = await service.update(call.db, key, data, version=version)
+        except StaleVersion:
+            raise ProblemError(PRECONDITION_FAILED) from None
+        if document is None:
+            raise ProblemError(NOT_FOUND)
+        found: object = document
+        return found
+
+    async def delete(self, call: MongoCall, key: object, etags: frozenset[str] | None) -> None:
+        """Delete a document that must be one of the versions *etags*.
+
+        Raises:
+            ProblemError: As `updated`.
+        """
+        service, version = self.binding.service(call.tenant), await self.expected_version(call, key, etags)
+        try:
+            if not await service.delete(call.db, key, version=version):
+                raise ProblemError(NOT_FOUND)
+        except StaleVersion:
+            raise ProblemError(PRECONDITION_FAILED) from None
+
+    async def expected_version(self, call: MongoCall, key: object, etags: frozenset[str] | None) -> int | None:
+        """Return the version that *etags* ask for, for the write itself to compare; None when any will do.
 
         Raises:
             ProblemError: 404, 412, or 422 when the resource counts no versions, because then nothing could be compared
                 without a moment between the look and the write.
         """
-        etags = required_etags(call.request, must=False)
         if etags is None:
             return None
         name = self.binding.resource.version_field
         if name is None:
             raise ProblemError(_NO_VERSION)
-        document = await self.binding.service(call.tenant).get(call.db, self.key(call))
+        document = await self.binding.service(call.tenant).get(call.db, key)
         if document is None:
             raise ProblemError(NOT_FOUND)
         if self.etag(b"", document) not in etags:
@@ -86,7 +117,7 @@ class _Operation:
         return version
 
 
-class ListDocuments(_Operation):
+class ListDocuments(DocumentOperation):
     """Answer a page of documents."""
 
     async def __call__(self, call: MongoCall) -> Response:
@@ -160,7 +191,7 @@ def _bad_cursor() -> ProblemError:
     )
 
 
-class Get(_Operation):
+class Get(DocumentOperation):
     """Answer a document."""
 
     async def __call__(self, call: MongoCall) -> Response:
@@ -176,7 +207,7 @@ class Get(_Operation):
         return Response(content, 200, {"ETag": etag}, _JSON)
 
 
-class Create(_Operation):
+class Create(DocumentOperation):
     """Create a document."""
 
     async def __call__(self, call: MongoCall) -> Response:
@@ -189,43 +220,58 @@ class Create(_Operation):
         return self.response(document, 201, Location=f"{call.request.scope['path'].rstrip('/')}/{key}")
 
 
-class Update(_Operation):
+class Update(DocumentOperation):
     """Change fields of a document."""
 
     async def __call__(self, call: MongoCall) -> Response:
         """Set the fields that the body has and answer the document; 412 when it is not the If-Match version."""
         binding = self.binding
         body = await parse_json(call.request, binding.update_adapter, binding.resource.max_body_bytes)
-        data, version = written_fields(body, binding.schemas), await self.expected_version(call)
-        try:
-            document = await binding.service(call.tenant).update(call.db, self.key(call), data, version=version)
-        except StaleVersion:
-            raise ProblemError(PRECONDITION_FAILED) from None
-        if document is None:
-            raise ProblemError(NOT_FOUND)
-        return self.response(document)
+        return await self.write(call, written_fields(body, binding.schemas))
+
+    async def write(self, call: MongoCall, data: dict[str, object]) -> Response:
+        """Set *data* in the document that the path addresses."""
+        etags = required_etags(call.request, must=False)
+        return self.response(await self.updated(call, self.key(call), data, etags))
 
 
-class Delete(_Operation):
+class Replace(Update):
+    """Replace a document."""
+
+    async def __call__(self, call: MongoCall) -> Response:
+        """Replace the writable fields of the document; what the body leaves out takes its default or becomes null."""
+        binding = self.binding
+        body = await parse_json(call.request, binding.replace_adapter, binding.resource.max_body_bytes)
+        return await self.write(call, {**self._defaults(body), **written_fields(body, binding.schemas)})
+
+    def _defaults(self, body: BaseModel) -> dict[str, object]:
+        fields = self.binding.fields
+        return {
+            name: fields[name].info.get_default(call_default_factory=True, validated_data={})
+            for name in type(body).model_fields
+            if name in fields and not fields[name].is_hidden and not fields[name].info.is_required()
+        }
+
+
+class Delete(DocumentOperation):
     """Delete a document."""
 
     async def __call__(self, call: MongoCall) -> Response:
         """Delete the document, or mark it as deleted; 412 when it is not the If-Match version."""
-        version = await self.expected_version(call)
-        try:
-            if not await self.binding.service(call.tenant).delete(call.db, self.key(call), version=version):
-                raise ProblemError(NOT_FOUND)
-        except StaleVersion:
-            raise ProblemError(PRECONDITION_FAILED) from None
+        await self.delete(call, self.key(call), required_etags(call.request, must=False))
         return Response(status_code=204)
 
 
-class Restore(_Operation):
+class Restore(DocumentOperation):
     """Undo a soft delete."""
 
     async def __call__(self, call: MongoCall) -> Response:
-        """Make a deleted document live again and answer it; 404 when no deleted document has the id."""
-        document = await self.binding.scoped(call.tenant).restore(call.db, self.key(call))
+        """Make a deleted record live again and answer it; one that is live already stays. 404 when there is none."""
+        repo = self.binding.scoped(call.tenant)
+        document = await repo.restore(call.db, self.key(call))
+        if document is None:
+            # So that a client that did not get the first answer may ask again.
+            document = await repo.get(call.db, self.key(call))
         if document is None:
             raise ProblemError(NOT_FOUND)
         return self.response(document)
