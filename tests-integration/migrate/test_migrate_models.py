@@ -134,6 +134,19 @@ def test_the_table_of_idempotency_keys_is_found_where_it_is_declared(make_worksp
     assert workspace.spawn("sql", "check").returncode == 0
 
 
+def test_the_notes_of_mysql_are_no_messages_of_ours(make_workspace: Make, mysql_url: str) -> None:
+    """The server has a note for each name of a primary key and each temporary table; stderr is for what matters."""
+    workspace = make_workspace(mysql_url)
+    workspace.init(PEOPLE.format(table="people", column="name"))
+    assert workspace.spawn("sql", "revision", "--autogenerate", "-m", "first").returncode == 0
+    done = workspace.spawn("sql", "upgrade")
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["up"]
+    told = workspace.spawn("sql", "check").stderr
+    assert "Nothing pending, no differences." in told
+    assert "ignored" not in told
+    assert "rolled back" not in told
+
+
 SCHEMAS = """
 import sqlalchemy as sa
 

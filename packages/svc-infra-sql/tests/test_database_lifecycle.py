@@ -139,9 +139,9 @@ async def test_pool_settings_come_from_argument_url_and_environment(sqlite_url: 
     ("environ", "message"),
     [
         ({"DB_POOL_SIZE": "many"}, r"DB_POOL_SIZE is 'many'; it must be a whole number"),
-        ({"DB_POOL_TIMEOUT": "-1"}, r"pool_timeout is -1\.0; it must be 0 or more"),
+        ({"DB_POOL_TIMEOUT": "-1"}, r"pool_timeout \(DB_POOL_TIMEOUT\) is -1\.0; it must be 0 or more"),
         ({"DB_POOL_PRE_PING": "maybe"}, r"DB_POOL_PRE_PING is 'maybe'; use true or false"),
-        ({"DB_STATEMENT_TIMEOUT_MS": "-5"}, r"statement_timeout_ms is -5"),
+        ({"DB_STATEMENT_TIMEOUT_MS": "-5"}, r"statement_timeout_ms \(DB_STATEMENT_TIMEOUT_MS\) is -5"),
     ],
 )
 def test_a_bad_setting_fails_at_start(environ: dict[str, str], message: str) -> None:

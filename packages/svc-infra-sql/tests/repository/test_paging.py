@@ -9,7 +9,7 @@ from contextlib import aclosing
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import DateTime, Float, String, insert, select
+from sqlalchemy import DateTime, Float, String, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -30,8 +30,15 @@ class Event(ModelBase):
     tenant: Mapped[int] = mapped_column(default=1)
 
 
-TABLES = [Event.__table__]
+class Stamp(ModelBase):
+    __tablename__ = "paging_stamps"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    created_at: Mapped[dt.datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+TABLES = [Event.__table__, Stamp.__table__]
 events = SqlRepository(Event)
+stamps = SqlRepository(Stamp)
 NOON = dt.datetime(2026, 1, 1, 12)  # noqa: DTZ001
 ORDERS = [
     None, "-id", "at", "-at", "kind", "-kind", "level,-kind", "-level,kind,at", "-weight,at", "kind,-id", "at,-id",
@@ -63,6 +70,21 @@ async def walk(session: AsyncSession, order: object, limit: int, repo=events) ->
         backwards.insert(0, [item.id for item in page.items])
     assert backwards == found
     return [key for part in found for key in part]
+
+
+async def test_a_moment_of_the_database_is_found_by_what_it_shows(session: AsyncSession) -> None:
+    """A default of `now()` is equal to its own value, ordered among values of Python, and paged by, also in SQLite."""
+    for number in range(3):
+        await stamps.rows.create(session, {"id": number})
+    shown = (await stamps.rows.get_one(session, 0)).created_at
+    late = shown + dt.timedelta(microseconds=1500)
+    await stamps.rows.create_many(session, [{"id": 3, "created_at": late}, {"id": 4, "created_at": shown}])
+    equal = await stamps.rows.list(session, limit=9, where=Stamp.created_at == shown)
+    assert {0, 4} <= {row.id for row in equal}
+    assert await stamps.count(session, where=Stamp.created_at >= shown) == 5
+    for order in ("created_at", "-created_at"):
+        expected = [row.id for row in await stamps.rows.list(session, limit=9, order_by=order)]
+        assert await walk(session, order, 1, stamps) == expected
 
 
 async def test_pages_give_every_row_once_in_order_forwards_and_backwards(session: AsyncSession) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -60,6 +61,9 @@ def _group(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show each statement on stderr.")] = False,
 ) -> None:
+    # asyncmy logs the server's notes as warnings, and Python writes warnings to stderr when nobody configured logging:
+    # of the temporary tables by which models are compared they say that "changed tables couldn't be rolled back".
+    logging.getLogger("asyncmy").addHandler(logging.NullHandler())
     given = {"MIGRATION_LOCK_WAIT_SECONDS": lock_wait, "MIGRATION_LOCK_TIMEOUT_MS": lock_timeout}
     variables = {variable: str(value) for variable, value in given.items() if value is not None}
     progress = StderrProgress(quiet=quiet, verbose=verbose)

@@ -18,6 +18,7 @@ from svc_infra.db.sql._fair_pool import FairQueuePool
 from svc_infra.db.sql._keepalive import keep_connections_alive
 from svc_infra.db.sql._mysql import drop_without_goodbye, kill_cancelled_statements
 from svc_infra.db.sql._options import Wishes
+from svc_infra.db.sql._sqlite_moments import write_moments_as_sqlite_does
 from svc_infra.db.sql._written_table import note_written_table
 from svc_infra.db.sql.direct import runs_directly
 from svc_infra.db.sql.settings import DatabaseSettings
@@ -67,6 +68,7 @@ def create_engine(resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bo
         listen_for_rest(engine.sync_engine)
     if backend == "sqlite":
         prepare_sqlite_connections(engine.sync_engine, memory=memory)
+        write_moments_as_sqlite_does(engine.sync_engine)
         interrupt_cancelled_statements(engine.sync_engine)
     if backend in ("mariadb", "mysql"):
         side_engine = create_async_engine(url, connect_args=connect_args, poolclass=NullPool).sync_engine

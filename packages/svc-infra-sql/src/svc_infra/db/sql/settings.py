@@ -68,7 +68,7 @@ class DatabaseSettings:
         )
         for name, value, least in limits:
             if value < least:
-                raise InvalidSetting(f"{name} is {value!r}; it must be {least} or more")
+                raise InvalidSetting(f"{name} ({_VARIABLES[name]}) is {value!r}; it must be {least} or more")
 
     @classmethod
     def resolve(
