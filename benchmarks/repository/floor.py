@@ -22,7 +22,7 @@ class Driver(Protocol):
         """All rows of a statement."""
 
     async def insert_many(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
-        """Send one statement with many rows."""
+        """Send many rows by that statement, or by what is faster."""
 
 
 @contender("get rows", NAME, "floor", ground="driver")

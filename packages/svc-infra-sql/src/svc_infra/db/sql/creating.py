@@ -6,6 +6,7 @@ import builtins
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from operator import itemgetter
 from typing import Any, Literal, TypeVar, overload
 
 from sqlalchemy import ARRAY, Connection
@@ -236,7 +237,7 @@ class Creating(Writing[M, T, E]):
         places = [names.index(name) for name in key]
         if counted:
             # The database counts the key up in the order of the rows.
-            found = sorted(found, key=lambda row: row[places[0]])
+            found = sorted(found, key=itemgetter(places[0]))
         else:
             by_key = {tuple(row[place] for place in places): row for row in found}
             found = [by_key[wanted] for wanted in zip(*(block.column(name) for name in key), strict=True)]
