@@ -108,12 +108,12 @@ class FaultyProxy:
             self._reset_all()
 
     async def _close(self) -> None:
-        # Stop accepting before the server is closed: asyncio loses what it accepted and had not yet given to the server.
+        # Stop accepting before the server is closed: asyncio loses what it accepted and had not yet begun to serve.
         for listener in self._server.sockets:
             self._loop.remove_reader(listener.fileno())
         self._mode = "drop"
-        # A client that is accepted now has a task of asyncio first, then one of ours. Asyncio's ends by itself; cancelled,
-        # it would leave its socket open.
+        # Whoever was accepted has a task of asyncio first, then one of ours. Asyncio's ends by itself; cancelled, it
+        # would leave its socket open.
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             self._reset_all()
             for task in self._tasks:
