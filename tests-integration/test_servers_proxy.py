@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -89,6 +92,33 @@ def test_a_proxy_leaves_no_thread(redis_url: str) -> None:
         proxy.freeze()
     connection.close()
     assert "faulty-proxy" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_clients_that_connect_while_a_proxy_closes_leave_no_socket(redis_url: str) -> None:
+    """Whatever stage of accepting a connection was at, its socket is closed with the proxy."""
+    gc.collect()
+    stop = threading.Event()
+    port = 0
+
+    def connect() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(OSError), socket.socket() as client:
+                client.connect(("127.0.0.1", port))
+
+    with warnings.catch_warnings(record=True, action="always", category=ResourceWarning) as leaks:
+        for _ in range(3):
+            with FaultyProxy(redis_url) as proxy:
+                port = proxy.port
+                clients = [threading.Thread(target=connect) for _ in range(2)]
+                for client in clients:
+                    client.start()
+                time.sleep(0.01)
+            stop.set()
+            for client in clients:
+                client.join()
+            stop.clear()
+        gc.collect()
+    assert not leaks, [str(leak.message) for leak in leaks]
 
 
 def test_a_silent_docker_socket_does_not_hold_up_the_run() -> None:

@@ -108,19 +108,19 @@ class FaultyProxy:
             self._reset_all()
 
     async def _close(self) -> None:
-        self._server.close()
-        # A client that reconnects now may have been accepted by asyncio and not yet have a task of ours. That one ends
-        # by itself when connections are dropped; cancelled, asyncio would leave its socket open.
+        # Stop accepting before the server is closed: asyncio loses what it accepted and had not yet begun to serve.
+        for listener in self._server.sockets:
+            self._loop.remove_reader(listener.fileno())
         self._mode = "drop"
+        # Whoever was accepted has a task of asyncio first, then one of ours. Asyncio's ends by itself; cancelled, it
+        # would leave its socket open.
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             self._reset_all()
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(others, timeout=0.1)
-        # What asyncio accepted and never told us of; its own list is the only one that has it.
-        for transport in list(getattr(self._loop, "_transports", {}).values()):
-            transport.abort()
-        await asyncio.sleep(0)  # an aborted transport is closed by a callback of the next turn
+        self._server.close()
+        await asyncio.sleep(0)  # a reset connection is closed by a callback of the next turn
 
     def _reset_all(self) -> None:
         for writer in self._writers:
