@@ -298,14 +298,22 @@ class Creating(Writing[M, T, E]):
                 (connection if execution.session is None else execution.session).rollback()
                 raise
             return
-        savepoint(connection, "SAVEPOINT svc_infra_bulk")
+        info = connection.info  # of the driver's connection, which an error may take away
+        info[_DEPTH] = depth = info.get(_DEPTH, 0) + 1
         try:
-            yield connection
-        except BaseException:
-            if not connection.invalidated and not connection.closed:
-                savepoint(connection, "ROLLBACK TO SAVEPOINT svc_infra_bulk")
-            raise
-        savepoint(connection, "RELEASE SAVEPOINT svc_infra_bulk")
+            savepoint(connection, "SAVEPOINT svc_infra_bulk")
+            try:
+                yield connection
+            except BaseException:
+                if not connection.invalidated and not connection.closed:
+                    savepoint(connection, "ROLLBACK TO SAVEPOINT svc_infra_bulk")
+                raise
+            savepoint(connection, "RELEASE SAVEPOINT svc_infra_bulk")
+        finally:
+            info[_DEPTH] = depth - 1
+
+
+_DEPTH = "svc_infra_savepoint_depth"
 
 
 def has_savepoints(connection: Connection) -> bool:
@@ -314,7 +322,13 @@ def has_savepoints(connection: Connection) -> bool:
 
 
 def savepoint(connection: Connection, statement: str) -> None:
-    """Send a statement about savepoints, given in the words of the SQL standard."""
+    """Send a statement about savepoints, given in the words of the SQL standard.
+
+    A write of many within another's hook has savepoints of its own: MySQL forgets the older one of the same name.
+    """
+    depth = connection.info.get(_DEPTH, 1)
+    if depth > 1:
+        statement = f"{statement}_{depth}"
     if connection.dialect.name == "mssql":
         verb, _, name = statement.rpartition(" ")
         if verb.startswith("RELEASE"):
