@@ -23,6 +23,7 @@ from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.reading import natural
 from svc_infra.db.sql.reference_checks import first_refused
 from svc_infra.db.sql.translate import VALUE_ERRORS, translate
+from svc_infra.db.sql.values import Computed
 from svc_infra.db.sql.writing import Writing
 
 __all__ = ["Creating", "at_row", "has_savepoints", "savepoint"]
@@ -210,7 +211,10 @@ class Creating(Writing[M, T, E]):
             return [self._reload(execution, entity) for entity in entities] if returning else []
         results: dict[int, Any] = {}
         for block in blocks:
-            if returning:
+            if block.has_expressions:
+                for place, row in zip(block.places, Block.rows([block]), strict=True):
+                    results[place] = self._insert_row(connection, execution.statements, Computed(row))
+            elif returning:
                 written = self._insert_returning(execution, connection, block)
                 results.update(zip(block.places, written, strict=True))
             elif len(block) < _MANY or not self._send_apart(execution, connection, block):
