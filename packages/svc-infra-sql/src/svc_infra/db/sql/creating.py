@@ -24,6 +24,7 @@ from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.reading import natural
 from svc_infra.db.sql.reference_checks import first_refused
 from svc_infra.db.sql.translate import VALUE_ERRORS, translate
+from svc_infra.db.sql.values import Computed
 from svc_infra.db.sql.writing import Writing
 
 __all__ = ["Creating", "at_row", "has_savepoints", "savepoint"]
@@ -211,7 +212,10 @@ class Creating(Writing[M, T, E]):
             return [self._reload(execution, entity) for entity in entities] if returning else []
         results: dict[int, Any] = {}
         for block in blocks:
-            if returning:
+            if block.has_expressions:
+                for place, row in zip(block.places, Block.rows([block]), strict=True):
+                    results[place] = self._insert_row(connection, execution.statements, Computed(row))
+            elif returning:
                 written = self._insert_returning(execution, connection, block)
                 results.update(zip(block.places, written, strict=True))
             elif len(block) < _MANY or not self._send_apart(execution, connection, block):
@@ -299,14 +303,22 @@ class Creating(Writing[M, T, E]):
                 (connection if execution.session is None else execution.session).rollback()
                 raise
             return
-        savepoint(connection, "SAVEPOINT svc_infra_bulk")
+        info = connection.info  # of the driver's connection, which an error may take away
+        info[_DEPTH] = depth = info.get(_DEPTH, 0) + 1
         try:
-            yield connection
-        except BaseException:
-            if not connection.invalidated and not connection.closed:
-                savepoint(connection, "ROLLBACK TO SAVEPOINT svc_infra_bulk")
-            raise
-        savepoint(connection, "RELEASE SAVEPOINT svc_infra_bulk")
+            savepoint(connection, "SAVEPOINT svc_infra_bulk")
+            try:
+                yield connection
+            except BaseException:
+                if not connection.invalidated and not connection.closed:
+                    savepoint(connection, "ROLLBACK TO SAVEPOINT svc_infra_bulk")
+                raise
+            savepoint(connection, "RELEASE SAVEPOINT svc_infra_bulk")
+        finally:
+            info[_DEPTH] = depth - 1
+
+
+_DEPTH = "svc_infra_savepoint_depth"
 
 
 def has_savepoints(connection: Connection) -> bool:
@@ -315,7 +327,13 @@ def has_savepoints(connection: Connection) -> bool:
 
 
 def savepoint(connection: Connection, statement: str) -> None:
-    """Send a statement about savepoints, given in the words of the SQL standard."""
+    """Send a statement about savepoints, given in the words of the SQL standard.
+
+    A write of many within another's hook has savepoints of its own: MySQL forgets the older one of the same name.
+    """
+    depth = connection.info.get(_DEPTH, 1)
+    if depth > 1:
+        statement = f"{statement}_{depth}"
     if connection.dialect.name == "mssql":
         verb, _, name = statement.rpartition(" ")
         if verb.startswith("RELEASE"):

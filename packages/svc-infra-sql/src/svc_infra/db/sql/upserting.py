@@ -15,12 +15,13 @@ from svc_infra.db.sql import unit_of_work
 from svc_infra.db.sql.blocks import Block
 from svc_infra.db.sql.changes import Changing
 from svc_infra.db.sql.creating import at_row
-from svc_infra.db.sql.errors import InvalidQuery, UniqueViolation
+from svc_infra.db.sql.errors import InvalidQuery, InvalidValue, UniqueViolation
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.reading import listed
 from svc_infra.db.sql.reference_checks import first_refused
 from svc_infra.db.sql.statements import Selection
+from svc_infra.db.sql.values import Computed, is_expression
 from svc_infra.db.sql.visibility import Visibility
 
 __all__ = ["Upserting"]
@@ -89,6 +90,8 @@ class Upserting(Changing[M, T, E]):
             missing = [name for name in key if row.get(name) is None]
             if missing:
                 raise at_row(InvalidQuery(f"the data lack {', '.join(missing)}, which the key is made of"), index)
+            if type(row) is Computed and any(is_expression(row[name]) for name in key):
+                raise at_row(InvalidValue(f"the key ({', '.join(key)}) takes values, got an expression"), index)
             if seen.setdefault(tuple(row[name] for name in key), index) != index:
                 raise at_row(InvalidQuery("an earlier row has the same key"), index)
         if update is not None:
@@ -108,16 +111,17 @@ class Upserting(Changing[M, T, E]):
                     )
                     for row, given in zip(checked, rows, strict=True)
                 ]
-        groups: dict[tuple[str, ...], builtins.list[int]] = {}
+        groups: dict[tuple[tuple[str, ...], int | None], builtins.list[int]] = {}
         for index, row in enumerate(checked):
-            groups.setdefault(tuple(sorted(row)), []).append(index)
+            alone = index if type(row) is Computed else None
+            groups.setdefault((tuple(sorted(row)), alone), []).append(index)
         results: dict[int, Any] = {}
         with (
             self._undone_on_error(execution)
             if len(rows) > 1
             else nullcontext(execution.connect(execution.statements.insert(()))) as connection
         ):
-            for names, indexes in groups.items():
+            for (names, _), indexes in groups.items():
                 settable = self._settable(names, rows[indexes[0]] if update is None else update, key)
                 part = [checked[index] for index in indexes]
                 found = self._upsert_rows(execution, connection, part, key, settable)
@@ -190,7 +194,12 @@ class Upserting(Changing[M, T, E]):
         plan, names = self._plan, self._form.names
         extra = tuple(name for name in plan.fields.names if name not in names)
         statement = self._upsert_statement(execution, key, settable)
-        parameters = [plan.by_column(row) for row in rows]
+        first = rows[0]
+        if type(first) is Computed:
+            expressions, values = first.apart(plan.fields)
+            statement, parameters = statement.values(expressions), [values]
+        else:
+            parameters = [plan.by_column(row) for row in rows]
         width, positions = len(names), [(*names, *extra).index(name) for name in key]
         if connection.dialect.insert_returning:
             # One row at a time where a row that is left alone must not be told from the order of those returned.

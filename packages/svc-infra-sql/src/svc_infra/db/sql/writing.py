@@ -18,7 +18,7 @@ from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.paging import Paging
 from svc_infra.db.sql.reference_checks import check_changes, check_row
 from svc_infra.db.sql.statements import Statements, id_parameter
-from svc_infra.db.sql.values import is_expression
+from svc_infra.db.sql.values import Computed, is_expression
 from svc_infra.db.sql.visibility import Deleted
 
 __all__ = ["Writing"]
@@ -43,8 +43,8 @@ class Writing(Paging[M, T, E]):
 
         Args:
             session: Where to write.
-            data: Values by field. Those of the soft delete and version fields are ignored, and the scope's (the tenant)
-                are the scope's own.
+            data: Values by field, and expressions that the database computes, such as `func.now()`. Those of the soft
+                delete and version fields are ignored, and the scope's (the tenant) are the scope's own.
 
         Raises:
             UnknownField: When a name is no field.
@@ -66,10 +66,16 @@ class Writing(Paging[M, T, E]):
     def _insert_row(self, connection: Connection, statements: Statements[M], values: Mapping[str, Any]) -> Any:
         """Insert checked values and return the row."""
         plan, names = self._plan, self._form.names
-        parameters = plan.by_column(values)
-        if connection.dialect.insert_returning:
-            return fetched(connection, statements.insert(names), parameters)[0]
-        key = connection.execute(statements.insert(()), parameters).inserted_primary_key
+        returns = connection.dialect.insert_returning
+        statement = statements.insert(names if returns else ())
+        if type(values) is Computed:
+            expressions, parameters = values.apart(plan.fields)
+            statement = statement.values(expressions)
+        else:
+            parameters = plan.by_column(values)
+        if returns:
+            return fetched(connection, statement, parameters)[0]
+        key = connection.execute(statement, parameters).inserted_primary_key
         by_key = {id_parameter(name): part for name, part in zip(plan.fields.primary_key, key or (), strict=True)}
         return fetched(connection, statements.select_by_key(names), by_key)[0]
 
