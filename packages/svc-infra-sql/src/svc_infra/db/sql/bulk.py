@@ -18,7 +18,7 @@ from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.reading import listed
 from svc_infra.db.sql.reference_checks import check_changes
-from svc_infra.db.sql.statements import Selection
+from svc_infra.db.sql.statements import IDS, Selection
 from svc_infra.db.sql.visibility import Deleted
 
 __all__ = ["BulkWriting"]
@@ -151,7 +151,7 @@ class BulkWriting(Creating[M, T, E]):
         if ids is not None:
             (name,) = self._plan.id_fields
             criteria.append(execution.statements.ids_criterion())
-            parameters["ids"] = execution.checker.each(name, ids)
+            parameters[IDS] = execution.checker.each(name, ids)
         return criteria, parameters
 
     def _update_many(

@@ -30,6 +30,7 @@ class Capabilities:
         nulls_descending: Where NULL stands in descending order unless told.
         has_arrays: Whether one parameter can carry a list, so that `= ANY(list)` is one statement for every length.
         reads_json_rows: Whether many rows go best as one JSON text.
+        numbers_enums: Whether an enumeration is ordered by its members' places and yet compared by their text.
         has_null_order: Whether ORDER BY takes NULLS FIRST and NULLS LAST.
         live_unique: How a unique key leaves soft-deleted rows out: by a partial index, by a generated column, not at
             all, so that it counts every row, or there are no unique keys.
@@ -49,6 +50,7 @@ class Capabilities:
     nulls_descending: Literal["first", "last"] = "last"
     has_arrays: bool = False
     reads_json_rows: bool = False
+    numbers_enums: bool = False
     has_null_order: bool = False
     live_unique: Literal["partial index", "generated column", "every row", "none"] = "partial index"
     largest_parameters: int = 2000
@@ -76,6 +78,8 @@ _MYSQL = Capabilities(
     has_time_zones=False,
     has_nul_text=True,
     conflict="duplicate",
+    # MySQL manual, "The ENUM Type", "Enumeration Sorting".
+    numbers_enums=True,
     live_unique="generated column",
     largest_parameters=65535,
 )
@@ -100,6 +104,7 @@ _KNOWN = MappingProxyType(
             conflict="conflict",
             has_row_locks=False,
             reads_json_rows=True,
+            numbers_enums=True,
             # default_null_order since 0.8 (duckdb.org, "ORDER BY clause").
             nulls_ascending="last",
             nulls_descending="last",

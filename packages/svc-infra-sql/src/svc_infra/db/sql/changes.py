@@ -26,7 +26,7 @@ from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.plan import RepositoryPlan
 from svc_infra.db.sql.reference_checks import first_refused
-from svc_infra.db.sql.statements import Selection, Statements, id_parameter
+from svc_infra.db.sql.statements import IDS, Selection, Statements, id_parameter
 from svc_infra.db.sql.translate import translate
 from svc_infra.db.sql.values import is_expression
 
@@ -232,7 +232,7 @@ class Changing(BulkWriting[M, T, E]):
         sent = (*ids, *names, *guards)
         arrays = [bindparam(f"array_{place}", type_=ARRAY(columns[name].type)) for place, name in enumerate(sent)]
         taken = [named(f"c{place}", columns[name].type) for place, name in enumerate(sent)]
-        given = func.unnest(*arrays).table_valued(*taken, name="given").render_derived()
+        given = func.unnest(*arrays).table_valued(*taken, name="svc_infra_given").render_derived()
         by_name = dict(zip(sent, [given.c[column.name] for column in taken], strict=True))
         same = [columns[name] == by_name[name] for name in (*ids, *guards)]
         found = update(self._plan.fields.table).where(*statements.criteria(Selection()), *same)
@@ -276,7 +276,7 @@ class Changing(BulkWriting[M, T, E]):
         """The parameters of a statement that `_chosen_rows` or `_update_of` made."""
         found = execution.scope_parameters()
         if len(self._plan.id_fields) == 1:
-            found["ids"] = [each.key[0] for each in changes]
+            found[IDS] = [each.key[0] for each in changes]
         return found
 
     def _parts(self, execution: Execution[M], changes: Sequence[_Checked]) -> Iterator[Sequence[_Checked]]:

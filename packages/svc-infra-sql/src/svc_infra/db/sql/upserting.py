@@ -199,10 +199,15 @@ class Upserting(Changing[M, T, E]):
         else:
             connection.execute(statement, parameters)
             found = [row for values in rows for row in self._find(execution, connection, key, values, (*names, *extra))]
-        wanted = {tuple(row[name] for name in key) for row in rows}
         seen = [row for row in found if self._is_visible(execution, row, (*names, *extra))]
-        by_key = {tuple(row[position] for position in positions): row[:width] if extra else row for row in seen}
-        return {place: row for place, row in by_key.items() if place in wanted}
+        by_key = {tuple(row[position] for position in positions): row for row in seen}
+        for row in rows:
+            wanted = tuple(row[name] for name in key)
+            if wanted not in by_key:
+                # The database may take for the same what Python does not, as "a" and "A" of a case-blind collation.
+                same = self._find(execution, connection, key, row, (*names, *extra))
+                by_key.update(zip([wanted], [each for each in same if each in seen], strict=False))
+        return {place: row[:width] for place, row in by_key.items()} if extra else by_key
 
     def _find(
         self,

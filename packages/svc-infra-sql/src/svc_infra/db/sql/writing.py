@@ -16,7 +16,7 @@ from svc_infra.db.sql.execution import Execution, fetched
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.paging import Paging
 from svc_infra.db.sql.reference_checks import check_changes, check_row
-from svc_infra.db.sql.statements import Statements, id_parameter
+from svc_infra.db.sql.statements import EXPECTED_VERSION, Statements, id_parameter
 from svc_infra.db.sql.values import is_expression
 from svc_infra.db.sql.visibility import Deleted
 
@@ -151,7 +151,7 @@ class Writing(Paging[M, T, E]):
         if computed:
             statement = statement.values(plan.by_column(computed))
         bound = plan.by_column({name: value for name, value in values.items() if name not in computed})
-        guard = {"expected_version": version} if guarded else {}
+        guard = {EXPECTED_VERSION: version} if guarded else {}
         parameters_bound = {**parameters, **guard, **bound}
         if names:
             return list(fetched(connection, statement, parameters_bound))
@@ -202,7 +202,7 @@ class Writing(Paging[M, T, E]):
         statements, guarded = execution.statements, version is not None
         connection = execution.connect(statements.update_one((), "exclude", guarded=guarded))
         key = plan.fields.primary_key if connection.dialect.update_returning else ()
-        guard = {"expected_version": version} if guarded else {}
+        guard = {EXPECTED_VERSION: version} if guarded else {}
         statement = statements.update_one(key, "exclude", guarded=guarded)
         bound = {**parameters, **guard, **plan.by_column(marks)}
         keys = self._keys_written(connection, statement, bound, key)
@@ -219,7 +219,7 @@ class Writing(Paging[M, T, E]):
             return unit_of_work.remove(execution, parameters, deleted)
         connection = execution.connect(statements.delete_one((), deleted, guarded=guarded))
         key = plan.fields.primary_key if connection.dialect.delete_returning else ()
-        guard = {"expected_version": version} if guarded else {}
+        guard = {EXPECTED_VERSION: version} if guarded else {}
         statement = statements.delete_one(key, deleted, guarded=guarded)
         keys = self._keys_written(connection, statement, {**parameters, **guard}, key)
         return self._followed(execution, parameters, keys, None, version)
