@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state
 
+from svc_infra.db.sql import unit_of_work
 from svc_infra.db.sql.conditions import Conditions, Where
 from svc_infra.db.sql.creating import Creating
 from svc_infra.db.sql.errors import InvalidQuery
@@ -167,8 +168,7 @@ class BulkWriting(Creating[M, T, E]):
         if not execution.writes_directly:
             entities = self._chosen_entities(execution, criteria, parameters)
             for entity in entities:
-                for name, value in values.items():
-                    setattr(entity, name, value)
+                unit_of_work.assign(execution, entity, values)
             execution.orm_session.flush()
             return len(entities)
         statement = update(plan.fields.table).where(*criteria)

@@ -12,7 +12,7 @@ from svc_infra.db.sql.errors import StaleVersion
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.visibility import Deleted
 
-__all__ = ["add", "add_many", "change", "remove"]
+__all__ = ["add", "add_many", "assign", "change", "remove"]
 
 M = TypeVar("M")
 
@@ -46,24 +46,34 @@ def change(
     Raises:
         StaleVersion: When it has another version than the one given.
     """
-    session, counted = execution.orm_session, execution.plan.version_field
-    entity = _find(execution, parameters, deleted)
+    entity = _find(execution, parameters, deleted, version)
     if entity is None:
         return None
-    if counted is not None and version is not None and getattr(entity, counted) != version:
-        raise StaleVersion(f"{execution.plan.fields.model.__name__} has version {getattr(entity, counted)!r}")
-    for name, value in values.items():
-        setattr(entity, name, value)
-    if counted is not None and execution.plan.fields.mapper.version_id_col is None:
-        setattr(entity, counted, getattr(entity, counted) + 1)
+    assign(execution, entity, values)
+    session = execution.orm_session
     session.flush()
     _complete(session, execution, entity)
     return entity
 
 
-def remove(execution: Execution[M], parameters: Mapping[str, Any], deleted: Deleted = "exclude") -> bool:
-    """Delete the object with an id, with what its relationships cascade to; False when there is no visible one."""
-    entity = _find(execution, parameters, deleted)
+def assign(execution: Execution[M], entity: M, values: Mapping[str, Any]) -> None:
+    """Set the values on an object, and count its version up where the ORM does not."""
+    for name, value in values.items():
+        setattr(entity, name, value)
+    counted = execution.plan.version_field
+    if counted is not None and execution.plan.fields.mapper.version_id_col is None:
+        setattr(entity, counted, getattr(entity, counted) + 1)
+
+
+def remove(
+    execution: Execution[M], parameters: Mapping[str, Any], deleted: Deleted = "exclude", version: object = None
+) -> bool:
+    """Delete the object with an id, with what its relationships cascade to; False when there is no visible one.
+
+    Raises:
+        StaleVersion: When it has another version than the one given.
+    """
+    entity = _find(execution, parameters, deleted, version)
     if entity is None:
         return False
     session = execution.orm_session
@@ -72,9 +82,18 @@ def remove(execution: Execution[M], parameters: Mapping[str, Any], deleted: Dele
     return True
 
 
-def _find(execution: Execution[M], parameters: Mapping[str, Any], deleted: Deleted) -> M | None:
-    statement = execution.orm_statements.select_one(None, deleted)
-    entity: M | None = execution.run_orm(statement, parameters).scalars().unique().one_or_none()
+def _find(execution: Execution[M], parameters: Mapping[str, Any], deleted: Deleted, version: object) -> M | None:
+    """The object with an id, as it is in the database and locked when it must have a version."""
+    guarded = version is not None
+    statement = execution.orm_statements.select_one(None, deleted, "update" if guarded else None)
+    result = execution.run_orm(statement, parameters, populate_existing=guarded)
+    entity: M | None = result.scalars().unique().one_or_none()
+    counted = execution.plan.version_field
+    if entity is not None and guarded and counted is not None and getattr(entity, counted) != version:
+        raise StaleVersion(
+            f"{execution.plan.fields.model.__name__} has version {getattr(entity, counted)!r} by now, not {version}; "
+            "read it again"
+        )
     return entity
 
 

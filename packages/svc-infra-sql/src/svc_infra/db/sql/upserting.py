@@ -144,8 +144,8 @@ class Upserting(Changing[M, T, E]):
         entity: M | None = execution.run_orm(statement, execution.scope_parameters()).scalars().unique().one_or_none()
         if entity is None:
             return self._reload(execution, unit_of_work.add(execution, row))
-        for name in settable:
-            setattr(entity, name, row[name])
+        if settable:
+            unit_of_work.assign(execution, entity, {name: row[name] for name in settable})
         execution.orm_session.flush()
         return self._reload(execution, entity)
 
@@ -301,6 +301,19 @@ def _conflict_insert(dialect_name: str) -> Callable[[Table], Any]:
     return postgresql_insert
 
 
+class _NoContext:
+    """Stands for the context of a statement in an `onupdate` that asks for one."""
+
+    def __init__(self, column: Any) -> None:
+        self._column = column
+
+    def __getattr__(self, name: str) -> Any:
+        raise InvalidQuery(
+            f"onupdate of {self._column} asks for {name} of its statement, which an upsert has not; use get and create "
+            "or update"
+        )
+
+
 def _on_update(table: Table, given: Sequence[Any]) -> dict[str, Any]:
     """What `onupdate` sets in the other columns; an upsert does not do that by itself."""
     found: dict[str, Any] = {}
@@ -309,7 +322,7 @@ def _on_update(table: Table, given: Sequence[Any]) -> dict[str, Any]:
             continue
         default: Any = column.onupdate
         if default.is_callable:
-            found[column.key] = default.arg(None)
+            found[column.key] = default.arg(_NoContext(column))
         elif default.is_scalar or default.is_clause_element:
             found[column.key] = default.arg
     return found

@@ -214,9 +214,7 @@ class Writing(Paging[M, T, E]):
         plan, statements, guarded = self._plan, execution.statements, version is not None
         cascades = execution.session is not None and plan.fields.cascades_deletes
         if not execution.writes_directly or cascades:
-            if version is not None:
-                self._raise_if_stale(execution, parameters, version)
-            return unit_of_work.remove(execution, parameters, deleted)
+            return unit_of_work.remove(execution, parameters, deleted, version)
         connection = execution.connect(statements.delete_one((), deleted, guarded=guarded))
         key = plan.fields.primary_key if connection.dialect.delete_returning else ()
         guard = {EXPECTED_VERSION: version} if guarded else {}
