@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import enum
+from decimal import Decimal
 
 import pytest
 from sqlalchemy import Enum, ForeignKey, String
+from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from svc_infra.db.sql.base import ModelBase
 from svc_infra.db.sql.changes import Change
 from svc_infra.db.sql.database import Database
-from svc_infra.db.sql.errors import InvalidQuery, StaleVersion, UniqueViolation
+from svc_infra.db.sql.errors import InvalidQuery, InvalidValue, StaleVersion, UniqueViolation
 from svc_infra.db.sql.filters import field
 from svc_infra.db.sql.repository import SqlRepository
+from svc_infra.db.sql.types import ExactDecimal
 
 
 class Named(ModelBase):
@@ -82,7 +85,28 @@ class Owned(ModelBase):
     owner: Mapped[Checked | None] = relationship()
 
 
-TABLES = [Checked.__table__, Owned.__table__, Renamed.__table__, Named.__table__, Sized.__table__, Mailed.__table__]
+class Priced(ModelBase):
+    __tablename__ = "unusual_priced"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    price: Mapped[Decimal] = mapped_column(ExactDecimal(8, 2))
+
+
+class Address(ModelBase):
+    __tablename__ = "unusual_addresses"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    network: Mapped[str] = mapped_column(String(40).with_variant(INET(), "postgresql"))
+
+
+TABLES = [
+    Priced.__table__,
+    Address.__table__,
+    Checked.__table__,
+    Owned.__table__,
+    Renamed.__table__,
+    Named.__table__,
+    Sized.__table__,
+    Mailed.__table__,
+]
 
 
 async def test_a_column_may_be_called_as_a_parameter(session: AsyncSession) -> None:
@@ -191,3 +215,23 @@ async def test_what_an_upsert_or_an_order_cannot_do_is_an_error_of_the_query(ses
         with pytest.raises(InvalidQuery):
             await kind.list(session, limit=1, where=[Owned.owner])
     assert await repo.count(session) == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), Decimal("Infinity"), "1.5", b"1", [], Decimal("999999.995")])
+async def test_an_exact_decimal_takes_numbers_that_it_can_hold(session: AsyncSession, value: object) -> None:
+    """Anything else is refused before it is sent, in a write and in a filter, and the session goes on."""
+    repo = SqlRepository(Priced)
+    with pytest.raises(InvalidValue):
+        await repo.create(session, {"id": 1, "price": value})
+    with pytest.raises(InvalidValue):
+        await repo.count(session, where=field("price").gt(value))
+    assert (await repo.create(session, {"id": 1, "price": Decimal("1.5")})).price == Decimal("1.50")
+
+
+async def test_many_changes_of_a_type_that_only_the_database_knows(session: AsyncSession) -> None:
+    """A column of such a type is set in many rows, each by a value of its own."""
+    repo = SqlRepository(Address)
+    await repo.create_many(session, [{"id": i, "network": "10.0.0.1"} for i in range(3)])
+    await repo.update_each(session, [Change(i, {"network": f"10.0.0.{i + 5}"}) for i in range(3)])
+    session.expunge_all()
+    assert [str(row.network) for row in await repo.list(session, limit=9)] == ["10.0.0.5", "10.0.0.6", "10.0.0.7"]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import ARRAY, Connection, and_, bindparam, case, func, literal, or_, update
+from sqlalchemy import ARRAY, Connection, and_, bindparam, case, cast, func, literal, or_, update
 from sqlalchemy import column as named
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
@@ -224,7 +224,7 @@ class Changing(BulkWriting[M, T, E]):
                 ("update arrays", names, guards), lambda: self._update_by_arrays(statements, names, guards)
             )
             return statement, {f"array_{place}": [*each] for place, each in enumerate(zip(*rows, strict=True))}
-        return self._update_by_cases(statements, names, guards, rows), {}
+        return self._update_by_cases(statements, names, guards, rows, is_cast=execution.capabilities.has_arrays), {}
 
     def _update_by_arrays(self, statements: Statements[M], names: Sequence[str], guards: Sequence[str]) -> Any:
         """UPDATE from arrays bound as `array_0` and so on: those of the ids, the values and the versions."""
@@ -239,7 +239,13 @@ class Changing(BulkWriting[M, T, E]):
         return found.values({**{columns[name].key: by_name[name] for name in names}, **statements.next_version()})
 
     def _update_by_cases(
-        self, statements: Statements[M], names: Sequence[str], guards: Sequence[str], rows: Sequence[Sequence[Any]]
+        self,
+        statements: Statements[M],
+        names: Sequence[str],
+        guards: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        *,
+        is_cast: bool,
     ) -> Any:
         """UPDATE with the ids, the values and the versions of the rows in a CASE for each field."""
         columns, ids = self._plan.fields.columns, self._plan.id_fields
@@ -247,7 +253,11 @@ class Changing(BulkWriting[M, T, E]):
 
         def by_case(name: str, place: int) -> Any:
             kind = columns[name].type
-            return case(*((match, literal(row[place], kind)) for match, row in zip(matches, rows, strict=True)))
+            values: builtins.list[Any] = [literal(row[place], kind) for row in rows]
+            if is_cast:
+                # A CASE has the type of its branches, and PostgreSQL's own types are sent as text.
+                values = [cast(value, kind) for value in values]
+            return case(*zip(matches, values, strict=True))
 
         cases = {name: by_case(name, place) for place, name in enumerate((*names, *guards), start=len(ids))}
         found = update(self._plan.fields.table).where(*statements.criteria(Selection()), or_(*matches))
