@@ -22,6 +22,7 @@ class Capabilities:
         conflict: How an INSERT meets a taken key: `ON CONFLICT (key)`, `ON DUPLICATE KEY`, or not at all, so that there
             is no upsert. SQL Server and Snowflake have only MERGE: on the one it is not atomic without a lock on the
             key's range, on the other it returns no rows and looks for keys that are not enforced.
+        has_savepoints: Whether a part of a transaction can be undone.
         locks_of: Whether FOR UPDATE OF names the table, so that joined rows are not locked too.
         has_row_locks: Whether FOR UPDATE locks rows; where not, a writer locks the whole database.
         compares_rows: Whether `(a, b) > (x, y)` is used to find the place in an index.
@@ -43,6 +44,7 @@ class Capabilities:
     has_intervals: bool = False
     has_nul_text: bool = False
     conflict: Literal["conflict", "duplicate", "none"] = "none"
+    has_savepoints: bool = True
     has_row_locks: bool = True
     locks_of: bool = False
     compares_rows: bool = False
@@ -102,6 +104,7 @@ _KNOWN = MappingProxyType(
             has_intervals=True,
             has_special_floats=True,
             conflict="conflict",
+            has_savepoints=False,
             has_row_locks=False,
             reads_json_rows=True,
             numbers_enums=True,
@@ -114,6 +117,7 @@ _KNOWN = MappingProxyType(
             largest_parameters=32767,
         ),
         "snowflake": Capabilities(
+            has_savepoints=False,
             has_row_locks=False,
             nulls_ascending="last",
             nulls_descending="first",

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from svc_infra.db.sql.blocks import Block
 from svc_infra.db.sql.bulk import BulkWriting
 from svc_infra.db.sql.copying import is_copyable
-from svc_infra.db.sql.creating import at_row, has_savepoints, savepoint
+from svc_infra.db.sql.creating import at_row, savepoint
 from svc_infra.db.sql.errors import IntegrityViolation, InvalidQuery, InvalidValue, SqlError, StaleVersion
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
@@ -112,7 +112,9 @@ class Changing(BulkWriting[M, T, E]):
                 return self._change_together(execution, connection, checked)
             except Exception as error:
                 typed = translate(error, table=self._plan.fields.table)
-                if not has_savepoints(connection) or not isinstance(typed, IntegrityViolation | InvalidValue):
+                if not execution.capabilities.has_savepoints or not isinstance(
+                    typed, IntegrityViolation | InvalidValue
+                ):
                     raise
             savepoint(connection, "ROLLBACK TO SAVEPOINT svc_infra_bulk")
             # One after the other, which tells the one that is refused.

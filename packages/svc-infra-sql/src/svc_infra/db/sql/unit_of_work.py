@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
@@ -12,7 +13,7 @@ from svc_infra.db.sql.errors import StaleVersion
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.visibility import Deleted
 
-__all__ = ["add", "add_many", "assign", "change", "remove"]
+__all__ = ["add", "add_many", "assign", "change", "remove", "undone_on_error"]
 
 M = TypeVar("M")
 
@@ -31,6 +32,14 @@ def add_many(execution: Execution[M], rows: Sequence[Mapping[str, Any]]) -> list
     for entity in entities:
         _complete(session, execution, entity)
     return entities
+
+
+def undone_on_error(execution: Execution[M]) -> AbstractContextManager[object]:
+    """A block of which nothing is left when it fails, where the database has savepoints.
+
+    It is the session's own kind of savepoint: a flush that fails rolls back to the last of those, past all others.
+    """
+    return execution.orm_session.begin_nested() if execution.capabilities.has_savepoints else nullcontext()
 
 
 def change(

@@ -104,9 +104,9 @@ class Upserting(Changing[M, T, E]):
             with self._undone_on_error(execution):
                 return [
                     self._upsert_entity(
-                        execution, row, key, self._settable(row, given if update is None else update, key)
+                        execution, row, key, self._settable(row, rows[index] if update is None else update, key), index
                     )
-                    for row, given in zip(checked, rows, strict=True)
+                    for index, row in enumerate(checked)
                 ]
         groups: dict[tuple[str, ...], builtins.list[int]] = {}
         for index, row in enumerate(checked):
@@ -135,18 +135,24 @@ class Upserting(Changing[M, T, E]):
         return [name for name in names if name in wanted and name not in left]
 
     def _upsert_entity(
-        self, execution: Execution[M], row: Mapping[str, Any], key: Sequence[str], settable: Sequence[str]
+        self, execution: Execution[M], row: Mapping[str, Any], key: Sequence[str], settable: Sequence[str], index: int
     ) -> T:
         """Upsert through the unit of work, for a model or session that listens: a SELECT and then a write."""
         statements = execution.orm_statements
         same = [statements.column(name) == row[name] for name in key]
         statement = statements.selected(None).where(*statements.criteria(Selection()), *same)
         entity: M | None = execution.run_orm(statement, execution.scope_parameters()).scalars().unique().one_or_none()
-        if entity is None:
-            return self._reload(execution, unit_of_work.add(execution, row))
-        if settable:
-            unit_of_work.assign(execution, entity, {name: row[name] for name in settable})
-        execution.orm_session.flush()
+        try:
+            if entity is None:
+                entity = unit_of_work.add(execution, row)
+            elif settable:
+                unit_of_work.assign(execution, entity, {name: row[name] for name in settable})
+                execution.orm_session.flush()
+        except Exception as error:
+            typed = self._refusal(error)
+            if typed is None:
+                raise
+            raise at_row(typed, index) from typed.__cause__
         return self._reload(execution, entity)
 
     def _taken(self, key: Sequence[str]) -> UniqueViolation:
