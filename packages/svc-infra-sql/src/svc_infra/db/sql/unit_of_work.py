@@ -26,7 +26,7 @@ def add(execution: Execution[M], values: Mapping[str, Any]) -> M:
 def add_many(execution: Execution[M], rows: Sequence[Mapping[str, Any]]) -> list[M]:
     """Make an object of each row, flush them together, and load what the database filled in."""
     session = execution.orm_session
-    entities = [execution.plan.fields.model(**values) for values in rows]
+    entities = [execution.plan.fields.construct(values) for values in rows]
     session.add_all(entities)
     session.flush()
     for entity in entities:

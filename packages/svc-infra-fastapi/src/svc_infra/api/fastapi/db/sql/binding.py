@@ -242,6 +242,20 @@ class ResourceBinding:
         return self.keeps(*_DELETES)
 
     @cached_property
+    def writes_alone(self) -> bool:
+        """Whether a write of a row needs no session: the ORM has nothing to call or to load for it.
+
+        It has for a constructor, a validator or listener of the model's own, for inheritance and the like.
+        """
+        fields = self.repo.fields
+        return fields.reads_directly(None) and fields.writes_directly(None)
+
+    @cached_property
+    def deletes_alone(self) -> bool:
+        """Whether a delete needs no session: there is none that the ORM would hand on to related rows."""
+        return self.writes_alone and (self.repo.soft_delete or not self.repo.fields.cascades_deletes)
+
+    @cached_property
     def upsert_key(self) -> tuple[str, ...]:
         """The fields by which a bulk upsert knows a record.
 
