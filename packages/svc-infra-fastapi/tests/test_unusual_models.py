@@ -5,7 +5,9 @@ from __future__ import annotations
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import ForeignKey, String
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+from sqlalchemy import ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column, relationship, validates
 
 from svc_infra.api.fastapi.db.sql.add import setup_sql
@@ -84,6 +86,42 @@ class Data(MappedAsDataclass, Base):
     tag: Mapped[str] = mapped_column(String(20), default_factory=lambda: "factory", insert_default=None)
 
 
+class Account(Base):
+    """An account, whose columns, attributes and JSON members are called differently."""
+
+    __tablename__ = "unusual_accounts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    org: Mapped[str] = mapped_column("organisation", String(20))
+    login_name: Mapped[str] = mapped_column("LOGIN", String(20))
+    note: Mapped[str | None] = mapped_column("select", String(20), unique=True)
+    __table_args__ = (UniqueConstraint("organisation", "LOGIN"),)
+
+
+class Camel(BaseModel):
+    """What names its members in camel case."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, from_attributes=True)
+
+
+class AccountBody(Camel):
+    """What creates an account."""
+
+    login_name: str
+    note: str | None = None
+
+
+class AccountRead(AccountBody):
+    """An account."""
+
+    id: int
+
+
+async def one_tenant() -> str:
+    """Everybody's tenant."""
+    return "a"
+
+
 @pytest.fixture(scope="module")
 def app(sql_url: str) -> FastAPI:
     """The application on an empty database."""
@@ -93,6 +131,15 @@ def app(sql_url: str) -> FastAPI:
         ApiResource(model=model, prefix=prefix, actions=ALL_ACTIONS - {"restore"}) for prefix, model in models.items()
     ]
     setup_sql(app, [*resources, ApiResource(model=Song, prefix="/songs")], url=sql_url)
+    accounts = ApiResource(
+        model=Account,
+        prefix="/accounts",
+        tenant_field="org",
+        actions=ALL_ACTIONS - {"restore"},
+        read_schema=AccountRead,
+        create_schema=AccountBody,
+    )
+    setup_sql(app, [accounts], tenant=one_tenant)
     return app
 
 
@@ -145,3 +192,39 @@ async def test_a_dataclass_needs_no_more_of_a_body_than_its_table(client: httpx.
     assert first.json() == {"id": 1, "note": None, "made": None, "given": "by the database", "tag": "factory"}
     second = await client.post("/data", json={"made": "m", "tag": "t", "note": "n"})
     assert second.json() == {"id": 2, "note": "n", "made": "m", "given": "by the database", "tag": "t"}
+
+
+async def test_a_conflict_names_the_member_of_the_body(client: httpx.AsyncClient) -> None:
+    """Whatever the column is called; the tenant, which no body has, is not named."""
+    await client.post("/accounts", json={"loginName": "ada", "note": "n"})
+    await client.post("/accounts", json={"loginName": "bob", "note": "m"})
+    answer = await client.post("/accounts", json={"loginName": "ada"})
+    assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (409, ["body", "loginName"])
+    answer = await client.post("/accounts", json={"loginName": "carl", "note": "n"})
+    assert [error["loc"] for error in answer.json()["errors"]] == [["body", "note"]]
+    answer = await client.post("/accounts/bulk", json=[{"loginName": "d"}, {"loginName": "ada"}])
+    assert [error["loc"] for error in answer.json()["errors"]] == [["body", 1, "loginName"]]
+    answer = await client.post("/accounts/bulk?atomic=false", json=[{"loginName": "e"}, {"loginName": "ada"}])
+    assert [error["loc"] for error in answer.json()["results"][1]["problem"]["errors"]] == [["body", "loginName"]]
+    answer = await client.patch("/accounts/bulk", json=[{"id": 1, "data": {"note": "m"}}])
+    assert [error["loc"] for error in answer.json()["errors"]] == [["body", 0, "data", "note"]]
+
+
+async def test_a_read_schema_in_camel_case_shows_its_columns(client: httpx.AsyncClient) -> None:
+    """An alias that is no column is for JSON alone: what it stands for is filtered, ordered and exported."""
+    await client.post("/accounts/bulk", json=[{"loginName": "ada"}, {"loginName": "bob"}])
+    found = (await client.get("/accounts?login_name=ada&order_by=-login_name")).json()
+    assert found["items"] == [{"loginName": "ada", "note": None, "id": 1}]
+    assert (await client.get("/accounts/export")).text.splitlines()[0] == '{"loginName":"ada","note":null,"id":1}'
+    assert (await client.get("/accounts/export", headers={"Accept": "text/csv"})).text.split()[
+        0
+    ] == "login_name,note,id"
+
+
+@pytest.mark.parametrize("path", ["/data", "/proxy/data"])
+async def test_a_location_is_the_client_s_behind_a_proxy(app: FastAPI, client: httpx.AsyncClient, path: str) -> None:
+    """Whether the proxy leaves its prefix in the path or takes it away, `Location` has it."""
+    transport = httpx.ASGITransport(app, root_path="/proxy")
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as proxied:
+        assert (await proxied.post(path, json={})).headers["location"] == "/proxy/data/1"
+    assert (await client.post("/data", json={})).headers["location"] == "/data/2"

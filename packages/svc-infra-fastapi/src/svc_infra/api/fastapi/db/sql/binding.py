@@ -1,4 +1,7 @@
-"""A resource made ready to serve: columns, schemas, query rules, repository and encoders, made once at set-up."""
+"""A resource made ready to serve: columns, schemas, query rules, repository and encoders, made once at set-up.
+
+Its length is that of what is decided once here, so that no request has to.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from starlette.requests import Request
 from fastapi import Path
 from fastapi.openapi.models import Example
 from svc_infra.api.fastapi.db.sql.columns import ApiColumn, api_columns
-from svc_infra.api.fastapi.db.sql.described import columns_of, schemas_of, shown_columns, source_of
+from svc_infra.api.fastapi.db.sql.described import columns_of, members_of, schemas_of, shown_columns, source_of
 from svc_infra.api.fastapi.db.sql.encode import Encoder, ModelEncoder, RowEncoder
 from svc_infra.api.fastapi.db.sql.nouns import noun_of
 from svc_infra.api.fastapi.db.sql.query import ListQuery, ListRules
@@ -273,9 +276,15 @@ class ResourceBinding:
         return names
 
     @cached_property
+    def body_members(self) -> dict[str, str]:
+        """For each column that is called otherwise in bodies, the member's name."""
+        return members_of(self.columns, self.schemas)
+
+    @cached_property
     def shows_columns(self) -> bool:
         """Whether the read schema shows nothing but columns."""
-        return all(source_of(self.schemas.read, name) in self.columns for name in self.schemas.read.model_fields)
+        schema = self.schemas.read
+        return all(source_of(schema, name, self.columns) in self.columns for name in schema.model_fields)
 
     @cached_property
     def shown_names(self) -> tuple[str, ...]:

@@ -266,4 +266,7 @@ class Head:
 def location_of(call: Call, binding: ResourceBinding, encoder: Encoder, record: Any) -> str:
     """Return the path of a record that was just created in the collection that *call* addresses."""
     parts = [quote(str(encoder.member(record, column.name)), safe="") for column in binding.id_columns]
-    return "/".join([call.request.scope["path"].rstrip("/"), *parts])
+    path, root = call.request.scope["path"].rstrip("/"), call.request.scope.get("root_path", "").rstrip("/")
+    if root and not path.startswith(f"{root}/"):
+        path = root + path  # a proxy has taken it away
+    return "/".join([path, *parts])
