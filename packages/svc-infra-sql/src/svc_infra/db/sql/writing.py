@@ -17,7 +17,7 @@ from svc_infra.db.sql.execution import Execution, counted, fetched
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.paging import Paging
 from svc_infra.db.sql.reference_checks import check_changes, check_row
-from svc_infra.db.sql.statements import Statements, id_parameter
+from svc_infra.db.sql.statements import EXPECTED_VERSION, Statements, id_parameter
 from svc_infra.db.sql.values import Computed, is_expression
 from svc_infra.db.sql.visibility import Deleted
 
@@ -158,7 +158,7 @@ class Writing(Paging[M, T, E]):
         if computed:
             statement = statement.values(plan.by_column(computed))
         bound = plan.by_column({name: value for name, value in values.items() if name not in computed})
-        guard = {"expected_version": version} if guarded else {}
+        guard = {EXPECTED_VERSION: version} if guarded else {}
         parameters_bound = {**parameters, **guard, **bound}
         if names:
             return list(fetched(connection, statement, parameters_bound))
@@ -209,7 +209,7 @@ class Writing(Paging[M, T, E]):
         statements, guarded = execution.statements, version is not None
         connection = execution.connect(statements.update_one((), "exclude", guarded=guarded))
         key = self._key_returned(connection.dialect, has_returning=connection.dialect.update_returning)
-        guard = {"expected_version": version} if guarded else {}
+        guard = {EXPECTED_VERSION: version} if guarded else {}
         statement = statements.update_one(key, "exclude", guarded=guarded)
         bound = {**parameters, **guard, **plan.by_column(marks)}
         keys = self._keys_written(connection, statement, bound, key)
@@ -221,12 +221,10 @@ class Writing(Paging[M, T, E]):
         plan, statements, guarded = self._plan, execution.statements, version is not None
         cascades = execution.session is not None and plan.fields.cascades_deletes
         if not execution.writes_directly or cascades:
-            if version is not None:
-                self._raise_if_stale(execution, parameters, version)
-            return unit_of_work.remove(execution, parameters, deleted)
+            return unit_of_work.remove(execution, parameters, deleted, version)
         connection = execution.connect(statements.delete_one((), deleted, guarded=guarded))
         key = self._key_returned(connection.dialect, has_returning=connection.dialect.delete_returning)
-        guard = {"expected_version": version} if guarded else {}
+        guard = {EXPECTED_VERSION: version} if guarded else {}
         statement = statements.delete_one(key, deleted, guarded=guarded)
         keys = self._keys_written(connection, statement, {**parameters, **guard}, key)
         return self._followed(execution, parameters, keys, None, version)

@@ -109,6 +109,7 @@ class PlannedResource:
         backend: What that kind of database gives to its routes.
         tenant: The dependency that gives the tenant, or None.
         tenant_field: The field that holds the tenant, or None.
+        members: For each column that is called otherwise in bodies, the member's name.
         dependencies: What every route depends on, such as a guard.
         require_if_match: Whether a change must say which version it is of.
         foreign: Takes the names of the query parameters of dependencies, which a route's own reading has to let pass.
@@ -122,6 +123,7 @@ class PlannedResource:
     backend: Backend = SQL
     tenant: Callable[..., object] | None = None
     tenant_field: str | None = None
+    members: Mapping[str, str] = field(default_factory=dict)
     dependencies: Sequence[params.Depends] = ()
     require_if_match: bool = False
     foreign: set[str]
@@ -176,6 +178,7 @@ class PlannedResource:
             backend=self.backend,
             tenant=self.tenant if has_tenant else None,
             tenant_field=self.tenant_field,
+            members=self.members,
             path_parameters={key: kind for key, kind in self.id_parameters.items() if f"{{{key}}}" in plan.path},
             body=plan.body,
             problems=sorted({*plan.problems, *((400,) if has_tenant else ())}),
