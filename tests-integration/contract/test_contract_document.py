@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator
 from datetime import date
 from typing import Annotated, Any, get_args
@@ -18,14 +19,23 @@ from svc_infra.api.fastapi.db.nosql.mongo.add import setup_mongo
 from svc_infra.db.nosql.mongo.resource import MongoAction, MongoResource
 
 
+class Mood(enum.Enum):
+    """How a note sounds."""
+
+    GLAD = "glad"
+    SAD = "sad"
+
+
 class Note(BaseModel):
     """A note in MongoDB."""
 
-    id: str = Field(description="Which note.")
+    id: str = Field(description="Which note.", examples=["6543210fedcba9876543210f"])
     text: str = Field(min_length=1, max_length=200, description="What it says.", examples=["Buy milk"])
     tags: list[str] = Field(default_factory=list, description="What it is about.", examples=[["home"]])
     day: date | None = Field(None, description="When it is due.", examples=["2030-01-31"])
-    owner: str = Field(description="Whose it is.")
+    mood: Mood | None = Field(None, description="How it sounds.", examples=["glad"])
+    pages: Annotated[int, Field(ge=1, title="Number of pages")] = Field(1, description="How long it is.", examples=[2])
+    owner: str = Field(description="Whose it is.", examples=["ann"])
 
 
 async def owner(x_owner: Annotated[str, Header(description="Who asks.")]) -> str:
@@ -127,3 +137,20 @@ def test_every_column_of_the_quick_start_is_explained() -> None:
     assert listed["dewp"].startswith("Dew point in degrees Fahrenheit. Equal to this value.")
     (key,) = [each for each in document["paths"]["/planes/{tailnum}"]["get"]["parameters"] if each["in"] == "path"]
     assert key["description"] == "Tail number."
+
+
+def test_every_field_of_a_document_in_mongodb_is_explained() -> None:
+    """The model's texts, titles and examples stand at each schema that is made of it, and at the id in the path."""
+    document = DOCUMENTS["notes"]
+    schemas = document["components"]["schemas"]
+    for schema in ("NoteRead", "NoteReadSelection", "NoteCreate", "NoteReplace", "NoteUpdate"):
+        for member, about in schemas[schema]["properties"].items():
+            assert about.get("description"), f"{schema}.{member}"
+            assert about.get("examples"), f"{schema}.{member}"
+        assert schemas[schema]["description"]
+    assert schemas["NoteUpdate"]["properties"]["pages"]["title"] == "Number of pages"
+    [key] = [each for each in document["paths"]["/notes/{id}"]["get"]["parameters"] if each["in"] == "path"]
+    assert key["examples"] == {"6543210fedcba9876543210f": {"value": "6543210fedcba9876543210f"}}
+    listed = {each["name"]: each for each in document["paths"]["/notes"]["get"]["parameters"]}
+    assert listed["mood"]["description"].startswith("How it sounds. Equal to this value.")
+    assert "glad" in str(listed["mood"]["schema"])
