@@ -8,7 +8,8 @@ from datetime import date
 from typing import Annotated, Any, get_args
 
 import pytest
-from fastapi import FastAPI, Header
+from fastapi import FastAPI, Header, Request, Response
+from fastapi.exceptions import RequestValidationError
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel, Field
@@ -16,7 +17,10 @@ from pydantic import BaseModel, Field
 from contract import shop
 from quickstart.app import create_app as create_quickstart
 from svc_infra.api.fastapi.db.nosql.mongo.add import setup_mongo
+from svc_infra.api.fastapi.db.sql.add import setup_sql
+from svc_infra.api.fastapi.problems import add_problem_details
 from svc_infra.db.nosql.mongo.resource import MongoAction, MongoResource
+from svc_infra.db.sql.resource import SqlResource
 
 
 class Mood(enum.Enum):
@@ -58,7 +62,34 @@ def create_notes() -> FastAPI:
     return app
 
 
+class Letter(BaseModel):
+    """A letter."""
+
+    text: str = Field(description="What it says.", examples=["Dear"])
+
+
+def create_letters(*, has_problems: bool = True) -> FastAPI:
+    """Return a service with routes of its own beside the generated ones."""
+    app = FastAPI(title="Letters")
+    setup_sql(app, [SqlResource(model=shop.Shelf, prefix="/shelves", id_attr=("row", "column"))], url="sqlite://")
+
+    @app.post("/letters", tags=["letters"])
+    async def send_letter(letter: Letter) -> Letter:
+        """Send a letter."""
+        return letter
+
+    @app.put("/letters", tags=["letters"], responses={422: {"description": "Not a letter", "model": Letter}})
+    async def replace_letter(letter: Letter) -> Letter:
+        """Replace the letter."""
+        return letter
+
+    if has_problems:
+        add_problem_details(app)
+    return app
+
+
 DOCUMENTS = {
+    "letters": create_letters().openapi(),
     "quickstart": create_quickstart("sqlite://").openapi(),
     "shop": shop.create_app("sqlite://").openapi(),
     "notes": create_notes().openapi(),
@@ -137,6 +168,30 @@ def test_every_column_of_the_quick_start_is_explained() -> None:
     assert listed["dewp"].startswith("Dew point in degrees Fahrenheit. Equal to this value.")
     (key,) = [each for each in document["paths"]["/planes/{tailnum}"]["get"]["parameters"] if each["in"] == "path"]
     assert key["description"] == "Tail number."
+
+
+def test_a_route_of_the_application_says_what_is_sent() -> None:
+    """With problem details for all routes its 422 is one, unless the application says or does something else."""
+    document = DOCUMENTS["letters"]
+    responses = {method: each["responses"]["422"] for method, each in document["paths"]["/letters"].items()}
+    generated = document["paths"]["/shelves"]["post"]["responses"]["422"]
+    assert responses["post"] == generated
+    assert responses["put"]["description"] == "Not a letter"
+    assert "HTTPValidationError" not in str(document)
+
+    plain = create_letters(has_problems=False).openapi()
+    assert list(plain["paths"]["/letters"]["post"]["responses"]["422"]["content"]) == ["application/json"]
+    assert {"HTTPValidationError", "ProblemDetails"} <= set(plain["components"]["schemas"])
+
+    own = create_letters(has_problems=False)
+    own.exception_handler(RequestValidationError)(refuse)
+    add_problem_details(own)
+    assert own.openapi() == plain
+
+
+async def refuse(_request: Request, _error: Exception) -> Response:
+    """Answer in the application's own way."""
+    return Response(status_code=422)
 
 
 def test_every_field_of_a_document_in_mongodb_is_explained() -> None:

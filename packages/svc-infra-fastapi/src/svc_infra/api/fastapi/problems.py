@@ -32,6 +32,7 @@ __all__ = [
     "Problem",
     "ProblemError",
     "add_problem_details",
+    "answers_problems",
     "problem_of",
     "problem_response",
 ]
@@ -256,6 +257,11 @@ async def _end(socket: WebSocket, problem: Problem) -> None:
 _HANDLER: Final[Any] = _answer
 
 
+def answers_problems(app: FastAPI, error: type[Exception]) -> bool:
+    """Whether *app* answers errors of this class as problems."""
+    return app.exception_handlers.get(error) is _HANDLER
+
+
 def handle_database_errors(app: FastAPI) -> None:
     """Answer `ProblemError` and database errors of all routes as problems; a handler that is already there stays."""
     for cls in (ProblemError, sql.SqlError, sqlalchemy_errors.StatementError, sqlalchemy_errors.TimeoutError):
@@ -274,9 +280,12 @@ def add_problem_details(app: FastAPI) -> None:
     """Answer every HTTPException and validation error of *app* as application/problem+json, not only generated routes.
 
     An error that nothing handles is a 500 of the same form, which tells nothing of it; the server logs it as before.
-    Handlers that the application registered itself stay.
+    Handlers that the application registered itself stay. The OpenAPI document says the same of every 422.
     """
+    from svc_infra.api.fastapi.problem_document import document_problems
+
     handle_database_errors(app)
+    document_problems(app)
     defaults = {HTTPException: http_exception_handler, RequestValidationError: request_validation_exception_handler}
     for cls, default in defaults.items():
         if app.exception_handlers.get(cls) is default:
