@@ -136,6 +136,21 @@ def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
     assert len(found) > 10
 
 
+def test_a_record_that_was_created_leads_on() -> None:
+    """By links to what can be done with it, whatever its key, each on the version that was created."""
+    paths = DOCUMENTS["shop"]["paths"]
+    links = paths["/shelves"]["post"]["responses"]["201"]["links"]
+    assert {name: link["operationId"] for name, link in links.items()} == {
+        name: f"shelves_{name}" for name in ("get", "update", "replace", "delete")
+    }
+    key = {"row": "$response.body#/row", "column": "$response.body#/column"}
+    assert links["get"]["parameters"] == key
+    assert links["update"]["parameters"] == {**key, "header.If-Match": "$response.header.ETag"}
+    [undo] = paths["/things/{id}"]["delete"]["responses"]["204"]["links"].values()
+    assert (undo["operationId"], undo["parameters"]) == ("things_restore", {"id": "$request.path.id"})
+    assert "links" not in paths["/shelves/{row}/{column}"]["delete"]["responses"]["204"]
+
+
 def test_the_example_of_a_problem_has_its_status(document: dict[str, Any]) -> None:
     """The page shows at each status what comes with it, and not always the same."""
     for path, item in document["paths"].items():

@@ -60,6 +60,7 @@ def test_every_action_and_type_keep_to_the_document(shop_client: httpx.Client, t
     )  # fmt: skip
     assert found.failures == [], found.output
     assert found.requests > 50
+    assert found.links > 5, found.output
 
 
 @pytest.mark.soak
@@ -88,3 +89,4 @@ def test_a_long_run_over_every_action_finds_nothing(shop_client: httpx.Client, t
     )
     assert found.failures == [], found.output
     assert found.requests >= 5_000, found.output
+    assert found.links > 5, found.output

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, cast
+from typing import Annotated, Any, Final, cast
 from uuid import UUID
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from svc_infra.api.fastapi.db.sql.columns import is_text_schema, looks_secret
@@ -17,7 +17,12 @@ from svc_infra.db.nosql.mongo.resource import MongoResource
 __all__ = ["DocumentField", "document_fields"]
 
 _SCALARS: Final = frozenset({"string", "integer", "number", "boolean", "null"})
-_ID_TYPES: Final[Mapping[str, type]] = {"objectid": str, "str": str, "int": int, "uuid": UUID}
+_ID_TYPES: Final[Mapping[str, object]] = {
+    "objectid": str,
+    "str": Annotated[str, Field(min_length=1)],
+    "int": int,
+    "uuid": UUID,
+}
 
 
 @dataclass(frozen=True)

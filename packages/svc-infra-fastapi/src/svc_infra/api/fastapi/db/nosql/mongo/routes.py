@@ -89,11 +89,11 @@ class MongoResourceRoutes:
         if binding.keeps_reads:
             chosen = [each for each in query if each["name"] not in PAGE_PARAMETERS]
             yield plan("export", ExportDocuments(binding), parameters=chosen, responses=EXPORTED)
-        result = result_schema_of(binding.noun, schemas.read)
+        written, deleted = (result_schema_of(binding.noun, read) for read in (schemas.read, None))
         atomic = {**ATOMIC, "schema": {"type": "boolean", "enum": [False], "default": False}}
         for action, operation in BULK.items():
             if action in binding.resource.actions:
-                made = operation(binding)
+                made, result = operation(binding), deleted if action == "bulk_delete" else written
                 yield plan(
                     action, made, shown=result, body=made.body.annotation, parameters=[atomic, PREFER],
                     responses=mixed_response(result),
