@@ -53,6 +53,18 @@ class FieldError(TypedDict):
     type: str
 
 
+# Python before 3.13 has the older names of these, and a title should not change with it.
+_PHRASES: Final[Mapping[int, str]] = {413: "Content Too Large", 422: "Unprocessable Content"}
+
+
+def _phrase(status: int) -> str:
+    """Return the name of a status code as RFC 9110 has it; a code of the application's own has none."""
+    try:
+        return _PHRASES.get(status) or HTTPStatus(status).phrase
+    except ValueError:
+        return "Server Error" if status >= 500 else "Client Error"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A problem details object (RFC 9457, section 3).
@@ -74,7 +86,7 @@ class Problem:
     @property
     def title(self) -> str:
         """The status code's own phrase, the same for every problem of this status."""
-        return HTTPStatus(self.status).phrase
+        return _phrase(self.status)
 
     def body(self) -> dict[str, object]:
         """Return the members of the JSON object."""
@@ -186,7 +198,10 @@ def invalid_request(errors: Sequence[Mapping[str, object]]) -> Problem:
     for error in errors:
         place = error.get("loc")
         loc = [part if isinstance(part, int) else str(part) for part in place] if isinstance(place, Sequence) else []
-        details.append({"loc": loc, "msg": str(error.get("msg", "")), "type": str(error.get("type", ""))})
+        kind, text = str(error.get("type", "")), str(error.get("msg", ""))
+        # Pydantic names the class of the schema, where the value came through a validator of Python's.
+        text = "Input should be an object" if kind == "model_type" else text
+        details.append({"loc": loc, "msg": text, "type": kind})
     first = details[0] if details else None
     text = "The request is not valid."
     if first is not None:
@@ -225,7 +240,7 @@ def _problem_of_sql(error: sql.SqlError) -> Problem:
 
 def _problem_of_http(error: HTTPException) -> Problem:
     given: object = error.detail  # FastAPI's HTTPException takes any JSON value
-    detail = given if isinstance(given, str) else HTTPStatus(error.status_code).phrase
+    detail = given if isinstance(given, str) else _phrase(error.status_code)
     slug = _HTTP_SLUGS.get(error.status_code, "about-status")
     return Problem(slug, error.status_code, detail, headers=dict(error.headers or {}))
 

@@ -167,7 +167,7 @@ class PlannedResource:
         )  # fmt: skip
 
     def add_to(self, app: FastAPI, plans: Sequence[RoutePlan]) -> None:
-        """Append the routes to *app*, after those that it has; reads of records and pages answer HEAD, too."""
+        """Append the routes to *app*, after those that it has; reads answer HEAD, too."""
         slug = claim_slug(app, self.prefix)
         fixed = [plan.path for plan in plans if "{" not in plan.path]
         names = {plan.action: plan.operation_id or f"{slug}_{plan.action}" for plan in plans if plan.include_in_schema}
@@ -175,7 +175,7 @@ class PlannedResource:
             for status, links in self._links(plan, names):
                 plan.responses.setdefault(status, {})["links"] = links
             app.router.routes.append(self._route(app, plan, slug, fixed))
-            if plan.action in {"get", "list"}:
+            if plan.action in {"get", "list", "export"}:
                 app.router.routes.append(self._route(app, plan, slug, fixed, head=True))
 
     def _links(self, plan: RoutePlan, names: Mapping[str, str]) -> Iterator[tuple[int, dict[str, Any]]]:
