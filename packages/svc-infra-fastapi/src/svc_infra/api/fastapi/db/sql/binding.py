@@ -15,14 +15,13 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, create_mode
 from starlette.requests import Request
 
 from fastapi import Path
-from fastapi.openapi.models import Example
 from svc_infra.api.fastapi.db.sql.columns import ApiColumn, api_columns
 from svc_infra.api.fastapi.db.sql.described import columns_of, members_of, schemas_of, shown_columns, source_of
 from svc_infra.api.fastapi.db.sql.encode import Encoder, ModelEncoder, RowEncoder
 from svc_infra.api.fastapi.db.sql.nouns import noun_of
 from svc_infra.api.fastapi.db.sql.query import ListQuery, ListRules
 from svc_infra.api.fastapi.db.sql.resource import BODY_OF, Action, ApiResource, api_resource
-from svc_infra.api.fastapi.db.sql.schemas import ResourceSchemas, read_schema_of, selection_schema_of
+from svc_infra.api.fastapi.db.sql.schemas import ResourceSchemas, examples_of, read_schema_of, selection_schema_of
 from svc_infra.api.fastapi.problems import FieldError, Problem, ProblemError, invalid_request
 from svc_infra.db.sql.repository import RowRepository, SqlRepository
 from svc_infra.db.sql.resource import SqlResource
@@ -164,7 +163,8 @@ class ResourceBinding:
         """Name and annotation of each path parameter."""
         found: dict[str, object] = {}
         for column in self.id_columns:
-            about = Path(description=column.description or "Which record.", openapi_examples=_shown(column.examples))
+            shown = examples_of(column.examples)
+            about = Path(description=column.description or "Which record.", openapi_examples=shown)
             found[column.name] = Annotated[cast("Any", column.parameter_type), about]
         return found
 
@@ -421,10 +421,6 @@ class ResourceBinding:
     def service(self, tenant: object) -> SqlService[AnyModel]:
         """Return the service of a request, confined to its tenant."""
         return self.resource.service(self.scoped(tenant))
-
-
-def _shown(examples: Sequence[object] | None) -> dict[str, Example] | None:
-    return None if examples is None else {str(example): {"value": example} for example in examples}
 
 
 def _keeps(service: type[SqlService[AnyModel]], names: Sequence[str]) -> bool:

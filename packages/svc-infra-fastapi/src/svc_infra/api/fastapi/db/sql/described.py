@@ -60,6 +60,7 @@ def columns_of(resource: ApiResource[Any], repo: SqlRepository[Any]) -> dict[str
             generated=() if key is None else (key,),
             shown=resource.public_fields,
             hidden=resource.hidden_fields,
+            addresses=repo.id_fields,
         )
     )
 

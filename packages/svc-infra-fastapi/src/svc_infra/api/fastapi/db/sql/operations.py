@@ -260,7 +260,10 @@ class Head:
     async def __call__(self, call: Call) -> Response:
         """Answer the status and headers alone."""
         found = await self.operation(call)
-        return Response(status_code=found.status_code, headers=dict(found.headers))
+        answer = Response(status_code=found.status_code, headers=dict(found.headers))
+        if "content-length" not in found.headers:
+            del answer.headers["content-length"]  # which a stream does not know, and which is not 0
+        return answer
 
 
 def location_of(call: Call, binding: ResourceBinding, encoder: Encoder, record: Any) -> str:
