@@ -6,7 +6,7 @@ import enum
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import Enum, ForeignKey, String
+from sqlalchemy import Enum, ForeignKey, Index, String, UniqueConstraint, func
 from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 from svc_infra.db.sql.base import ModelBase
 from svc_infra.db.sql.changes import Change
 from svc_infra.db.sql.database import Database
-from svc_infra.db.sql.errors import InvalidQuery, InvalidValue, StaleVersion, UniqueViolation
+from svc_infra.db.sql.errors import InvalidQuery, InvalidValue, StaleVersion, UniqueViolation, UnknownField
 from svc_infra.db.sql.filters import field
 from svc_infra.db.sql.mixins import SoftDelete
 from svc_infra.db.sql.repository import SqlRepository
@@ -75,6 +75,17 @@ class Checked(ModelBase):
         return value.upper()
 
 
+class Keyed(ModelBase):
+    __tablename__ = "unusual_keyed"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(20))
+    turn: Mapped[int]
+    __table_args__ = (UniqueConstraint("turn", deferrable=True, initially="DEFERRED"),)
+
+
+Index("unusual_keyed_name", func.lower(Keyed.name), unique=True)
+
+
 class Owned(ModelBase):
     __tablename__ = "unusual_owned"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -103,7 +114,7 @@ class Team(ModelBase):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     org: Mapped[int] = mapped_column("organisation")
     name: Mapped[str | None] = mapped_column(String(20), unique=True)
-    members: Mapped[list[Member]] = relationship(lazy="selectin", order_by="Member.id")
+    members: Mapped[list[Member]] = relationship(lazy="selectin", order_by=lambda: Member.id)
 
 
 class Member(SoftDelete, ModelBase):
@@ -226,6 +237,11 @@ async def test_what_an_upsert_or_an_order_cannot_do_is_an_error_of_the_query(ses
     await repo.create(session, {"id": 1, "name": "a"})
     assert (row := await repo.update(session, 1, {"name": "abc"})) is not None
     assert row.length == 3
+    for key in ("name", "turn"):  # an index of an expression, a constraint checked at the end of the transaction
+        with pytest.raises(InvalidQuery, match="no unique key"):
+            await SqlRepository(Keyed).upsert(session, {"id": 1, "name": "a", "turn": 4}, on=key)
+    with pytest.raises(UnknownField, match="Integer"):
+        SqlRepository(Keyed, version_field="name")
     with pytest.raises(InvalidQuery, match="onupdate of"):
         await repo.upsert(session, {"id": 1, "name": "abcd"})
     for kind in (repo, repo.rows):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Result, Row
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
-from sqlalchemy.orm import Session, joinedload, selectinload, subqueryload
+from sqlalchemy.orm import Session, joinedload, selectinload, subqueryload, undefer
 from sqlalchemy.orm.interfaces import ORMOption
 
 from svc_infra.db.sql.entities import EntityLoader
@@ -121,6 +121,8 @@ class EntityForm(Generic[M]):
         return found
 
     def _option(self, path: str, scope: Mapping[str, object]) -> ORMOption:
+        if path in self._fields.columns:
+            return undefer(getattr(self._fields.model, path))
         option: Any = None
         fields: ModelFields[Any] = self._fields
         for name in path.split("."):

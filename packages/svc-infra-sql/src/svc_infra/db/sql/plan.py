@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 
-from sqlalchemy import Integer, Uuid
+from sqlalchemy import Boolean, DateTime, Integer, String, Uuid
 
 from svc_infra.db.sql.capabilities import capabilities_of
 from svc_infra.db.sql.entities import EntityLoader
@@ -62,7 +62,12 @@ class RepositoryPlan(Generic[M]):
         self.visibility.check(self.fields)
         managed = self.visibility.managed_fields | frozenset(self.visibility.scope_fields)
         if self.version_field is not None:
-            self.fields.column(self.version_field, use="the version field")
+            kind = self.fields.column(self.version_field, use="the version field").type
+            # What the mapper counts it may count in its own way.
+            if isinstance(kind, String | Boolean | DateTime) and self.fields.mapper.version_id_col is None:
+                raise UnknownField(
+                    f"{self.fields.model.__name__}.{self.version_field} is {kind!r}; a version field is an Integer"
+                )
             managed |= {self.version_field}
         object.__setattr__(self, "managed_fields", managed)
         object.__setattr__(self, "loader", EntityLoader(self.fields))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Index, Table, UniqueConstraint, and_, func, true
+from sqlalchemy import Column, Connection, Index, Table, UniqueConstraint, and_, func, true
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
@@ -289,10 +289,17 @@ class Upserting(Changing[M, T, E]):
 
 
 def unique_keys(table: Table) -> builtins.list[builtins.list[Any]]:
-    """The columns of each primary key, unique constraint and unique index of a table."""
+    """The columns of each primary key, unique constraint and unique index of a table by which an INSERT can know a row.
+
+    It can't by an expression, such as an index of `lower(email)`, nor by what is checked at the end of the transaction.
+    """
     found = [builtins.list(table.primary_key.columns)]
-    found += [builtins.list(each.columns) for each in table.constraints if isinstance(each, UniqueConstraint)]
-    found += [builtins.list(index.columns) for index in table.indexes if index.unique]
+    constraints = (each for each in table.constraints if isinstance(each, UniqueConstraint) and not each.deferrable)
+    found += [builtins.list(each.columns) for each in constraints]
+    indexes = (each for each in table.indexes if each.unique)
+    found += [
+        builtins.list(each.columns) for each in indexes if all(isinstance(part, Column) for part in each.expressions)
+    ]
     return [columns for columns in found if columns]
 
 

@@ -78,6 +78,9 @@ class ResourceBinding:
         # What responses don't show can't be asked for either, or its value could be found out by asking.
         shown = shown_columns(schemas.read, columns)
         visible = [name for name in shown if columns[name].is_comparable and not columns[name].is_hidden]
+        deferred = [name for name in shown if repo.fields.mapper.column_attrs[name].deferred]
+        if deferred:
+            repo = repo.loading(*deferred)  # an object is shown after its session has ended
         rules = ListRules(
             columns,
             filter_fields=_allowed(resource.allowed_filter_fields, visible),
