@@ -109,25 +109,25 @@ class Address(ModelBase):
     network: Mapped[str] = mapped_column(String(40).with_variant(INET(), "postgresql"))
 
 
-class Team(ModelBase):
+class Crew(ModelBase):
     __tablename__ = "unusual_teams"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     org: Mapped[int] = mapped_column("organisation")
     name: Mapped[str | None] = mapped_column(String(20), unique=True)
-    members: Mapped[list[Member]] = relationship(lazy="selectin", order_by=lambda: Member.id)
+    members: Mapped[list[Mate]] = relationship(lazy="selectin", order_by=lambda: Mate.id)
 
 
-class Member(SoftDelete, ModelBase):
+class Mate(SoftDelete, ModelBase):
     __tablename__ = "unusual_members"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     org: Mapped[int] = mapped_column("organisation")
     team_id: Mapped[int] = mapped_column(ForeignKey("unusual_teams.id"))
-    team: Mapped[Team] = relationship(lazy="joined", viewonly=True)
+    team: Mapped[Crew] = relationship(lazy="joined", viewonly=True)
 
 
 TABLES = [
-    Team.__table__,
-    Member.__table__,
+    Crew.__table__,
+    Mate.__table__,
     Priced.__table__,
     Address.__table__,
     Checked.__table__,
@@ -274,17 +274,17 @@ async def test_many_changes_of_a_type_that_only_the_database_knows(session: Asyn
 
 async def test_what_a_model_loads_eagerly_is_the_scope_s(session: AsyncSession) -> None:
     """Another tenant's rows that refer to a row are not shown with it, whoever asked for them."""
-    teams = SqlRepository(Team).scoped({"org": 1})
+    teams = SqlRepository(Crew).scoped({"org": 1})
     await teams.create(session, {"id": 1})
     members = [{"id": i, "org": 1 + i % 2, "team_id": 1} for i in range(4)]
-    await SqlRepository(Member).create_many(session, members)
+    await SqlRepository(Mate).create_many(session, members)
     session.expunge_all()
     assert [each.id for each in (await teams.get_one(session, 1)).members] == [0, 2]
     session.expunge_all()
-    (member, _) = await SqlRepository(Member).scoped({"org": 1}).list(session, limit=9)
+    (member, _) = await SqlRepository(Mate).scoped({"org": 1}).list(session, limit=9)
     assert member.team.id == 1
     session.expunge_all()
-    other = await SqlRepository(Member).scoped({"org": 2}).get_one(session, 1)
+    other = await SqlRepository(Mate).scoped({"org": 2}).get_one(session, 1)
     assert other.team is None
 
 
@@ -292,7 +292,7 @@ async def test_a_refused_row_of_many_that_the_orm_writes(session: AsyncSession, 
     """It is named by its index, nothing is left of the others, and the session goes on; so for every write of many."""
     if kept_url.startswith("duckdb"):
         pytest.skip("there are no savepoints")
-    teams = SqlRepository(Team, immutable_fields=())
+    teams = SqlRepository(Crew, immutable_fields=())
     await teams.create_many(session, [{"id": 1, "org": 1, "name": "a"}, {"id": 2, "org": 1, "name": "b"}])
     rows = [{"id": i, "org": 1, "name": name} for i, name in ((3, "c"), (4, "a"), (5, "e"))]
     for returning in (True, False):
