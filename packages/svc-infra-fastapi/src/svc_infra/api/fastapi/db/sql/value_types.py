@@ -33,6 +33,7 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from sqlalchemy.dialects.postgresql import CIDR, INET, MACADDR, MACADDR8
 
 __all__ = ["body_type", "obvious_json", "response_type", "text_type"]
 
@@ -110,6 +111,8 @@ def _annotation(kind: Column, place: _Place) -> object:
         return UUID if kind.as_uuid else Annotated[str, Field(pattern=r"^[0-9a-fA-F-]{32,36}$")]
     if isinstance(kind, (sa.DateTime, sa.Time)):
         return _moment(kind, place)
+    if isinstance(kind, (CIDR, INET, MACADDR, MACADDR8)):
+        return _Written if place == _RESPONSE else Annotated[str, Field(pattern=_NO_NUL)]
     try:
         python = kind.python_type
     except NotImplementedError:
@@ -307,6 +310,8 @@ _TimeOfDay = Annotated[time, WithJsonSchema({"type": "string", "pattern": f"^{_T
 _TimeWithOffsetInput = Annotated[time, _LAX, _written_as(_TIME_WITH_OFFSET, "time with offset")]
 _TimeWithOffset = time
 _DurationInput = Annotated[timedelta, _LAX, _written_as(_DURATION, "duration")]
+# Some drivers read an address as text, some as an object of `ipaddress`.
+_Written = Annotated[Any, WithJsonSchema({"type": "string"})]
 _Decimal = Annotated[Decimal, WithJsonSchema({"type": "string", "examples": ["12.50"]})]
 
 _BASE64_SCHEMA: Final = {"type": "string", "contentEncoding": "base64"}
