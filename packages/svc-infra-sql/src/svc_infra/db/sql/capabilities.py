@@ -30,8 +30,8 @@ class Capabilities:
         nulls_descending: Where NULL stands in descending order unless told.
         has_arrays: Whether one parameter can carry a list, so that `= ANY(list)` is one statement for every length.
         reads_json_rows: Whether many rows go best as one JSON text.
-        sorts_by_null: Whether rows that are ordered by a key which is NULL in all of them are sorted, instead of read in
-            the order of an index.
+        sorts_by_null: Whether rows that are ordered by a key which is NULL in all of them are sorted, not read in the
+            order of an index.
         has_null_order: Whether ORDER BY takes NULLS FIRST and NULLS LAST.
         live_unique: How a unique key leaves soft-deleted rows out: by a partial index, by a generated column, not at
             all, so that it counts every row, or there are no unique keys.
