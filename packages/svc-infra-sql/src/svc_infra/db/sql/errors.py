@@ -104,7 +104,8 @@ class IntegrityViolation(SqlError):
 
     Attributes:
         constraint: Name of the constraint, or None where the database does not tell it.
-        columns: Names of the columns in question, empty where the database does not tell them.
+        columns: Names of the columns in question, empty where the database does not tell them. `fields` are the fields
+            of the model that they belong to.
         table: Name of the table, or None where the database does not tell it.
     """
 
