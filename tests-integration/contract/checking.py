@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+_LINKS = re.compile(r"API Links: +([0-9]+) covered")
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,14 @@ class Findings:
     Attributes:
         requests: How many test cases were sent.
         operations: How many operations they went to.
+        links: How many of the document's links were followed.
         failures: Check, operation and message of each finding.
         output: What it printed, with the requests that show the findings.
     """
 
     requests: int
     operations: int
+    links: int
     failures: list[str]
     output: str
 
@@ -60,6 +64,7 @@ def check_contract(url: str, folder: Path, *options: str, seconds: int = 280) ->
     return Findings(
         requests=found["test_cases"]["generated"],
         operations=found["operations"]["tested"],
+        links=int(followed[1]) if (followed := _LINKS.search(done.stdout)) else 0,
         failures=[json.dumps(each) for each in found["failures"]],
         output=done.stdout[-20_000:],
     )

@@ -69,7 +69,7 @@ class Box(Tenant, ModelBase):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     label: Mapped[str] = mapped_column(String(20))
-    thing_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("contract_things.id"))
+    holds: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("contract_things.id"))
 
 
 class Shelf(ModelBase):

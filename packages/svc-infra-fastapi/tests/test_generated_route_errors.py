@@ -216,7 +216,7 @@ async def test_mistakes_of_the_client_have_their_status_and_type(postgres_url: s
                     assert all({"loc", "msg", "type"} == set(error) for error in body["errors"])
         answer = await client.patch("/strict/1", json={"title": "x"})
         assert_problem(answer, 428, "precondition-required")
-        assert (await client.delete("/notes/export")).headers["allow"] == "GET"
+        assert (await client.delete("/notes/export")).headers["allow"] == "GET, HEAD"
         assert (await client.post("/notes/1", json={})).headers["allow"] == "DELETE, GET, HEAD, PATCH, PUT"
 
 
@@ -246,6 +246,21 @@ async def test_a_bug_is_a_problem_too_where_all_errors_are(postgres_url: str, ru
     assert_problem(answer, 500, "internal-error")
     assert answer.headers["connection"] == "close"  # which is what the server does
     assert_problem(await client.get("/nowhere"), 404, "not-found")
+
+
+async def test_a_status_code_of_the_applications_own_keeps_its_status(running: ClientOf) -> None:
+    """RFC 9110 has no name for 499 or 599."""
+    app = FastAPI()
+    add_problem_details(app)
+
+    @app.get("/closed/{status}")
+    async def closed(status: int) -> None:
+        raise HTTPException(status, "closed")
+
+    client = await running(app)
+    for status, title in ((499, "Client Error"), (599, "Server Error")):
+        answer = await client.get(f"/closed/{status}")
+        assert (answer.status_code, answer.json()["title"], answer.json()["detail"]) == (status, title, "closed")
 
 
 @pytest.mark.fault

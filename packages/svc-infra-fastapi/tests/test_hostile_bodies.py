@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -180,6 +181,29 @@ async def test_no_body_is_a_server_error(client: httpx.AsyncClient) -> None:
         for content in WHOLE_BODIES:
             answer = await client.request(method, path, content=content, headers={**ONE, **JSON_TYPE})
             assert answer.status_code in {422, 207}, (method, path, content[:20], answer.text)
+
+
+async def test_a_compressed_body_is_refused_as_such(client: httpx.AsyncClient) -> None:
+    """415 and not a mistake at column 1; `identity` says that nothing is compressed."""
+    for path, kind, content in (
+        ("/papers", "application/json", b"{}"),
+        ("/papers/bulk", "application/json", b"[{}]"),
+        ("/papers/import", "application/x-ndjson", b"{}"),
+    ):
+        headers = {**ONE, "Content-Type": kind}
+        sent = await client.post(path, content=gzip.compress(content), headers={**headers, "Content-Encoding": "gzip"})
+        assert (sent.status_code, sent.headers["accept-encoding"]) == (415, "identity"), sent.text
+        plain = await client.post(path, content=content, headers={**headers, "Content-Encoding": "identity"})
+        assert plain.status_code in {200, 201}, plain.text
+
+
+async def test_a_mistake_names_no_class(client: httpx.AsyncClient) -> None:
+    """What is no object is told so by the same words, whether items are carried out together or each by itself."""
+    together = await client.post("/papers/bulk", json=[5], headers=ONE)
+    apart = await client.post("/papers/bulk?atomic=false", json=[5], headers=ONE)
+    [problem] = [each["problem"] for each in apart.json()["results"]]
+    assert together.json()["errors"][0]["msg"] == problem["errors"][0]["msg"] == "Input should be an object"
+    assert (problem["title"], together.json()["title"]) == ("Unprocessable Content", "Unprocessable Content")
 
 
 IDS: list[Any] = [0, -1, 2**31, 2**63, 10**30, 1.5, "1", "x", None, True, [], {}, "\x00"]

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import JSON, DateTime, LargeBinary, Numeric, String, func, select, text
+from sqlalchemy import JSON, DateTime, LargeBinary, Numeric, String, event, func, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from svc_infra.api.fastapi.db.sql.add import get_database, setup_sql
@@ -156,6 +156,25 @@ async def test_what_is_exported_can_be_imported(client: httpx.AsyncClient, app: 
     again = await client.post("/things/import?mode=upsert", content=export.content, headers={"Content-Type": accept})
     assert again.json() == {"written": len(THINGS)}
     assert await rows_of(client) == before
+
+
+async def test_the_headers_of_an_export_cost_no_query(client: httpx.AsyncClient, app: FastAPI) -> None:
+    """HEAD answers what GET does without reading a row, and without a length that nobody knows."""
+    engine, sent = get_database(app).engine.sync_engine, list[str]()
+
+    def record(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    event.listen(engine, "before_cursor_execute", record)
+    for accept in ("application/x-ndjson", "text/csv"):
+        head = await client.head("/things/export", headers={"Accept": accept})
+        assert (head.status_code, head.content, "content-length" in head.headers) == (200, b"", False)
+        assert sent == []
+        whole = await client.get("/things/export", headers={"Accept": accept})
+        assert dict(head.headers) == dict(whole.headers)
+        sent.clear()
+    event.remove(engine, "before_cursor_execute", record)
+    assert (await client.head("/things/export?nope=1")).status_code == 422
 
 
 async def test_an_export_runs_no_formula(client: httpx.AsyncClient) -> None:

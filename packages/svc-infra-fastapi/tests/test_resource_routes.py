@@ -313,6 +313,8 @@ async def test_a_natural_key_is_the_clients(client: httpx.AsyncClient) -> None:
     created = await client.post("/airlines", json={"carrier": "AA", "name": "American"})
     assert (created.status_code, created.headers["location"]) == (201, "/airlines/AA")
     assert (await client.post("/airlines", json={"name": "None"})).status_code == 422
+    empty = await client.post("/airlines", json={"carrier": "", "name": "Nobody could read it"})
+    assert (empty.status_code, empty.json()["errors"][0]["loc"]) == (422, ["body", "carrier"])
     assert (await client.patch("/airlines/AA", json={"name": "New"})).json() == {"carrier": "AA", "name": "New"}
 
 

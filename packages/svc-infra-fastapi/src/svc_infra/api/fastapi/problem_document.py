@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from svc_infra.api.fastapi.problems import MEDIA_TYPE, NOT_FOUND, FieldError, Problem
+from svc_infra.api.fastapi.problems import MEDIA_TYPE, NOT_FOUND, FieldError, Problem, answers_problems
 
-__all__ = ["ProblemDetails", "ProblemField", "problem_fields", "problem_response"]
+__all__ = ["ProblemDetails", "ProblemField", "document_problems", "problem_fields", "problem_response"]
 
 
 class ProblemDetails(BaseModel):
@@ -98,3 +100,47 @@ def problem_fields() -> dict[int | str, Any]:
     """Return the problem's schema in the form in which a route keeps the schemas of its responses."""
     probe = APIRoute("/", lambda: None, responses={"default": {"model": ProblemDetails}}, methods=["GET"])
     return {"problem": probe.response_fields["default"]}
+
+
+def document_problems(app: FastAPI) -> None:
+    """Let the document say of every 422 that it is a problem, as long as validation errors are answered as such."""
+    document = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        found = document()
+        if answers_problems(app, RequestValidationError):
+            _say_problems(found)
+        return found
+
+    app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way of changing the document
+
+
+_FASTAPI: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/HTTPValidationError"}}}
+"""The content of a 422 as FastAPI describes it by itself."""
+
+
+def _say_problems(document: dict[str, Any]) -> None:
+    """Replace FastAPI's description of a 422, wherever it stands; one that the application wrote stays."""
+    answers = [
+        operation["responses"]
+        for path in document.get("paths", {}).values()
+        for operation in path.values()
+        if isinstance(operation, dict) and operation.get("responses", {}).get("422", {}).get("content") == _FASTAPI
+    ]
+    if not answers:
+        return
+    schemas: dict[str, Any] = document["components"]["schemas"]
+    for name, schema in _schemas().items():
+        schemas.setdefault(name, schema)
+    for each in answers:
+        each["422"] = problem_response(422)
+    if "#/components/schemas/HTTPValidationError" not in str(document):
+        schemas.pop("HTTPValidationError", None)
+        if "#/components/schemas/ValidationError" not in str(document):
+            schemas.pop("ValidationError", None)
+
+
+def _schemas() -> dict[str, Any]:
+    found = ProblemDetails.model_json_schema(mode="serialization", ref_template="#/components/schemas/{model}")
+    inner = cast("dict[str, Any]", found.pop("$defs"))
+    return {"ProblemDetails": found, **inner}

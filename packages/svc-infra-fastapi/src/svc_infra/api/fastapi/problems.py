@@ -32,6 +32,7 @@ __all__ = [
     "Problem",
     "ProblemError",
     "add_problem_details",
+    "answers_problems",
     "problem_of",
     "problem_response",
 ]
@@ -50,6 +51,18 @@ class FieldError(TypedDict):
     loc: Sequence[str | int]
     msg: str
     type: str
+
+
+# Python before 3.13 has the older names of these, and a title should not change with it.
+_PHRASES: Final[Mapping[int, str]] = {413: "Content Too Large", 422: "Unprocessable Content"}
+
+
+def _phrase(status: int) -> str:
+    """Return the name of a status code as RFC 9110 has it; a code of the application's own has none."""
+    try:
+        return _PHRASES.get(status) or HTTPStatus(status).phrase
+    except ValueError:
+        return "Server Error" if status >= 500 else "Client Error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +86,7 @@ class Problem:
     @property
     def title(self) -> str:
         """The status code's own phrase, the same for every problem of this status."""
-        return HTTPStatus(self.status).phrase
+        return _phrase(self.status)
 
     def body(self) -> dict[str, object]:
         """Return the members of the JSON object."""
@@ -148,6 +161,8 @@ _FIELD_WORDS: Final[Mapping[type[sql.SqlError], tuple[str, str]]] = {
     sql.ExclusionViolation: ("exclusion", "Overlaps with another record"),
 }
 
+_CONSTRAINTS: Final = frozenset(_SQL_PROBLEMS[kind].slug for kind in _FIELD_WORDS)
+
 _HTTP_SLUGS: Final[Mapping[int, str]] = {
     400: "bad-request",
     401: "unauthorized",
@@ -185,7 +200,10 @@ def invalid_request(errors: Sequence[Mapping[str, object]]) -> Problem:
     for error in errors:
         place = error.get("loc")
         loc = [part if isinstance(part, int) else str(part) for part in place] if isinstance(place, Sequence) else []
-        details.append({"loc": loc, "msg": str(error.get("msg", "")), "type": str(error.get("type", ""))})
+        kind, text = str(error.get("type", "")), str(error.get("msg", ""))
+        # Pydantic names the class of the schema, where the value came through a validator of Python's.
+        text = "Input should be an object" if kind == "model_type" else text
+        details.append({"loc": loc, "msg": text, "type": kind})
     first = details[0] if details else None
     text = "The request is not valid."
     if first is not None:
@@ -200,6 +218,25 @@ def without_field(problem: Problem, name: str | None) -> Problem:
     """
     errors = [error for error in problem.errors if not error["loc"] or error["loc"][-1] != name]
     return replace(problem, errors=errors) if errors else problem
+
+
+def with_members(problem: Problem, members: Mapping[str, str]) -> Problem:
+    """Return *problem* with the columns that a constraint names called as the members of the body are.
+
+    Args:
+        problem: A problem about a record, or about an item of a bulk request.
+        members: For each column that is called otherwise in the body, the member's name.
+    """
+    if not members or problem.slug not in _CONSTRAINTS:
+        return problem
+    errors: list[FieldError] = [
+        {**error, "loc": [*error["loc"][:-1], members.get(str(error["loc"][-1]), error["loc"][-1])]}
+        # Between the body and a nested record stands the relationship's name; in bulk changes, "data".
+        if error["loc"] and not any(isinstance(part, str) and part != "data" for part in error["loc"][1:-1])
+        else error
+        for error in problem.errors
+    ]
+    return replace(problem, errors=errors)
 
 
 def _problem_of_sql(error: sql.SqlError) -> Problem:
@@ -227,7 +264,7 @@ def _problem_of_sql(error: sql.SqlError) -> Problem:
 
 def _problem_of_http(error: HTTPException) -> Problem:
     given: object = error.detail  # FastAPI's HTTPException takes any JSON value
-    detail = given if isinstance(given, str) else HTTPStatus(error.status_code).phrase
+    detail = given if isinstance(given, str) else _phrase(error.status_code)
     slug = _HTTP_SLUGS.get(error.status_code, "about-status")
     return Problem(slug, error.status_code, detail, headers=dict(error.headers or {}))
 
@@ -259,6 +296,11 @@ async def _end(socket: WebSocket, problem: Problem) -> None:
 _HANDLER: Final[Any] = _answer
 
 
+def answers_problems(app: FastAPI, error: type[Exception]) -> bool:
+    """Whether *app* answers errors of this class as problems."""
+    return app.exception_handlers.get(error) is _HANDLER
+
+
 def handle_database_errors(app: FastAPI) -> None:
     """Answer `ProblemError` and database errors of all routes as problems; a handler that is already there stays."""
     for cls in (ProblemError, sql.SqlError, sqlalchemy_errors.StatementError, sqlalchemy_errors.TimeoutError):
@@ -277,9 +319,12 @@ def add_problem_details(app: FastAPI) -> None:
     """Answer every HTTPException and validation error of *app* as application/problem+json, not only generated routes.
 
     An error that nothing handles is a 500 of the same form, which tells nothing of it; the server logs it as before.
-    Handlers that the application registered itself stay.
+    Handlers that the application registered itself stay. The OpenAPI document says the same of every 422.
     """
+    from svc_infra.api.fastapi.problem_document import document_problems
+
     handle_database_errors(app)
+    document_problems(app)
     defaults = {HTTPException: http_exception_handler, RequestValidationError: request_validation_exception_handler}
     for cls, default in defaults.items():
         if app.exception_handlers.get(cls) is default:

@@ -6,6 +6,7 @@ import builtins
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from operator import itemgetter
 from typing import Any, Literal, TypeVar, overload
 
 from sqlalchemy import ARRAY, Connection
@@ -26,7 +27,7 @@ from svc_infra.db.sql.translate import VALUE_ERRORS, translate
 from svc_infra.db.sql.values import Computed
 from svc_infra.db.sql.writing import Writing
 
-__all__ = ["Creating", "at_row", "has_savepoints", "savepoint"]
+__all__ = ["Creating", "at_row", "savepoint"]
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -159,8 +160,11 @@ class Creating(Writing[M, T, E]):
         returning: bool,
     ) -> builtins.list[T]:
         """Insert checked rows; on a refusal find the row that it is about."""
+        if not execution.writes_directly:
+            entities = self._insert_entities(execution, Block.rows(blocks), start)
+            return [self._reload(execution, entity) for entity in entities] if returning else []
         point = "svc_infra_batch" if start else "svc_infra_bulk"
-        undoable = has_savepoints(connection)
+        undoable = execution.capabilities.has_savepoints
         if start and undoable:
             savepoint(connection, f"SAVEPOINT {point}")
         table = self._plan.fields.table
@@ -195,6 +199,30 @@ class Creating(Writing[M, T, E]):
                 high = middle
         raise at_row(found, start + low) from found.__cause__
 
+    def _insert_entities(
+        self, execution: Execution[M], rows: Sequence[Mapping[str, Any]], start: int
+    ) -> builtins.list[M]:
+        """Insert checked rows by the unit of work; on a refusal find the row that it is about, one after another."""
+        try:
+            with unit_of_work.undone_on_error(execution):
+                return unit_of_work.add_many(execution, rows)
+        except Exception as error:
+            refused = self._refusal(error)
+            if refused is None:
+                raise
+            if not execution.capabilities.has_savepoints or not isinstance(refused, IntegrityViolation | InvalidValue):
+                raise refused from refused.__cause__
+        for index, row in enumerate(rows):
+            try:
+                with unit_of_work.undone_on_error(execution):
+                    unit_of_work.add(execution, row)
+            except Exception as error:
+                typed = self._refusal(error)
+                if typed is None:
+                    raise
+                raise at_row(typed, start + index) from typed.__cause__
+        raise refused from refused.__cause__
+
     def _refusal(self, error: Exception) -> SqlError | None:
         """The typed error; what SQLAlchemy does not send raises the types' and the driver's errors as they are."""
         typed = translate(error, table=self._plan.fields.table)
@@ -206,9 +234,6 @@ class Creating(Writing[M, T, E]):
     def _insert_blocks(
         self, execution: Execution[M], connection: Connection, blocks: Sequence[Block], *, returning: bool
     ) -> builtins.list[T]:
-        if not execution.writes_directly:
-            entities = unit_of_work.add_many(execution, Block.rows(blocks))
-            return [self._reload(execution, entity) for entity in entities] if returning else []
         results: dict[int, Any] = {}
         for block in blocks:
             if block.has_expressions:
@@ -240,7 +265,7 @@ class Creating(Writing[M, T, E]):
         places = [names.index(name) for name in key]
         if counted:
             # The database counts the key up in the order of the rows.
-            found = sorted(found, key=lambda row: row[places[0]])
+            found = sorted(found, key=itemgetter(places[0]))
         else:
             by_key = {tuple(row[place] for place in places): row for row in found}
             found = [by_key[wanted] for wanted in zip(*(block.column(name) for name in key), strict=True)]
@@ -295,7 +320,11 @@ class Creating(Writing[M, T, E]):
     def _undone_on_error(self, execution: Execution[M]) -> Iterator[Connection]:
         """A connection on which everything is undone when the block fails."""
         connection = execution.connect(execution.statements.insert(()))
-        if not has_savepoints(connection):
+        if not execution.writes_directly and execution.capabilities.has_savepoints:
+            with unit_of_work.undone_on_error(execution):
+                yield connection
+            return
+        if not execution.capabilities.has_savepoints:
             try:
                 yield connection
             except BaseException:
@@ -318,11 +347,6 @@ class Creating(Writing[M, T, E]):
 
 
 _DEPTH = "svc_infra_savepoint_depth"
-
-
-def has_savepoints(connection: Connection) -> bool:
-    """Whether a part of a transaction can be undone on the connection."""
-    return connection.dialect.name not in ("duckdb", "snowflake")
 
 
 def savepoint(connection: Connection, statement: str) -> None:

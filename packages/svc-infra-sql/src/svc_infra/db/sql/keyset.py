@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from sqlalchemy import and_, bindparam, false, or_, tuple_
+from sqlalchemy import Enum, String, and_, bindparam, case, false, literal, or_, tuple_
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.types import TypeEngine
 
 from svc_infra.db.sql.capabilities import Capabilities
 from svc_infra.db.sql.fields import ModelFields
@@ -58,6 +59,13 @@ def order_within(
     return Ordering(ordering.keys[1:]) if is_null and capabilities.sorts_by_null else ordering
 
 
+def _place(value: ColumnElement[Any], kind: TypeEngine[Any]) -> ColumnElement[Any]:
+    """The place of an enumeration's member, by which it is ordered; any other value is its own."""
+    if not isinstance(kind, Enum) or not kind.native_enum:
+        return value
+    return case(*((value == literal(text, String()), place) for place, text in enumerate(kind.enums)))
+
+
 def after(
     fields: ModelFields[M],
     ordering: Ordering,
@@ -83,7 +91,14 @@ def after(
     columns = [column(key.name) for key in keys]
     if beyond_border:
         return columns[0].is_not(None) if are_null[0] else columns[0].is_(None)
-    values = [bindparam(key_parameter(i), type_=fields.columns[key.name].type) for i, key in enumerate(keys)]
+    within = columns[0].is_(None)
+    values: list[ColumnElement[Any]] = [
+        bindparam(key_parameter(i), type_=fields.columns[key.name].type) for i, key in enumerate(keys)
+    ]
+    if capabilities.numbers_enums:
+        kinds = [fields.columns[key.name].type for key in keys]
+        columns = [_place(each, kind) for each, kind in zip(columns, kinds, strict=True)]
+        values = [_place(each, kind) for each, kind in zip(values, kinds, strict=True)]
     # Of the first key all have a value in this range, or none has.
     nullable = [i > 0 and bool(fields.columns[key.name].nullable) for i, key in enumerate(keys)]
     start = 1 if are_null[0] else 0
@@ -112,4 +127,4 @@ def after(
         bound = columns[start] <= values[start] if first.descending else columns[start] >= values[start]
         return and_(bound, branches)
 
-    return and_(columns[0].is_(None), rest()) if start else rest()
+    return and_(within, rest()) if start else rest()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Index, Table, UniqueConstraint, and_, func, true
+from sqlalchemy import Column, Connection, Index, Table, UniqueConstraint, and_, func, true
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
@@ -107,9 +107,9 @@ class Upserting(Changing[M, T, E]):
             with self._undone_on_error(execution):
                 return [
                     self._upsert_entity(
-                        execution, row, key, self._settable(row, given if update is None else update, key)
+                        execution, row, key, self._settable(row, rows[index] if update is None else update, key), index
                     )
-                    for row, given in zip(checked, rows, strict=True)
+                    for index, row in enumerate(checked)
                 ]
         groups: dict[tuple[tuple[str, ...], int | None], builtins.list[int]] = {}
         for index, row in enumerate(checked):
@@ -139,18 +139,24 @@ class Upserting(Changing[M, T, E]):
         return [name for name in names if name in wanted and name not in left]
 
     def _upsert_entity(
-        self, execution: Execution[M], row: Mapping[str, Any], key: Sequence[str], settable: Sequence[str]
+        self, execution: Execution[M], row: Mapping[str, Any], key: Sequence[str], settable: Sequence[str], index: int
     ) -> T:
         """Upsert through the unit of work, for a model or session that listens: a SELECT and then a write."""
         statements = execution.orm_statements
         same = [statements.column(name) == row[name] for name in key]
         statement = statements.selected(None).where(*statements.criteria(Selection()), *same)
         entity: M | None = execution.run_orm(statement, execution.scope_parameters()).scalars().unique().one_or_none()
-        if entity is None:
-            return self._reload(execution, unit_of_work.add(execution, row))
-        for name in settable:
-            setattr(entity, name, row[name])
-        execution.orm_session.flush()
+        try:
+            if entity is None:
+                entity = unit_of_work.add(execution, row)
+            elif settable:
+                unit_of_work.assign(execution, entity, {name: row[name] for name in settable})
+                execution.orm_session.flush()
+        except Exception as error:
+            typed = self._refusal(error)
+            if typed is None:
+                raise
+            raise at_row(typed, index) from typed.__cause__
         return self._reload(execution, entity)
 
     def _taken(self, key: Sequence[str]) -> UniqueViolation:
@@ -208,10 +214,15 @@ class Upserting(Changing[M, T, E]):
         else:
             connection.execute(statement, parameters)
             found = [row for values in rows for row in self._find(execution, connection, key, values, (*names, *extra))]
-        wanted = {tuple(row[name] for name in key) for row in rows}
         seen = [row for row in found if self._is_visible(execution, row, (*names, *extra))]
-        by_key = {tuple(row[position] for position in positions): row[:width] if extra else row for row in seen}
-        return {place: row for place, row in by_key.items() if place in wanted}
+        by_key = {tuple(row[position] for position in positions): row for row in seen}
+        for row in rows:
+            wanted = tuple(row[name] for name in key)
+            if wanted not in by_key:
+                # The database may take for the same what Python does not, as "a" and "A" of a case-blind collation.
+                same = self._find(execution, connection, key, row, (*names, *extra))
+                by_key.update(zip([wanted], [each for each in same if each in seen], strict=False))
+        return {place: row[:width] for place, row in by_key.items()} if extra else by_key
 
     def _find(
         self,
@@ -278,10 +289,17 @@ class Upserting(Changing[M, T, E]):
 
 
 def unique_keys(table: Table) -> builtins.list[builtins.list[Any]]:
-    """The columns of each primary key, unique constraint and unique index of a table."""
+    """The columns of each primary key, unique constraint and unique index of a table by which an INSERT can know a row.
+
+    It can't by an expression, such as an index of `lower(email)`, nor by what is checked at the end of the transaction.
+    """
     found = [builtins.list(table.primary_key.columns)]
-    found += [builtins.list(each.columns) for each in table.constraints if isinstance(each, UniqueConstraint)]
-    found += [builtins.list(index.columns) for index in table.indexes if index.unique]
+    constraints = (each for each in table.constraints if isinstance(each, UniqueConstraint) and not each.deferrable)
+    found += [builtins.list(each.columns) for each in constraints]
+    indexes = (each for each in table.indexes if each.unique)
+    found += [
+        builtins.list(each.columns) for each in indexes if all(isinstance(part, Column) for part in each.expressions)
+    ]
     return [columns for columns in found if columns]
 
 
@@ -305,6 +323,19 @@ def _conflict_insert(dialect_name: str) -> Callable[[Table], Any]:
     return postgresql_insert
 
 
+class _NoContext:
+    """Stands for the context of a statement in an `onupdate` that asks for one."""
+
+    def __init__(self, column: Any) -> None:
+        self._column = column
+
+    def __getattr__(self, name: str) -> Any:
+        raise InvalidQuery(
+            f"onupdate of {self._column} asks for {name} of its statement, which an upsert has not; use get and create "
+            "or update"
+        )
+
+
 def _on_update(table: Table, given: Sequence[Any]) -> dict[str, Any]:
     """What `onupdate` sets in the other columns; an upsert does not do that by itself."""
     found: dict[str, Any] = {}
@@ -313,7 +344,7 @@ def _on_update(table: Table, given: Sequence[Any]) -> dict[str, Any]:
             continue
         default: Any = column.onupdate
         if default.is_callable:
-            found[column.key] = default.arg(None)
+            found[column.key] = default.arg(_NoContext(column))
         elif default.is_scalar or default.is_clause_element:
             found[column.key] = default.arg
     return found

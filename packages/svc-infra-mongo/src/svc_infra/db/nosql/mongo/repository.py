@@ -1,7 +1,7 @@
 """The repository: the documents of one collection, with the vocabulary of the SQL repository.
 
-Here is what a repository is made of; its methods come from `deleting`, `writing`, `paging` and `reading`, each a class
-over the next.
+Here is what a repository is made of; its methods come from `batching`, `deleting`, `writing`, `paging` and
+`reading`, each a class over the next.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, overload
 
-from svc_infra.db.nosql.mongo.deleting import Deleting
+from svc_infra.db.nosql.mongo.batching import Batching
 from svc_infra.db.nosql.mongo.documents import DocumentForm
 from svc_infra.db.nosql.mongo.errors import InvalidValue
 from svc_infra.db.nosql.mongo.identifiers import IdType
@@ -32,7 +32,7 @@ def _utc_now() -> datetime:
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
-class MongoRepository(Deleting[T], Generic[T]):
+class MongoRepository(Batching[T], Generic[T]):
     """Typed access to the documents of one collection.
 
         users = MongoRepository("users", model=User, soft_delete=True, indexes=[MongoIndex("email", unique=True)])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
+from svc_infra.db.nosql.mongo.errors import MongoUnreachable
 from svc_infra.db.nosql.mongo.filters import Where
 from svc_infra.db.nosql.mongo.ordering import OrderBy
 from svc_infra.db.nosql.mongo.repository import Deleted, MongoRepository
@@ -14,6 +15,9 @@ from svc_infra.db.nosql.mongo.types import MongoDatabase, MongoSession
 __all__ = ["MongoService", "TenantMongoService"]
 
 T = TypeVar("T")
+R = TypeVar("R")
+
+_DELETES = ("pre_delete", "delete", "post_delete")
 
 
 class MongoService(Generic[T]):
@@ -176,6 +180,71 @@ class MongoService(Generic[T]):
         if deleted:
             await self.post_delete(db, id)
         return deleted
+
+    async def create_each(
+        self, db: MongoDatabase, items: Sequence[Mapping[str, object]]
+    ) -> builtins.list[T | Exception]:
+        """Insert documents, each by itself; return for each the document or why it is refused.
+
+        All `pre_create` come before the write, all `post_create` after it, and what one raises takes the place of its
+        item alone; a service with a `create` of its own is asked item by item. See `MongoRepository.create_each`.
+        """
+        if type(self).create is not MongoService.create:
+            return [await _tried(self.create(db, data)) for data in items]
+        prepared = [await _tried(self.pre_create(dict(data))) for data in items]
+        ready = [data for data in prepared if not isinstance(data, Exception)]
+        written = iter(await self.repo.create_each(db, ready))
+        results = [data if isinstance(data, Exception) else next(written) for data in prepared]
+        return [
+            each if isinstance(each, Exception) else await _tried(self._after(self.post_create, db, each))
+            for each in results
+        ]
+
+    async def update_each(
+        self, db: MongoDatabase, changes: Sequence[tuple[object, Mapping[str, object]]]
+    ) -> builtins.list[T | Exception | None]:
+        """Change documents, each by itself, with `pre_update` and `post_update` as `create_each` has its hooks.
+
+        See `MongoRepository.update_each`.
+        """
+        if type(self).update is not MongoService.update:
+            return [await _tried(self.update(db, key, data)) for key, data in changes]
+        prepared = [await _tried(self.pre_update(dict(data))) for _, data in changes]
+        ready = [
+            (key, data) for (key, _), data in zip(changes, prepared, strict=True) if not isinstance(data, Exception)
+        ]
+        written = iter(await self.repo.update_each(db, ready))
+        results = [data if isinstance(data, Exception) else next(written) for data in prepared]
+        return [
+            each
+            if each is None or isinstance(each, Exception)
+            else await _tried(self._after(self.post_update, db, each))
+            for each in results
+        ]
+
+    async def delete_each(self, db: MongoDatabase, ids: Sequence[object]) -> builtins.list[bool | Exception]:
+        """Delete documents, each by itself; return for each whether there was one, or why it is refused.
+
+        With hooks of its own the service deletes one after the other. See `MongoRepository.delete_each`.
+        """
+        kind = type(self)
+        if any(getattr(kind, name) is not getattr(MongoService, name) for name in _DELETES):
+            return [await _tried(self.delete(db, key)) for key in ids]
+        return [*await self.repo.delete_each(db, ids)]
+
+    async def _after(self, hook: Callable[[MongoDatabase, T], Awaitable[None]], db: MongoDatabase, entity: T) -> T:
+        await hook(db, entity)
+        return entity
+
+
+async def _tried(attempt: Awaitable[R]) -> R | Exception:
+    """Return what *attempt* gives or, as a value, what it raises; a lost connection is about more than that."""
+    try:
+        return await attempt
+    except MongoUnreachable:
+        raise
+    except Exception as error:  # noqa: BLE001 - handed on as the result of the item
+        return error
 
 
 class TenantMongoService(MongoService[T]):

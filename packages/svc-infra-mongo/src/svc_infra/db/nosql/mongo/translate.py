@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from svc_infra.db.nosql.mongo.errors import (
     DocumentRejected,
@@ -15,7 +15,10 @@ from svc_infra.db.nosql.mongo.errors import (
     UniqueViolation,
 )
 
-__all__ = ["translate", "translating"]
+if TYPE_CHECKING:
+    from pymongo.errors import BulkWriteError
+
+__all__ = ["refusals", "translate", "translating"]
 
 # https://www.mongodb.com/docs/manual/reference/error-codes/
 _DUPLICATE_KEY = (11000, 11001, 12582)
@@ -65,6 +68,24 @@ def translate(error: BaseException) -> MongoError | None:
     if isinstance(error, BSONError | OverflowError | UnicodeEncodeError):
         return InvalidValue(f"a value can't be stored in MongoDB: {error}")
     return None
+
+
+def refusals(error: BulkWriteError) -> dict[int, MongoError]:
+    """Return for each refused operation of an unordered bulk write its position and this package's error.
+
+    Raises:
+        BulkWriteError: The error itself, when something in it is not about an operation.
+    """
+    details: Mapping[str, Any] = error.details or {}
+    found: dict[int, MongoError] = {}
+    for failure in details.get("writeErrors", []):
+        translated = _by_code(failure.get("code"), failure, failure["index"])
+        if translated is None:
+            raise error
+        found[failure["index"]] = translated
+    if not found:
+        raise error
+    return found
 
 
 def _by_code(code: int | None, details: Mapping[str, Any], index: int | None) -> MongoError | None:

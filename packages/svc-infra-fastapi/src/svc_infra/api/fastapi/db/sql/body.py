@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from svc_infra.api.fastapi.problems import Problem, ProblemError, invalid_request
 
-__all__ = ["parse_json", "read_body"]
+__all__ = ["parse_json", "read_body", "require_plain"]
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -66,7 +66,25 @@ async def parse_json(request: Request, adapter: TypeAdapter[T], limit: int) -> T
         ProblemError: 415, 413, or 422 with every mistake and its place.
     """
     require_media_type(request, JSON)
-    return validated(adapter, await read_body(request, limit))
+    data = await read_body(request, limit)
+    try:
+        return validated(adapter, data)
+    except ProblemError:
+        # What is not compressed is read at no further cost.
+        require_plain(request)
+        raise
+
+
+def require_plain(request: Request) -> None:
+    """Make sure that the body is not compressed.
+
+    Raises:
+        ProblemError: 415, with what is accepted (RFC 9110, section 15.5.16).
+    """
+    given = request.headers.get("content-encoding", "identity").strip().lower()
+    if given not in {"", "identity"}:
+        text = f"The Content-Encoding is {given!r}; send the body as it is."
+        raise ProblemError(Problem("unsupported-media-type", 415, text, headers={"Accept-Encoding": "identity"}))
 
 
 def validated(adapter: TypeAdapter[T], data: bytes, *, loc: tuple[str | int, ...] = ("body",)) -> T:

@@ -150,21 +150,27 @@ def _requires_match(schema: dict[str, Any]) -> None:
     schema.setdefault("required", []).append("if_match")
 
 
-def result_schema_of(noun: str, read: type[BaseModel]) -> type[BaseModel]:
-    """Make the schema of the answer to bulk requests, named by *noun*, whose records are shown as *read*."""
-    item: type[BaseModel] = create_model(
-        f"{noun}BulkItem",
-        __doc__="What became of one item.",
-        index=(int, Field(description="Its place in the request, from 0.")),
-        status=(int, Field(description="The status that it would have had as a request of its own.")),
-        etag=(str, Field(default_factory=str, description="The version that the record has now.")),
-        item=(read, Field(default_factory=_absent, description="The record, unless it was deleted.")),
-        problem=(ProblemDetails, Field(default_factory=_absent, description="Why it was refused.")),
-    )
+def result_schema_of(noun: str, read: type[BaseModel] | None) -> type[BaseModel]:
+    """Make the schema of the answer to bulk requests.
+
+    Args:
+        noun: What its name begins with.
+        read: The schema of the records in it; None for bulk deletes, which leave none to be shown.
+    """
+    fields: dict[str, Any] = {
+        "index": (int, Field(description="Its place in the request, from 0.")),
+        "status": (int, Field(description="The status that it would have had as a request of its own.")),
+    }
+    if read is not None:
+        etag = Field(default_factory=str, description="The version that the record has now.")
+        fields |= {"etag": (str, etag), "item": (read, Field(default_factory=_absent, description="The record."))}
+    fields["problem"] = (ProblemDetails, Field(default_factory=_absent, description="Why it was refused."))
+    noun += "Bulk" if read is not None else "BulkDelete"
+    item: type[BaseModel] = create_model(f"{noun}Item", __doc__="What became of one item.", **fields)
     make_list: Any = list
     results = Field(description="One entry per item, in their order; empty when only a count was asked for.")
     made: type[BaseModel] = create_model(
-        f"{noun}BulkResult",
+        f"{noun}Result",
         __doc__="What became of the items of a bulk request.",
         succeeded=(int, Field(description="Items that were carried out.")),
         failed=(int, Field(description="Items that were refused; always 0 in an atomic request.")),

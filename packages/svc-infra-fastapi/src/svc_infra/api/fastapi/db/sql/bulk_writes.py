@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import BaseModel
+from sqlalchemy import and_, or_
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
@@ -19,10 +21,14 @@ from svc_infra.api.fastapi.db.sql.route import Call
 from svc_infra.api.fastapi.db.sql.schemas import written_fields
 from svc_infra.api.fastapi.problems import NOT_FOUND, Problem, ProblemError
 from svc_infra.db.sql.changes import Change
+from svc_infra.db.sql.conditions import Condition
 from svc_infra.db.sql.errors import SqlError, StaleVersion
+from svc_infra.db.sql.filters import field
 
 __all__ = ["BulkCreate", "BulkDelete", "BulkUpdate", "BulkUpsert"]
 
+_MOST_KEYS: Final = 200
+"""Ids of several fields in one statement; SQLite takes conditions of a depth of 1,000."""
 _CHANGED_MEANWHILE: Final = Problem(
     "conflict",
     409,
@@ -185,13 +191,37 @@ class _BulkChange(BulkOperation):
             if item.key not in there:
                 raise ProblemError(located(self.not_found().problem, place))
 
-    def is_plain(self, request: BulkRequest) -> bool:
-        """Whether one statement can address all records: no hooks, no versions, an id of one field."""
-        return (
-            self.is_direct
-            and len(self.binding.id_columns) == 1
-            and all(item.etags is None for _, item in request.items)
-        )
+    async def require_matches(self, session: AsyncSession, call: Call, items: Sequence[tuple[int, Addressed]]) -> None:
+        """Lock the records of *items*, and make sure that each is one of the versions that its item asks for.
+
+        Raises:
+            ProblemError: 404 or 412 for the first item at fault.
+        """
+        binding, by_id = self.binding, self.binding.repo.id_fields
+        repo: Any = binding.rows(call.tenant) if binding.shows_columns else binding.scoped(call.tenant)
+        encoder = binding.encoder if binding.shows_columns else binding.object_encoder
+        found: dict[Any, str] = {}
+        for chosen in self.chosen([item for _, item in items]):
+            # By id, so that two requests about the same records wait for each other, not for ever.
+            records = await repo.list(session, where=chosen, order_by=by_id, limit=len(items), lock="update")
+            for record in records:
+                key = tuple(encoder.member(record, name) for name in by_id)
+                found[key[0] if len(key) == 1 else key] = self.encoded(encoder, record)[1]
+        for place, item in items:
+            if item.key not in found:
+                raise ProblemError(located(self.not_found().problem, place))
+            if item.etags is not None and found[item.key] not in item.etags:
+                raise ProblemError(located(PRECONDITION_FAILED, place))
+
+    def chosen(self, items: Sequence[Addressed]) -> Iterator[Condition]:
+        """Give conditions that hold for the records of the items, each for as many as a statement takes."""
+        names, model = self.binding.repo.id_fields, self.binding.resource.model
+        if len(names) == 1 and items:
+            yield field(names[0]).in_([item.key for item in items])
+            return
+        for start in range(0, len(items), _MOST_KEYS):
+            keys = (zip(names, item.key, strict=True) for item in items[start : start + _MOST_KEYS])
+            yield or_(*(and_(*(getattr(model, name) == part for name, part in key)) for key in keys))
 
 
 class BulkUpdate(_BulkChange):
@@ -216,9 +246,14 @@ class BulkUpdate(_BulkChange):
         if not self.is_direct:
             return await self.write_in_turn(session, call, request)
         rows, encoder = self.target(call.tenant)
-        versions = await self._versions(session, call, request)
-        items = zip(request.items, versions, strict=True)
-        changes = [Change(item.key, item.data, version) for (_, item), version in items]
+        counts = self.binding.version_field is not None
+        versions = [version_in(item.etags) if counts and item.etags is not None else None for _, item in request.items]
+        pairs = list(zip(request.items, versions, strict=True))
+        # Where there is no one version that the database could compare, the record itself has to be looked at.
+        await self.require_matches(
+            session, call, [each for each, version in pairs if each[1].etags is not None and version is None]
+        )
+        changes = [Change(item.key, item.data, version) for (_, item), version in pairs]
         try:
             found = await rows.update_each(session, changes)
         except SqlError as error:
@@ -229,22 +264,6 @@ class BulkUpdate(_BulkChange):
             raise ProblemError(problem) from error
         self.require_all(request, {item.key for (_, item), row in zip(request.items, found, strict=True) if row})
         return [self.shown(encoder, record, request) for record in found]
-
-    async def _versions(self, session: AsyncSession, call: Call, request: BulkRequest) -> list[int | None]:
-        """Return the version that the database shall find in each record, None for any.
-
-        Raises:
-            ProblemError: 404 or 412 for an item whose ETag only the record itself can be compared with.
-        """
-        has_versions = self.binding.version_field is not None
-        # By id, so that two requests about the same records wait for each other, not for ever.
-        for place, item in sorted(request.items, key=lambda each: each[1].key):
-            if item.etags is not None and not (has_versions and version_in(item.etags) is not None):
-                with item_at(place):
-                    await self.require_match(session, item.key, call, item.etags)
-        return [
-            version_in(item.etags) if has_versions and item.etags is not None else None for _, item in request.items
-        ]
 
     async def write_one(self, session: AsyncSession, call: Call, item: Any) -> Outcome:
         """Update one row."""
@@ -286,15 +305,21 @@ class BulkDelete(_BulkChange):
         return self.binding.deletes_rows
 
     async def write_all(self, session: AsyncSession, call: Call, request: BulkRequest) -> list[Outcome]:
-        """Delete every row: by one statement when no version is asked for, else row by row."""
-        if not self.is_plain(request):
+        """Delete every row, in a few statements for all of them where no hook takes part."""
+        if not self.is_direct:
             return await self.write_in_turn(session, call, request)
         rows, _ = self.target(call.tenant)
-        keys = [item.key for _, item in request.items]
-        self.require_all(request, set(await rows.ids_of(session, ids=keys)))
-        if await rows.delete_many(session, ids=keys) != len(keys):
+        await self.require_matches(session, call, [each for each in request.items if each[1].etags is not None])
+        parts = list(self.chosen([item for _, item in request.items]))
+        # What was compared is locked and there.
+        there = {item.key for _, item in request.items if item.etags is not None}
+        if len(there) < len(request.items):
+            for part in parts:
+                there.update(await rows.ids_of(session, where=part))
+        self.require_all(request, there)
+        if sum([await rows.delete_many(session, where=part) for part in parts]) != len(request.items):
             raise ProblemError(_CHANGED_MEANWHILE)
-        return [Outcome(204) for _ in keys]
+        return [Outcome(204) for _ in request.items]
 
     async def write_one(self, session: AsyncSession, call: Call, item: Any) -> Outcome:
         """Delete one row."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cached_property
-from typing import Any, Final, cast
+from typing import Annotated, Any, Final, cast
 
 import sqlalchemy as sa
-from pydantic import JsonValue, TypeAdapter
+from pydantic import Field, JsonValue, TypeAdapter
 
 from svc_infra.api.fastapi.db.sql.value_types import body_type, response_type, text_type
 
@@ -49,6 +49,7 @@ class ApiColumn:
             `info={"public": True}` does not say otherwise.
         is_server_owned: Set by the server alone; a value in a request body is ignored.
         is_generated: The repository makes a value when none is given.
+        is_address: Stands in the path of a record, where no text can be empty.
     """
 
     name: str
@@ -56,6 +57,7 @@ class ApiColumn:
     is_hidden: bool
     is_server_owned: bool
     is_generated: bool = False
+    is_address: bool = False
 
     @property
     def is_derived_secret(self) -> bool:
@@ -85,8 +87,10 @@ class ApiColumn:
     @cached_property
     def write_type(self) -> object:
         """The annotation of the value in a request body, with the limits of the column."""
-        found = body_type(self.column.type)
-        return found | None if self.column.nullable else found  # type: ignore[operator]
+        found: Any = body_type(self.column.type)
+        if self.is_address and self.is_text:
+            found = Annotated[found, Field(min_length=1)]
+        return found | None if self.column.nullable else found
 
     @cached_property
     def parameter_type(self) -> object:
@@ -151,35 +155,47 @@ def api_columns(
     generated: Collection[str] = (),
     shown: Collection[str] = (),
     hidden: Collection[str] = (),
+    addresses: Collection[str] = (),
 ) -> Mapping[str, ApiColumn]:
     """Return the columns of *model* by attribute name, in the order of the table.
 
     Args:
         model: A mapped class.
         server_owned: Attributes that no request may write, besides the ones that are recognised: created_at and
-            updated_at, the version column, computed columns, and primary keys that the database or a default fills.
+            updated_at, the version column, the one that tells classes of an inheritance apart, computed columns, and
+            primary keys that the database or a default fills.
         generated: Attributes that the repository fills when no value is given; one called `id` the server owns.
         shown: Attributes to be shown although their names look secret.
         hidden: Further attributes that are never shown.
+        addresses: Attributes that make the id in a path.
     """
     mapper = sa.inspect(model, raiseerr=True)
+    defaults = {
+        each.name
+        for each in (fields(model) if is_dataclass(model) else ())
+        if each.default is not MISSING or each.default_factory is not MISSING
+    }
     found: dict[str, ApiColumn] = {}
     for attribute in mapper.column_attrs:
-        column = attribute.columns[0]
+        # Of the columns of an inherited key it is the base's that the database fills.
+        column = next((each for each in attribute.columns if each in mapper.primary_key), attribute.columns[0])
         if not isinstance(column, sa.Column):
             continue
         name = attribute.key
+        if name.startswith("_"):
+            continue  # private to the model, and no name of a field in Pydantic
         is_secret = looks_secret(name) and not column.info.get("public")
         is_hidden = name in hidden or bool(column.info.get("hidden")) or (is_secret and name not in shown)
-        is_generated = name in generated
+        is_generated = name in generated or name in defaults
         entry = ApiColumn(name, column, is_hidden, is_server_owned=False)
         owned = (
             name in server_owned
             or name in _TIMESTAMP_NAMES
             or column is mapper.version_id_col
+            or column is mapper.polymorphic_on
             or column.computed is not None
             or (column.primary_key and not entry.is_required)
             or (is_generated and name == "id")
         )
-        found[name] = ApiColumn(name, column, is_hidden, owned, is_generated)
+        found[name] = ApiColumn(name, column, is_hidden, owned, is_generated, name in addresses)
     return found

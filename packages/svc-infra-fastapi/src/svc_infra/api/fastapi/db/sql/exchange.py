@@ -10,7 +10,7 @@ import pydantic_core
 from starlette.requests import Request
 from starlette.responses import Response
 
-from svc_infra.api.fastapi.db.sql.body import JSON, read_body, require_media_type, validated
+from svc_infra.api.fastapi.db.sql.body import JSON, read_body, require_media_type, require_plain, validated
 from svc_infra.api.fastapi.db.sql.bulk_schemas import BulkBody, RefusedItem
 from svc_infra.api.fastapi.db.sql.item_problems import located
 from svc_infra.api.fastapi.db.sql.operations import json_response
@@ -97,6 +97,7 @@ async def read_bulk(
     """
     is_atomic = rules.parse_choice(request.scope["query_string"], "atomic", modes) == "true"
     require_media_type(request, JSON)
+    require_plain(request)
     data = await read_body(request, max_bytes)
     found: list[Any] = validated(body.whole if is_atomic else body.each, data)
     prefer = ",".join(request.headers.getlist("prefer")).replace(" ", "").lower()

@@ -58,6 +58,9 @@ class StreamedRecords:
         query = self.rules.parse(call.request.scope["query_string"])
         accepted = call.request.headers.get("accept", "")
         as_csv = CSV in accepted and "ndjson" not in accepted
+        media_type, headers = f"{CSV}; charset=utf-8" if as_csv else NDJSON, {"Cache-Control": "no-store"}
+        if call.request.method == "HEAD":
+            return StreamingResponse((), headers=headers, media_type=media_type)
         lines = self._csv(call, query) if as_csv else self._ndjson(call, query)
         # The first part is made before the status leaves, so that a database that is away is a 503.
         first = await anext(lines)
@@ -68,8 +71,7 @@ class StreamedRecords:
                 async for line in lines:
                     yield line
 
-        media_type = f"{CSV}; charset=utf-8" if as_csv else NDJSON
-        return StreamingResponse(whole(), media_type=media_type, headers={"Cache-Control": "no-store"})
+        return StreamingResponse(whole(), media_type=media_type, headers=headers)
 
     async def _batches(self, call: Any, query: ListQuery) -> AsyncGenerator[list[Any], None]:
         batch: list[Any] = []

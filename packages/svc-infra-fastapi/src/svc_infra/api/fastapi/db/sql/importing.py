@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from svc_infra.api.fastapi.db.sql.binding import ResourceBinding
-from svc_infra.api.fastapi.db.sql.body import require_media_type, validated
+from svc_infra.api.fastapi.db.sql.body import require_media_type, require_plain, validated
 from svc_infra.api.fastapi.db.sql.delimited import CsvError, CsvRecords, members_of
 from svc_infra.api.fastapi.db.sql.exporting import CSV, NDJSON
 from svc_infra.api.fastapi.db.sql.item_problems import CountedRows, located
@@ -69,6 +69,7 @@ class Import:
         request, resource = call.request, self.binding.resource
         mode = self.binding.rules.parse_choice(request.scope["query_string"], "mode", self.modes)
         media_type = require_media_type(request, *_NDJSON_TYPES, CSV)
+        require_plain(request)
         _require_utf8(request)
         parser = self._csv_parser() if media_type == CSV else self._ndjson_parser()
         limit = asyncio.timeout(resource.import_timeout_seconds)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+from pydantic.fields import FieldInfo
 
 from fastapi import FastAPI, params
 from fastapi.dependencies.models import Dependant
@@ -42,6 +44,14 @@ _HEADERS: Final[Mapping[str, dict[str, Any]]] = {
     "create": {**_ETAG, **_LOCATION},
     **dict.fromkeys(("get", "update", "replace", "restore"), _ETAG),
 }
+
+_NEXT: Final[Mapping[str, str]] = {
+    "get": "Read it.",
+    "update": "Change fields of this version.",
+    "replace": "Replace this version.",
+    "delete": "Delete this version.",
+}
+"""What a client can do with a record that it created, by action."""
 
 
 def parameter(name: str, place: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
@@ -109,6 +119,7 @@ class PlannedResource:
         backend: What that kind of database gives to its routes.
         tenant: The dependency that gives the tenant, or None.
         tenant_field: The field that holds the tenant, or None.
+        members: For each column that is called otherwise in bodies, the member's name.
         dependencies: What every route depends on, such as a guard.
         require_if_match: Whether a change must say which version it is of.
         foreign: Takes the names of the query parameters of dependencies, which a route's own reading has to let pass.
@@ -122,6 +133,7 @@ class PlannedResource:
     backend: Backend = SQL
     tenant: Callable[..., object] | None = None
     tenant_field: str | None = None
+    members: Mapping[str, str] = field(default_factory=dict)
     dependencies: Sequence[params.Depends] = ()
     require_if_match: bool = False
     foreign: set[str]
@@ -157,13 +169,40 @@ class PlannedResource:
         )  # fmt: skip
 
     def add_to(self, app: FastAPI, plans: Sequence[RoutePlan]) -> None:
-        """Append the routes to *app*, after those that it has; reads of records and pages answer HEAD, too."""
+        """Append the routes to *app*, after those that it has; reads answer HEAD, too."""
         slug = claim_slug(app, self.prefix)
         fixed = [plan.path for plan in plans if "{" not in plan.path]
+        names = {plan.action: plan.operation_id or f"{slug}_{plan.action}" for plan in plans if plan.include_in_schema}
         for plan in plans:
+            for status, links in self._links(plan, names):
+                plan.responses.setdefault(status, {})["links"] = links
             app.router.routes.append(self._route(app, plan, slug, fixed))
-            if plan.action in {"get", "list"}:
+            if plan.action in {"get", "list", "export"}:
                 app.router.routes.append(self._route(app, plan, slug, fixed, head=True))
+
+    def _links(self, plan: RoutePlan, names: Mapping[str, str]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Give what a client can do with an answer, for the document: the status and the links of that answer."""
+        if plan.action == "create":
+            shown: Mapping[str, FieldInfo] = getattr(plan.shown, "model_fields", {})
+            if any(
+                key not in shown or shown[key].alias or shown[key].serialization_alias for key in self.id_parameters
+            ):
+                return  # a schema of the application's own need not show the id
+            key = {name: f"$response.body#/{name}" for name in self.id_parameters}
+            match = {"header.If-Match": "$response.header.ETag"}
+            links = {
+                action: {
+                    "operationId": names[action],
+                    "description": about,
+                    "parameters": {**key, **match} if action in _MATCHED else key,
+                }
+                for action, about in _NEXT.items()
+                if action in names
+            }
+            yield plan.status, links
+        elif plan.action == "delete" and "restore" in names:
+            key = {name: f"$request.path.{name}" for name in self.id_parameters}
+            yield plan.status, {"restore": {"operationId": names["restore"], "description": "Undo.", "parameters": key}}
 
     def _route(
         self, app: FastAPI, plan: RoutePlan, slug: str, fixed: Sequence[str], *, head: bool = False
@@ -176,6 +215,7 @@ class PlannedResource:
             backend=self.backend,
             tenant=self.tenant if has_tenant else None,
             tenant_field=self.tenant_field,
+            members=self.members,
             path_parameters={key: kind for key, kind in self.id_parameters.items() if f"{{{key}}}" in plan.path},
             body=plan.body,
             problems=sorted({*plan.problems, *((400,) if has_tenant else ())}),

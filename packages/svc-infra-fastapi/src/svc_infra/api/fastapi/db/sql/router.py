@@ -55,6 +55,7 @@ class ResourceRoutes:
             database=self.database,
             tenant=self.tenant,
             tenant_field=resource.tenant_field,
+            members=binding.body_members,
             dependencies=[*self.dependencies, *depends_of(resource.dependencies)],
             require_if_match=resource.require_if_match,
             foreign=binding.rules.foreign,
@@ -92,15 +93,19 @@ class ResourceRoutes:
 
     def _bulk_plans(self, planned: PlannedResource) -> Iterable[RoutePlan]:
         binding = self.binding
-        results: dict[type[BaseModel], type[BaseModel]] = {}
+        results: dict[type[BaseModel] | None, type[BaseModel]] = {}
         for action, operation in _BULK.items():
             if action not in binding.resource.actions:
                 continue
             made = operation(binding.for_action(action))
-            read = made.binding.schemas.read
+            read = None if action == "bulk_delete" else made.binding.schemas.read
             result = results.get(read)
             if result is None:
-                noun = binding.noun if read is binding.schemas.read else f"{binding.noun}{read.__name__}"
+                noun = (
+                    f"{binding.noun}{read.__name__}"
+                    if read is not None and read is not binding.schemas.read
+                    else binding.noun
+                )
                 result = results[read] = result_schema_of(noun, read)
             yield planned.plan(
                 action, made, shown=result, body=made.body.annotation, parameters=[ATOMIC, PREFER],

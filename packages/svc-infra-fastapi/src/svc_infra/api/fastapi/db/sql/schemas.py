@@ -8,16 +8,24 @@ back what it read); a name that means nothing is an error.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from fastapi.openapi.models import Example
 from svc_infra.api.fastapi.db.sql.columns import ApiColumn
 from svc_infra.api.fastapi.problems import ProblemError, invalid_request
 
-__all__ = ["ResourceSchemas", "create_schema_of", "read_schema_of", "selection_schema_of", "update_schema_of"]
+__all__ = [
+    "ResourceSchemas",
+    "create_schema_of",
+    "examples_of",
+    "read_schema_of",
+    "selection_schema_of",
+    "update_schema_of",
+]
 
 NO_SUCH_FIELD: Final = "There is no such field"
 _READ_CONFIG: Final = ConfigDict(
@@ -194,6 +202,11 @@ def selection_schema_of(read: type[BaseModel], selectable: Collection[str]) -> t
         f"{read.__name__}Selection", __config__=_READ_CONFIG, __doc__=about_all, **fields
     )
     return selection
+
+
+def examples_of(values: Sequence[object] | None) -> dict[str, Example] | None:
+    """Return *values* in the form that the document has for the examples of a parameter."""
+    return None if values is None else {str(value): {"value": value} for value in values}
 
 
 def page_schema_of(read: type[BaseModel], selection: type[BaseModel] | None = None) -> type[BaseModel]:

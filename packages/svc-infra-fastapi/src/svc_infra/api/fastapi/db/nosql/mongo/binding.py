@@ -181,15 +181,13 @@ def _allowed(chosen: Sequence[str] | None, visible: Sequence[str]) -> tuple[str,
 
 
 def _schemas(resource: MongoResource[Any], fields: Mapping[str, DocumentField], noun: str) -> ResourceSchemas:
-    has_hooks = resource.service_factory is not None
+    has_hooks, about = resource.service_factory is not None, resource.model.__doc__
     read = resource.read_schema
     if read is None:
         shown: dict[str, Any] = {
-            key: (field.annotation, Field(description=field.info.description))
-            for key, field in fields.items()
-            if not field.is_hidden
+            key: (field.annotation, Field(**field.about)) for key, field in fields.items() if not field.is_hidden
         }
-        read = create_model(f"{noun}Read", __config__=_READ, __doc__=resource.model.__doc__, **shown)
+        read = create_model(f"{noun}Read", __config__=_READ, __doc__=about, **shown)
     writable = {key: field for key, field in fields.items() if not field.is_server_owned}
     # Names that mean nothing are looked at after validation: what the server owns is dropped there, others are refused.
     config = ConfigDict(
@@ -199,20 +197,20 @@ def _schemas(resource: MongoResource[Any], fields: Mapping[str, DocumentField], 
     create, update = resource.create_schema, resource.update_schema
     body: dict[str, Any] = {key: (field.annotation, _required(field)) for key, field in writable.items()}
     if create is None:
-        create = create_model(f"{noun}Create", __config__=config, **body)
+        create = create_model(f"{noun}Create", __config__=config, __doc__=about, **body)
         made.add(create)
     if update is None:
         changes: dict[str, Any] = {
-            key: (field.annotation, Field(default_factory=_absent, description=field.info.description))
+            key: (field.annotation, Field(default_factory=_absent, **field.about))
             for key, field in writable.items()
             if key != resource.id_attr
         }
-        update = create_model(f"{noun}Update", __config__=config, **changes)
+        update = create_model(f"{noun}Update", __config__=config, __doc__=about, **changes)
         made.add(update)
     replace = create
     if resource.create_schema is None:
         whole = {key: definition for key, definition in body.items() if key != resource.id_attr}
-        replace = create_model(f"{noun}Replace", __config__=config, **whole)
+        replace = create_model(f"{noun}Replace", __config__=config, __doc__=about, **whole)
         made.add(replace)
     owned = frozenset(fields) - frozenset(writable)
     return ResourceSchemas(read, create, update, replace, owned, takes_more=has_hooks, made=frozenset(made))
@@ -220,8 +218,8 @@ def _schemas(resource: MongoResource[Any], fields: Mapping[str, DocumentField], 
 
 def _required(field: DocumentField) -> Any:
     if field.info.is_required():
-        return Field(description=field.info.description)
-    return Field(default_factory=_absent, description=field.info.description)
+        return Field(**field.about)
+    return Field(default_factory=_absent, **field.about)
 
 
 def _absent() -> None:

@@ -1,12 +1,13 @@
 """What the bulk routes of a MongoDB resource do: create, update and delete many documents, each by itself.
 
 Without a replica set MongoDB has no transaction over several documents, so there is no "all or none" to promise: each
-item succeeds or fails by itself, as with `?atomic=false` of SQL resources, and `?atomic=true` is refused.
+item succeeds or fails by itself, as with `?atomic=false` of SQL resources, and `?atomic=true` is refused. All items go
+in one bulk write, except those with an `if_match`: a bulk write does not tell which of its conditions held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from svc_infra.api.fastapi.db.sql.conditional import etags_in
 from svc_infra.api.fastapi.db.sql.exchange import Outcome, bulk_response, read_bulk
 from svc_infra.api.fastapi.db.sql.item_problems import item_at
 from svc_infra.api.fastapi.db.sql.schemas import written_fields
-from svc_infra.api.fastapi.problems import problem_of
+from svc_infra.api.fastapi.problems import NOT_FOUND, ProblemError, problem_of, without_field
 from svc_infra.db.nosql.mongo.resource import MongoAction
 
 __all__ = ["BULK", "BulkOperation"]
@@ -50,14 +51,29 @@ class BulkOperation(DocumentOperation):
         """Return what tells the item's document apart, or None."""
         return None
 
-    async def write(self, call: MongoCall, item: Any) -> Outcome:
-        """Carry out one item; an error is about it."""
+    async def write_each(self, call: MongoCall, items: Sequence[Any]) -> Sequence[Outcome | Exception]:
+        """Carry out the items, and return for each what became of it or the error that is about it."""
         raise NotImplementedError
 
-    def shown(self, status: int, document: object) -> Outcome:
-        """Return the outcome of an item whose document is *document*."""
-        content = self.binding.encoded(document)
-        return Outcome(status, content, self.etag(content, document))
+    def shown(self, status: int, result: object) -> Outcome | Exception:
+        """Return the outcome of an item that gave *result*: its document, None when there is none, or its error."""
+        if isinstance(result, Exception):
+            return result
+        if result is None:
+            return ProblemError(NOT_FOUND)
+        content = self.binding.encoded(result)
+        return Outcome(status, content, self.etag(content, result))
+
+    def refused(self, error: Exception) -> Outcome:
+        """Return the outcome of an item that *error* is about.
+
+        Raises:
+            Exception: *error* itself, when it is about the whole request, such as a lost connection.
+        """
+        problem = mongo_problem_of(error) or problem_of(error)
+        if problem is None or problem.status >= 500:
+            raise error
+        return Outcome(problem.status, problem=without_field(problem, self.binding.resource.tenant_field))
 
     async def answer(self, call: MongoCall) -> Response:
         """Answer the request."""
@@ -67,14 +83,9 @@ class BulkOperation(DocumentOperation):
             prepare=self.prepared, key_of=self.key_of, modes=("false",),
         )  # fmt: skip
         binding.scoped(call.tenant)  # a request without a tenant is refused as a whole
-        for place, item in request.items:
-            try:
-                request.outcomes[place] = await self.write(call, item)
-            except Exception as error:
-                problem = mongo_problem_of(error) or problem_of(error)
-                if problem is None or problem.status >= 500:
-                    raise
-                request.outcomes[place] = Outcome(problem.status, problem=problem)
+        results = await self.write_each(call, [item for _, item in request.items])
+        for (place, _), result in zip(request.items, results, strict=True):
+            request.outcomes[place] = self.refused(result) if isinstance(result, Exception) else result
         return bulk_response(request, request.outcomes)
 
 
@@ -85,9 +96,9 @@ class BulkCreate(BulkOperation):
         """Create the documents that the array describes, each by itself; 207 when one is refused."""
         return await self.answer(call)
 
-    async def write(self, call: MongoCall, item: dict[str, object]) -> Outcome:
-        """Create one document."""
-        return self.shown(201, await self.binding.service(call.tenant).create(call.db, item))
+    async def write_each(self, call: MongoCall, items: Sequence[dict[str, object]]) -> Sequence[Outcome | Exception]:
+        """Create the documents by one bulk write."""
+        return [self.shown(201, each) for each in await self.binding.service(call.tenant).create_each(call.db, items)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +136,25 @@ class _BulkChange(BulkOperation):
         """Return the id."""
         return item.key
 
+    async def write_each(self, call: MongoCall, items: Sequence[Addressed]) -> Sequence[Outcome | Exception]:
+        """Write the items that are for any version at once, and those for some versions one by one."""
+        plain = iter(await self.write_plain(call, [item for item in items if item.etags is None]))
+        return [next(plain) if item.etags is None else await self._try_one(call, item) for item in items]
+
+    async def _try_one(self, call: MongoCall, item: Addressed) -> Outcome | Exception:
+        try:
+            return await self.write_one(call, item)
+        except Exception as error:  # noqa: BLE001 - raised again when it is not about the item
+            return self.refused(error)
+
+    async def write_plain(self, call: MongoCall, items: Sequence[Addressed]) -> Sequence[Outcome | Exception]:
+        """Write items that are for any version, in a few round trips for all of them."""
+        raise NotImplementedError
+
+    async def write_one(self, call: MongoCall, item: Addressed) -> Outcome | Exception:
+        """Write one item if its document is one of its versions."""
+        raise NotImplementedError
+
 
 class BulkUpdate(_BulkChange):
     """Change many documents."""
@@ -137,7 +167,12 @@ class BulkUpdate(_BulkChange):
         """Return the schema of an item."""
         return self.addressed_schema("Update", self.binding.schemas.update)
 
-    async def write(self, call: MongoCall, item: Addressed) -> Outcome:
+    async def write_plain(self, call: MongoCall, items: Sequence[Addressed]) -> Sequence[Outcome | Exception]:
+        """Change the documents by one bulk write."""
+        changes = [(item.key, item.data) for item in items]
+        return [self.shown(200, each) for each in await self.binding.service(call.tenant).update_each(call.db, changes)]
+
+    async def write_one(self, call: MongoCall, item: Addressed) -> Outcome | Exception:
         """Change one document."""
         return self.shown(200, await self.updated(call, item.key, item.data, item.etags))
 
@@ -153,7 +188,16 @@ class BulkDelete(_BulkChange):
         """Return the schema of an item."""
         return self.addressed_schema("Delete", None)
 
-    async def write(self, call: MongoCall, item: Addressed) -> Outcome:
+    async def write_plain(self, call: MongoCall, items: Sequence[Addressed]) -> Sequence[Outcome | Exception]:
+        """Delete the documents by one write."""
+        keys = [item.key for item in items]
+        deleted = await self.binding.service(call.tenant).delete_each(call.db, keys)
+        return [
+            each if isinstance(each, Exception) else Outcome(204) if each else ProblemError(NOT_FOUND)
+            for each in deleted
+        ]
+
+    async def write_one(self, call: MongoCall, item: Addressed) -> Outcome | Exception:
         """Delete one document."""
         await self.delete(call, item.key, item.etags)
         return Outcome(204)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, cast
+from typing import Annotated, Any, Final, cast
 from uuid import UUID
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from svc_infra.api.fastapi.db.sql.columns import is_text_schema, looks_secret
@@ -17,7 +17,12 @@ from svc_infra.db.nosql.mongo.resource import MongoResource
 __all__ = ["DocumentField", "document_fields"]
 
 _SCALARS: Final = frozenset({"string", "integer", "number", "boolean", "null"})
-_ID_TYPES: Final[Mapping[str, type]] = {"objectid": str, "str": str, "int": int, "uuid": UUID}
+_ID_TYPES: Final[Mapping[str, object]] = {
+    "objectid": str,
+    "str": Annotated[str, Field(min_length=1)],
+    "int": int,
+    "uuid": UUID,
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,23 @@ class DocumentField:
         return self.info.description
 
     @property
+    def examples(self) -> list[object] | None:
+        """The examples that the model gives."""
+        return self.info.examples
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the model says for people, as the arguments that Pydantic's `Field` has for it."""
+        info = self.info
+        return {
+            "title": info.title,
+            "description": info.description,
+            "examples": info.examples,
+            "deprecated": info.deprecated,
+            "json_schema_extra": info.json_schema_extra,
+        }
+
+    @property
     def write_type(self) -> object:
         """The annotation of the value in a request body."""
         return self.annotation
@@ -54,8 +76,10 @@ class DocumentField:
         return TypeAdapter(cast("Any", self.annotation))
 
     def describe(self) -> dict[str, Any]:
-        """Return the JSON schema of a value in a query string."""
-        return self.text_parser.json_schema(mode="validation")
+        """Return the JSON schema of a value in a query string, which refers to no other schema."""
+        schema = self.text_parser.json_schema(mode="validation")
+        found: dict[str, Any] = _inlined(schema, schema.pop("$defs", {}))
+        return found
 
     def parse_text(self, text: str) -> object:
         """Return the value that *text* stands for.
@@ -95,6 +119,18 @@ class DocumentField:
     def is_nullable(self) -> bool:
         """Whether it may be null."""
         return "null" in self._types
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """Return *schema* with each reference replaced by what it refers to; no scalar's schema refers to itself."""
+    if isinstance(schema, list):
+        return [_inlined(part, definitions) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    referred = definitions.get(str(schema.get("$ref", "")).rpartition("/")[2])
+    if referred is not None:
+        schema = {**referred, **{name: value for name, value in schema.items() if name != "$ref"}}
+    return {name: _inlined(value, definitions) for name, value in schema.items()}
 
 
 def document_fields(resource: MongoResource[Any]) -> dict[str, DocumentField]:

@@ -21,7 +21,7 @@ from svc_infra.api.fastapi.db.sql.exporting import EXPORTED
 from svc_infra.api.fastapi.db.sql.planning import PlannedResource, RoutePlan
 from svc_infra.api.fastapi.db.sql.query_document import PAGE_PARAMETERS, item_parameters, list_parameters
 from svc_infra.api.fastapi.db.sql.route import Backend, RouteSpec
-from svc_infra.api.fastapi.db.sql.schemas import page_schema_of, selection_schema_of
+from svc_infra.api.fastapi.db.sql.schemas import examples_of, page_schema_of, selection_schema_of
 from svc_infra.api.fastapi.problems import Problem, problem_of
 
 __all__ = ["MongoResourceRoutes"]
@@ -66,7 +66,7 @@ class MongoResourceRoutes:
         """Append the routes to *app*, after those that it has."""
         binding, resource = self.binding, self.binding.resource
         field = binding.fields[resource.id_attr]
-        about = Path(description=field.description or "Which record.")
+        about = Path(description=field.description or "Which record.", openapi_examples=examples_of(field.examples))
         planned = PlannedResource(
             prefix=resource.prefix,
             id_path=binding.id_path,
@@ -89,11 +89,11 @@ class MongoResourceRoutes:
         if binding.keeps_reads:
             chosen = [each for each in query if each["name"] not in PAGE_PARAMETERS]
             yield plan("export", ExportDocuments(binding), parameters=chosen, responses=EXPORTED)
-        result = result_schema_of(binding.noun, schemas.read)
+        written, deleted = (result_schema_of(binding.noun, read) for read in (schemas.read, None))
         atomic = {**ATOMIC, "schema": {"type": "boolean", "enum": [False], "default": False}}
         for action, operation in BULK.items():
             if action in binding.resource.actions:
-                made = operation(binding)
+                made, result = operation(binding), deleted if action == "bulk_delete" else written
                 yield plan(
                     action, made, shown=result, body=made.body.annotation, parameters=[atomic, PREFER],
                     responses=mixed_response(result),
