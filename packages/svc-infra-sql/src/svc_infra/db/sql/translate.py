@@ -217,6 +217,15 @@ def _columns_of(constraint: str | None, table: Table | None) -> tuple[str, ...]:
             if isinstance(candidate, CheckConstraint) and not candidate.columns:
                 return _named_columns(words_of(str(candidate.sqltext)), table)
             return tuple(column.name for column in candidate.columns)
+    for candidate in candidates:
+        names = tuple(column.name for column in candidate.columns)
+        # MySQL calls an unnamed key after its first column.
+        if (
+            isinstance(candidate, UniqueConstraint)
+            and not isinstance(candidate.name, str)
+            and names[:1] == (constraint,)
+        ):
+            return names
     return ()
 
 
