@@ -247,10 +247,13 @@ def _problem_of_sql(error: sql.SqlError) -> Problem:
         if isinstance(error, sql.InvalidQuery):
             # The text is for the application's author: it lists fields of the model, hidden ones among them.
             logger.info("%s: %s", type(error).__name__, error)
-            return found
+            # Named by the database only, when it refuses what a body has set.
+            word, text = "invalid_value", "Can't be stored in this field"
+            return replace(found, errors=[{"loc": ["body", name], "msg": text, "type": word} for name in error.fields])
         if isinstance(error, sql.IntegrityViolation) and error.columns and cls in _FIELD_WORDS:
             word, text = _FIELD_WORDS[cls]
-            return replace(found, errors=[{"loc": ["body", name], "msg": text, "type": word} for name in error.columns])
+            names = error.fields or error.columns
+            return replace(found, errors=[{"loc": ["body", name], "msg": text, "type": word} for name in names])
         if found.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.warning(
                 "%s: %s", type(error).__name__, error, exc_info=error if found.slug == "internal-error" else None

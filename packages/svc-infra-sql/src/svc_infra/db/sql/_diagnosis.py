@@ -64,6 +64,7 @@ _MYSQL: dict[int, Kind] = {
     1292: InvalidValue,
     1317: StatementTimeout,  # the query was interrupted
     1364: NotNullViolation,  # no value and no default
+    1365: InvalidValue,  # division by zero
     1366: InvalidValue,
     1406: InvalidValue,
     1451: ForeignKeyViolation,
@@ -115,6 +116,7 @@ _SQLITE: dict[int, Kind] = {
 }
 
 _IDENTIFIER = r'"(?:[^"]|"")+"|[^\W\d]\w*'
+_LAST_QUOTED = re.compile(r"[`']([^`']+)[`'][^`']*$")
 _KEY = re.compile(r"\((.*?)\)=\(", re.DOTALL)
 
 
@@ -172,6 +174,8 @@ def _mysql(error: Any) -> Diagnosis | None:
         if ticked:  # MariaDB: CONSTRAINT `name` failed for `schema`.`table`
             return Diagnosis(kind, ticked[0], (), ticked[-1] if len(ticked) > 1 else None, detail)
         return Diagnosis(kind, quoted[0] if quoted else None, (), None, detail)
+    if kind is InvalidValue:
+        return Diagnosis(kind, detail=detail, quoted=tuple(_LAST_QUOTED.findall(message)))
     return Diagnosis(kind, detail=detail)
 
 
@@ -224,8 +228,8 @@ def _duckdb(error: Any) -> Diagnosis | None:
         return Diagnosis(_DUCKDB[name]) if name in _DUCKDB else None
     if match := re.search(r"NOT NULL constraint failed: (?:(.+)\.)?(.+)", text):
         return Diagnosis(NotNullViolation, None, (match[2],), match[1])
-    if match := re.search(r"CHECK constraint failed on table (.+) with expression", text):
-        return Diagnosis(CheckViolation, None, (), match[1])
+    if match := re.search(r"CHECK constraint failed on table (.+) with expression (.+)", text):
+        return Diagnosis(CheckViolation, None, (), match[1], quoted=words_of(match[2]))
     if "foreign key constraint" in text:
         return Diagnosis(ForeignKeyViolation)
     if match := re.search(r'Duplicate key "(.*)" violates', text, re.DOTALL):
@@ -235,6 +239,11 @@ def _duckdb(error: Any) -> Diagnosis | None:
     if "onflict" in text:
         return Diagnosis(SerializationFailure)
     return Diagnosis(IntegrityViolation)
+
+
+def words_of(condition: str) -> tuple[str, ...]:
+    """Return the words of a condition, but those of its texts."""
+    return tuple(re.findall(r"\w+", re.sub(r"'[^']*'", "", condition)))
 
 
 _SNOWFLAKE: dict[int, Kind] = {

@@ -35,7 +35,7 @@ class Diagnosis:
         columns: The columns that it names.
         table: The table that it names.
         detail: Its code, for the message.
-        quoted: Names in its message, of which one may be the constraint's, when it tells no more.
+        quoted: Names in its message, of which one may be the constraint's or the column's, when it tells no more.
     """
 
     kind: Kind

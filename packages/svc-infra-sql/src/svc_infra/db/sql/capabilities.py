@@ -31,6 +31,8 @@ class Capabilities:
         nulls_descending: Where NULL stands in descending order unless told.
         has_arrays: Whether one parameter can carry a list, so that `= ANY(list)` is one statement for every length.
         reads_json_rows: Whether many rows go best as one JSON text.
+        sorts_by_null: Whether rows that are ordered by a key which is NULL in all of them are sorted, not read in the
+            order of an index.
         numbers_enums: Whether an enumeration is ordered by its members' places and yet compared by their text.
         has_null_order: Whether ORDER BY takes NULLS FIRST and NULLS LAST.
         live_unique: How a unique key leaves soft-deleted rows out: by a partial index, by a generated column, not at
@@ -52,6 +54,7 @@ class Capabilities:
     nulls_descending: Literal["first", "last"] = "last"
     has_arrays: bool = False
     reads_json_rows: bool = False
+    sorts_by_null: bool = False
     numbers_enums: bool = False
     has_null_order: bool = False
     live_unique: Literal["partial index", "generated column", "every row", "none"] = "partial index"
@@ -80,6 +83,7 @@ _MYSQL = Capabilities(
     has_time_zones=False,
     has_nul_text=True,
     conflict="duplicate",
+    sorts_by_null=True,
     # MySQL manual, "The ENUM Type", "Enumeration Sorting".
     numbers_enums=True,
     live_unique="generated column",

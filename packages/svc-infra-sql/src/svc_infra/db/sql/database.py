@@ -169,6 +169,9 @@ class Database:
         after the commit. An error of SQLAlchemy or the driver that leaves the block, the commit's included, is raised
         as the typed error of `svc_infra.db.sql.errors`; inside the block SQLAlchemy's own errors are seen.
 
+        A session serves one task: what another one sends while it waits is refused with an error of SQLAlchemy's, and
+        so is every use after the block.
+
         Args:
             readonly: Whether the transaction refuses writes; where the database can't refuse them it is rolled back. It
                 goes to a read replica, if there are any, that is up, not too far behind and has what the current scope

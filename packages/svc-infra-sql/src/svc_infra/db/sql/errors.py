@@ -66,9 +66,11 @@ class SqlError(Exception):
 
     Attributes:
         row: Index of the row that a write of many rows was refused for, or None.
+        fields: Fields of the model that it is about, as far as a repository knows them.
     """
 
     row: int | None = None
+    fields: tuple[str, ...] = ()
 
 
 class NotFound(SqlError):
@@ -88,7 +90,13 @@ class UnknownField(InvalidQuery):
 
 
 class InvalidValue(InvalidQuery):
-    """A value is of a type or size that its column can't hold."""
+    """A value is of a type or size that its column can't hold.
+
+    Attributes:
+        columns: Names of the columns in question, empty where the database does not tell them.
+    """
+
+    columns: tuple[str, ...] = ()
 
 
 class IntegrityViolation(SqlError):
@@ -96,7 +104,8 @@ class IntegrityViolation(SqlError):
 
     Attributes:
         constraint: Name of the constraint, or None where the database does not tell it.
-        columns: Names of the columns in question, empty where the database does not tell them.
+        columns: Names of the columns in question, empty where the database does not tell them. `fields` are the fields
+            of the model that they belong to.
         table: Name of the table, or None where the database does not tell it.
     """
 

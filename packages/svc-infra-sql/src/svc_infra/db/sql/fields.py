@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import MISSING, is_dataclass
 from dataclasses import fields as dataclass_fields
 from functools import cached_property
@@ -73,6 +73,10 @@ class ModelFields(Generic[M]):
     def name_of(self, column: object) -> str | None:
         """The field that a column belongs to, or None when it is not one of this model's."""
         return self._by_column.get(column)
+
+    def of_columns(self, names: Collection[str]) -> tuple[str, ...]:
+        """The fields whose columns have these names in the database."""
+        return tuple(name for name, column in self.columns.items() if column.name in names)
 
     def column(self, name: str, *, use: str = "used") -> Column[Any]:
         """The column of a field.

@@ -14,7 +14,7 @@ from svc_infra.db.sql.capabilities import Capabilities
 from svc_infra.db.sql.fields import ModelFields
 from svc_infra.db.sql.ordering import Ordering, OrderKey
 
-__all__ = ["after", "key_parameter", "reversed_ordering"]
+__all__ = ["after", "has_border", "key_parameter", "order_within", "reversed_ordering"]
 
 M = TypeVar("M")
 
@@ -43,6 +43,22 @@ def _nulls(key: OrderKey, capabilities: Capabilities) -> str:
     return capabilities.nulls_descending if key.descending else capabilities.nulls_ascending
 
 
+def has_border(
+    fields: ModelFields[M], ordering: Ordering, are_null: tuple[bool, ...], capabilities: Capabilities
+) -> bool:
+    """Whether the rows after a place are of two ranges of an index, as the first key of only some is NULL."""
+    first = ordering.keys[0]
+    return bool(fields.columns[first.name].nullable) and are_null[0] is (_nulls(first, capabilities) == "first")
+
+
+def order_within(
+    ordering: Ordering, are_null: tuple[bool, ...], capabilities: Capabilities, *, beyond_border: bool
+) -> Ordering:
+    """The order of the rows for which `after` holds, without a first key that is NULL in all if sorting by it costs."""
+    is_null = are_null[0] is not beyond_border
+    return Ordering(ordering.keys[1:]) if is_null and capabilities.sorts_by_null else ordering
+
+
 def _place(value: ColumnElement[Any], kind: TypeEngine[Any]) -> ColumnElement[Any]:
     """The place of an enumeration's member, by which it is ordered; any other value is its own."""
     if not isinstance(kind, Enum) or not kind.native_enum:
@@ -56,8 +72,12 @@ def after(
     are_null: tuple[bool, ...],
     capabilities: Capabilities,
     column: Callable[[str], ColumnElement[Any]],
+    *,
+    beyond_border: bool = False,
 ) -> ColumnElement[bool]:
-    """The condition that a row comes after the one whose keys are bound by `key_parameter`.
+    """The condition that a row comes after the one whose keys are bound by `key_parameter`, in one range of an index.
+
+    No index finds the place where rows come of which the first key is NULL, and others of which it is not.
 
     Args:
         fields: The model's fields.
@@ -65,9 +85,13 @@ def after(
         are_null: Which of the keys' values are NULL, and so are not bound.
         capabilities: Those of the database.
         column: Gives the column of a field.
+        beyond_border: Whether to take the second range, where `has_border` says that there are two.
     """
     keys = ordering.keys
     columns = [column(key.name) for key in keys]
+    if beyond_border:
+        return columns[0].is_not(None) if are_null[0] else columns[0].is_(None)
+    within = columns[0].is_(None)
     values: list[ColumnElement[Any]] = [
         bindparam(key_parameter(i), type_=fields.columns[key.name].type) for i, key in enumerate(keys)
     ]
@@ -75,11 +99,9 @@ def after(
         kinds = [fields.columns[key.name].type for key in keys]
         columns = [_place(each, kind) for each, kind in zip(columns, kinds, strict=True)]
         values = [_place(each, kind) for each, kind in zip(values, kinds, strict=True)]
-    nullable = [bool(fields.columns[key.name].nullable) for key in keys]
-    is_uniform = len({key.descending for key in keys}) == 1
-    if capabilities.compares_rows and is_uniform and not any(nullable):
-        left, right = tuple_(*columns), tuple_(*values)
-        return left < right if keys[0].descending else left > right
+    # Of the first key all have a value in this range, or none has.
+    nullable = [i > 0 and bool(fields.columns[key.name].nullable) for i, key in enumerate(keys)]
+    start = 1 if are_null[0] else 0
 
     def equal(i: int) -> ColumnElement[bool]:
         return columns[i].is_(None) if are_null[i] else columns[i] == values[i]
@@ -91,9 +113,18 @@ def after(
         found = columns[i] < values[i] if keys[i].descending else columns[i] > values[i]
         return or_(found, columns[i].is_(None)) if nullable[i] and nulls_last else found
 
-    branches = [and_(*(equal(j) for j in range(i)), beyond(i)) for i in range(len(keys))]
-    if are_null[0] or nullable[0]:
-        return or_(*branches)
-    # Redundant, but by it the database finds the place in an index: of an OR alone it reads everything.
-    bound = columns[0] <= values[0] if keys[0].descending else columns[0] >= values[0]
-    return and_(bound, or_(*branches))
+    def rest() -> ColumnElement[bool]:
+        is_uniform = len({key.descending for key in keys[start:]}) == 1
+        if capabilities.compares_rows and is_uniform and not any(nullable[start:]):
+            left, right = tuple_(*columns[start:]), tuple_(*values[start:])
+            return left < right if keys[start].descending else left > right
+        places = range(start, len(keys))
+        branches = or_(*(and_(*(equal(j) for j in range(start, i)), beyond(i)) for i in places))
+        if are_null[start] or nullable[start]:
+            return branches
+        # Redundant, but by it the database finds the place in an index: of an OR alone it reads everything.
+        first = keys[start]
+        bound = columns[start] <= values[start] if first.descending else columns[start] >= values[start]
+        return and_(bound, branches)
+
+    return and_(within, rest()) if start else rest()

@@ -15,7 +15,7 @@ from svc_infra.db.sql.conditions import Conditions, Where
 from svc_infra.db.sql.cursors import Cursor, CursorCodec
 from svc_infra.db.sql.errors import InvalidQuery, InvalidValue
 from svc_infra.db.sql.execution import Execution
-from svc_infra.db.sql.keyset import after, key_parameter, reversed_ordering
+from svc_infra.db.sql.keyset import after, has_border, key_parameter, order_within, reversed_ordering
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.ordering import OrderBy, Ordering
 from svc_infra.db.sql.reading import Reading, natural
@@ -65,8 +65,8 @@ class Paging(Reading[M, T, E]):
         """A page by keyset: it begins after a row, not after a number of rows.
 
         So a page costs the same at any depth, and rows inserted or deleted meanwhile make no other row appear twice or
-        not at all. The cost needs an index that begins with the order's fields, the first of which may not be NULL: no
-        index finds the place where NULLs, too, come after it, so PostgreSQL reads a nullable one from its beginning.
+        not at all. The cost needs an index that begins with the order's fields. The page in which rows begin or end
+        whose first field is NULL is read by two statements, as they are at another place of the index.
 
         Args:
             session: Where to read.
@@ -121,8 +121,22 @@ class Paging(Reading[M, T, E]):
                     if isinstance(kind, Enum) and kind.enum_class is not None:
                         value = _member(kind.enum_class, value)  # noqa: PLW2901
                     parameters[key_parameter(position)] = execution.checker.value(key.name, value)
+                elif not fields.columns[key.name].nullable:
+                    raise InvalidValue("the cursor is damaged: it has no value of a field that may not be NULL")
         names = tuple(key.name for key in ordering.keys)
-        items, place_of = self._read_places(execution, names, parameters, (read_in, selection, are_null))
+        asked = (read_in, selection, are_null)
+        items, place_of = self._read_places(execution, names, parameters, asked)
+        missing = limit + 1 - len(items)
+        if are_null is not None and missing and has_border(fields, read_in, are_null, execution.capabilities):
+            found, place_of_found = items, place_of
+            more, place_of_more = self._read_places(
+                execution, names, {**parameters, "limit": missing}, asked, beyond_border=True
+            )
+            number, items = len(found), [*found, *more]
+
+            def place_of(position: int) -> tuple[Any, ...]:
+                return place_of_found(position) if position < number else place_of_more(position - number)
+
         has_more = len(items) > limit
         del items[limit:]
         first, last = 0, len(items) - 1
@@ -143,6 +157,8 @@ class Paging(Reading[M, T, E]):
         names: tuple[str, ...],
         parameters: Mapping[str, object],
         asked: tuple[Ordering, Selection, tuple[bool, ...] | None],
+        *,
+        beyond_border: bool = False,
     ) -> tuple[list[T], Callable[[int], tuple[Any, ...]]]:
         """The results, and what gives the values of the named fields of the result at a position of them.
 
@@ -151,14 +167,20 @@ class Paging(Reading[M, T, E]):
         form, columns = self._form, self._plan.fields.columns
         if not execution.reads_directly or form.needs_orm:
             found = self._read(
-                execution, lambda statements, read: self._keyset(execution, statements, read, (), *asked), parameters
+                execution,
+                lambda statements, read: self._keyset(
+                    execution, statements, read, (), *asked, beyond_border=beyond_border
+                ),
+                parameters,
             )
             results = list(found)
             kept = tuple(results)  # as the caller changes the list
             return results, lambda position: tuple(form.value_of(kept[position], name) for name in names)
         # A single-precision float is read rounded by some drivers, and would not equal itself as a parameter.
         apart = tuple(name for name in names if name not in form.names or isinstance(columns[name].type, Float))
-        statement = self._keyset(execution, execution.statements, form.names, apart, *asked)
+        statement = self._keyset(
+            execution, execution.statements, form.names, apart, *asked, beyond_border=beyond_border
+        )
         rows = execution.fetch(statement, parameters)
         width = len(form.names)
         places = [width + apart.index(name) if name in apart else form.names.index(name) for name in names]
@@ -174,19 +196,27 @@ class Paging(Reading[M, T, E]):
         ordering: Ordering,
         selection: Selection,
         are_null: tuple[bool, ...] | None,
+        *,
+        beyond_border: bool,
     ) -> Select[Any]:
         def build() -> Select[Any]:
-            found = statements.select_many(names, ordering, selection)
+            capabilities, read_in = execution.capabilities, ordering
+            if are_null is not None:
+                read_in = order_within(ordering, are_null, capabilities, beyond_border=beyond_border)
+            found = statements.select_many(names, read_in, selection)
             for name in apart:
                 column = statements.column(name)
                 exact = column + literal_column("0e0") if isinstance(column.type, Float) else column
                 found = found.add_columns(type_coerce(exact, column.type).label(f"svc_infra_{name}"))
             if are_null is None:
                 return found
-            capabilities = execution.capabilities
-            return found.where(after(self._plan.fields, ordering, are_null, capabilities, statements.column))
+            place = after(
+                self._plan.fields, ordering, are_null, capabilities, statements.column, beyond_border=beyond_border
+            )
+            return found.where(place)
 
-        key = None if selection.shape is None else ("keyset", names, apart, ordering, selection.shape, are_null)
+        shape = (names, apart, ordering, selection.shape, are_null, beyond_border)
+        key = None if selection.shape is None else ("keyset", *shape)
         return statements.keep(key, build)
 
     async def stream(

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from svc_infra.db.sql._synchronous import run_synchronously
 from svc_infra.db.sql.conditions import Conditions, Where
-from svc_infra.db.sql.errors import InvalidQuery, InvalidValue, NotFound
+from svc_infra.db.sql.errors import IntegrityViolation, InvalidQuery, InvalidValue, NotFound
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.forms import ResultForm
 from svc_infra.db.sql.lone import LoneStatements
@@ -60,7 +60,11 @@ class Reading(Generic[M, T, E]):
             return await session.run_sync(program, *args)
         except Exception as error:
             typed = translate(error, table=self._plan.fields.table)
-            if typed is None or typed is error:
+            if typed is None:
+                raise
+            if isinstance(typed, IntegrityViolation | InvalidValue):
+                typed.fields = self._plan.fields.of_columns(typed.columns)
+            if typed is error:
                 raise
             raise typed from typed.__cause__
 

@@ -33,7 +33,9 @@ class SqlService(Generic[M]):
 
     Hooks run for single writes and for writes of many rows. A write of many calls the hooks of each row, for which
     it goes row by row where it must (`post_update`, `pre_delete`, `post_delete`, ...); a hook that is not overridden
-    costs nothing. An exception that a hook raises leaves the method, so the session's owner rolls the transaction back.
+    costs nothing. An exception that a hook raises leaves the method, so the session's owner rolls the transaction back;
+    whoever catches it within the session finds what was written before it, unless it came from within a batch of
+    `create_many`. A hook may write in the same session, in bulk too, but leaves it to its owner to commit.
 
     Args:
         repo: The repository; a scoped one confines the service and its hooks to the scope.

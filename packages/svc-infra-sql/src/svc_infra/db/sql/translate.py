@@ -7,7 +7,7 @@ read from there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.schema import ColumnCollectionConstraint
 
 from svc_infra.db.sql._connecting import refused_place
-from svc_infra.db.sql._diagnosis import diagnose
+from svc_infra.db.sql._diagnosis import diagnose, words_of
 from svc_infra.db.sql._sqlstate import Diagnosis
 from svc_infra.db.sql._written_table import written_table
 from svc_infra.db.sql.errors import (
@@ -167,9 +167,19 @@ def _typed(diagnosis: Diagnosis, table: Table | None) -> SqlError:
         diagnosis = _among_constraints(diagnosis, table)
     message = _MESSAGES[diagnosis.kind]
     if not issubclass(diagnosis.kind, IntegrityViolation):
-        return diagnosis.kind(f"{message}: {diagnosis.detail}" if diagnosis.detail else message)
+        if diagnosis.detail:
+            message = f"{message}: {diagnosis.detail}"
+        if diagnosis.kind is InvalidValue and table is not None and (named := _named_columns(diagnosis.quoted, table)):
+            refused = InvalidValue(f"{table.name}.{named[0]}: {message}")
+            refused.columns = named
+            return refused
+        return diagnosis.kind(message)
     columns = diagnosis.columns or _columns_of(diagnosis.constraint, table)
+    if not columns and diagnosis.kind is CheckViolation and table is not None:
+        columns = _named_columns(diagnosis.quoted or words_of(diagnosis.constraint or ""), table)
     names = ", ".join(columns) or diagnosis.constraint
+    if columns and diagnosis.kind is CheckViolation and diagnosis.constraint is not None:
+        message = f"{message} ({diagnosis.constraint})"
     table_name = diagnosis.table or (table.name if table is not None else None)
     where = ".".join(part for part in (table_name, names) if part)
     return diagnosis.kind(
@@ -198,14 +208,31 @@ def _columns_of(constraint: str | None, table: Table | None) -> tuple[str, ...]:
     if constraint is None or table is None:
         return ()
     if constraint == "PRIMARY":  # MySQL's name of every primary key
-        return tuple(table.primary_key.columns.keys())
+        return tuple(column.name for column in table.primary_key.columns)
     candidates: list[ColumnCollectionConstraint | Index] = [
         candidate for candidate in table.constraints if isinstance(candidate, ColumnCollectionConstraint)
     ]
     for candidate in (*candidates, *table.indexes):
         if candidate.name == constraint:
-            return tuple(candidate.columns.keys())
+            if isinstance(candidate, CheckConstraint) and not candidate.columns:
+                return _named_columns(words_of(str(candidate.sqltext)), table)
+            return tuple(column.name for column in candidate.columns)
+    for candidate in candidates:
+        names = tuple(column.name for column in candidate.columns)
+        # MySQL calls an unnamed key after its first column.
+        if (
+            isinstance(candidate, UniqueConstraint)
+            and not isinstance(candidate.name, str)
+            and names[:1] == (constraint,)
+        ):
+            return names
     return ()
+
+
+def _named_columns(words: Collection[str], table: Table) -> tuple[str, ...]:
+    """The columns of the table that are among the words."""
+    wanted = {word.lower() for word in words}
+    return tuple(column.name for column in table.columns if column.name.lower() in wanted)
 
 
 def _caused(error: SqlError, cause: BaseException) -> SqlError:

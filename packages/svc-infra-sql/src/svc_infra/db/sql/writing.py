@@ -49,6 +49,7 @@ class Writing(Paging[M, T, E]):
         Raises:
             UnknownField: When a name is no field.
             InvalidValue: When a value does not fit its field.
+            IntegrityViolation: When a constraint refuses the row; its `fields` are those in question.
         """
         return await self._run(session, self._create, self._plan.written(data))
 
@@ -103,6 +104,7 @@ class Writing(Paging[M, T, E]):
             UnknownField: When a name is no field.
             InvalidValue: When a value does not fit its field.
             InvalidQuery: When a version is given and the repository has no version field.
+            IntegrityViolation: When a constraint refuses the new values; its `fields` are those in question.
         """
         immutable = self._plan.immutable_fields
         values = {name: value for name, value in self._plan.written(data).items() if name not in immutable}
