@@ -10,8 +10,10 @@ Call = Callable[[Any, int], Awaitable[object]]
 Ground = Literal["session", "driver", "piccolo"]
 Role = Literal["hand", "ours", "peer", "floor"]
 
-ORDER = ("get", "list 50", "total", "create", "update", "delete", "deep page", "1,000 returned", "1,000 sent")
-"""The cases in order; each but the last three also as `... rows`, which build no objects."""
+ORDER = (
+    "get", "list 50", "total", "create", "update", "delete", "deep page", "deep, all", "1,000 returned", "1,000 sent",
+)  # fmt: skip
+"""The cases in order; each but the last four also as `... rows`, which build no objects."""
 
 
 @dataclass(frozen=True, slots=True)

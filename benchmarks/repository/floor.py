@@ -22,7 +22,7 @@ class Driver(Protocol):
         """All rows of a statement."""
 
     async def insert_many(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
-        """Send one statement with many rows."""
+        """Send many rows by that statement, or by what is faster."""
 
 
 @contender("get rows", NAME, "floor", ground="driver")
@@ -57,6 +57,13 @@ async def _(d: Driver, n: int) -> object:
 
 
 @contender("deep page", NAME, "floor", ground="driver")
+async def _(d: Driver, _n: int) -> object:
+    assert deep.place is not None
+    after = "WHERE (created_at, id) > ($1, $2) AND deleted_at IS NULL ORDER BY created_at, id LIMIT 50"
+    return await d.fetch(f"SELECT {COLUMNS} FROM bench_items {after}", *deep.place)
+
+
+@contender("deep, all", NAME, "floor", ground="driver")
 async def _(d: Driver, _n: int) -> object:
     assert deep.place is not None
     after = "WHERE (created_at, id) > ($1, $2) ORDER BY created_at, id LIMIT 50"

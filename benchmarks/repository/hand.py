@@ -94,6 +94,12 @@ async def _(s: AsyncSession, n: int) -> object:
 
 @contender("deep page", "offset by hand", "hand")
 async def _(s: AsyncSession, _n: int) -> object:
+    statement = select(T).where(T.c.deleted_at.is_(None)).order_by(T.c.created_at, T.c.id)
+    return (await (await s.connection()).execute(statement.limit(50).offset(deep.depth))).all()
+
+
+@contender("deep, all", "offset by hand", "hand")
+async def _(s: AsyncSession, _n: int) -> object:
     statement = select(T).order_by(T.c.created_at, T.c.id).limit(50).offset(deep.depth)
     return (await (await s.connection()).execute(statement)).all()
 

@@ -74,6 +74,11 @@ async def _(s: AsyncSession, n: int) -> object:
 
 @contender("deep page", "keyset", "ours", limit=0.05)
 async def _(s: AsyncSession, _n: int) -> object:
+    return await repo.rows.page(s, limit=50, order_by="created_at", cursor=deep.cursor)
+
+
+@contender("deep, all", "keyset", "ours", limit=0.05)
+async def _(s: AsyncSession, _n: int) -> object:
     return await hard.rows.page(s, limit=50, order_by="created_at", cursor=deep.cursor)
 
 

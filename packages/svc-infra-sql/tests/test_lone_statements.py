@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import (
+    CHAR,
     JSON,
     CheckConstraint,
     DateTime,
     Enum,
+    ForeignKey,
     Interval,
     LargeBinary,
     Numeric,
@@ -41,6 +43,7 @@ from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.direct import run_directly
 from svc_infra.db.sql.errors import (
     CheckViolation,
+    ForeignKeyViolation,
     InvalidQuery,
     ReadOnlyViolation,
     SqlError,
@@ -89,6 +92,17 @@ class Thing(ModelBase):
     __table_args__ = (CheckConstraint("count >= 0", name="natural"),)
 
 
+class Part(ModelBase):
+    __tablename__ = "lone_parts"
+    id: Mapped[str] = mapped_column(String(10), primary_key=True)
+    thing_id: Mapped[int] = mapped_column(ForeignKey("lone_things.id"))
+
+
+class Word(ModelBase):
+    __tablename__ = "lone_words"
+    id: Mapped[str] = mapped_column(CHAR(4), primary_key=True)
+
+
 FULL = {
     "price": Decimal("12.50"),
     "colour": Colour.BLUE,
@@ -101,6 +115,8 @@ FULL = {
     "is_on": True,
 }
 things = SqlRepository(Thing)
+parts = SqlRepository(Part)
+words = SqlRepository(Word)
 KINDS = ["postgres_url", "sqlite_url"]
 
 
@@ -115,7 +131,7 @@ async def opened(url: str, **options: Any) -> Database:
     """A database with the table, whose statements have been run, so that the next run is on the driver."""
     database = Database(url, environ={}, **options)
     async with database.engine.begin() as connection:
-        await connection.run_sync(ModelBase.metadata.create_all, tables=[Thing.__table__])
+        await connection.run_sync(ModelBase.metadata.create_all, tables=[Thing.__table__, Part.__table__])
     async with database.lone() as lone:
         for number in range(3):
             await things.rows.create(lone, {"name": f"warm {number}"})
@@ -323,6 +339,58 @@ async def test_observers_see_every_statement(database: Database, caplog: pytest.
     assert sum("lone_things" in record.getMessage() for record in caplog.records) == 2
     await read()
     assert seen == []
+
+
+async def test_a_listener_to_one_connection_sees_its_statements(database: Database) -> None:
+    """Whoever listens to a connection, and not to its engine, misses no statement either."""
+    seen: list[str] = []
+    async with database.session() as session:
+        for _ in range(2):
+            await things.rows.get_one(session, 1)
+        connection = (await session.connection()).sync_connection
+        event.listen(connection, "before_cursor_execute", lambda _c, _k, statement, *_others: seen.append(statement))
+        await things.rows.get_one(session, 1)
+    assert len(seen) == 1
+
+
+async def test_a_deleted_object_leaves_its_session(database: Database) -> None:
+    """At any run of the statement, counted by the driver or not, delete tells whether there was a row."""
+    async with database.session() as session:
+        for number in range(4):
+            made = await things.create(session, {"name": f"gone {number}", "label": "x"})
+            assert await things.delete(session, made.id)
+            assert made not in session
+            assert not await things.delete(session, made.id)
+    async with database.lone() as lone:
+        for number in range(4):
+            row = await things.rows.create(lone, {"name": f"gone {number}", "label": "x"})
+            assert await things.rows.delete(lone, row.id)
+            assert not await things.rows.delete(lone, row.id)
+
+
+async def test_what_is_referred_to_is_not_deleted(lone_url: str) -> None:
+    """A refusal is the same typed error at any run of the statement, and leaves a lone connection usable."""
+    async with await opened(lone_url) as database, database.lone() as lone:
+        thing = await things.rows.create(lone, {"name": "kept", "label": "x"})
+        await parts.rows.create(lone, {"id": "P1", "thing_id": thing.id})
+        for _ in range(3):
+            with pytest.raises(ForeignKeyViolation):
+                await things.rows.delete(lone, thing.id)
+        assert await parts.rows.delete(lone, "P1")
+        assert await things.rows.delete(lone, thing.id)
+
+
+async def test_a_padded_key_is_deleted_by_the_text_without_its_padding(postgres_url: str) -> None:
+    """Where one text finds another, the session's object is that of the row, and not of the text that found it."""
+    async with Database(postgres_url) as database:
+        async with database.engine.begin() as connection:
+            await connection.run_sync(ModelBase.metadata.create_all, tables=[Word.__table__])
+        async with database.session() as session:
+            for _ in range(3):
+                word = await words.create(session, {"id": "ab"})
+                assert word.id == "ab  "
+                assert await words.delete(session, "ab")
+                assert word not in session
 
 
 async def test_a_reader_writes_nothing(database: Database) -> None:

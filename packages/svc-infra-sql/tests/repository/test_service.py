@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from svc_infra.db.sql.base import ModelBase
 from svc_infra.db.sql.database import Database
-from svc_infra.db.sql.errors import InvalidValue
+from svc_infra.db.sql.errors import InvalidValue, UniqueViolation
 from svc_infra.db.sql.filters import field
 from svc_infra.db.sql.repository import SqlRepository
 from svc_infra.db.sql.service import SqlService
@@ -178,6 +178,25 @@ async def test_many_rows_go_through_hooks_batch_by_batch(kind: type[Numbering], 
     with pytest.raises(LookupError):
         await service.create_many(session, service.source(99), returning=False, batch_size=5)
     assert await orders.count(session) == 0
+
+
+class Copying(SqlService[Order]):
+    """Writes two rows for each new one, and of one of them a row that is there."""
+
+    async def post_create(self, session: AsyncSession, entity: Order) -> None:
+        copies = [{"id": entity.id + 100}, {"id": entity.id + 200}]
+        await orders.create_many(session, copies, returning=False)
+        if entity.id == 2 and session.get_bind().dialect.name != "duckdb":
+            with pytest.raises(UniqueViolation, match="row 1"):
+                await orders.create_many(session, [{"id": 300}, {"id": 1}], returning=False)
+
+
+@pytest.mark.parametrize("returning", [True, False])
+async def test_a_hook_of_a_bulk_may_write_in_bulk(session: AsyncSession, returning: bool) -> None:
+    """Each has a savepoint of its own, so that a refusal of the inner one undoes that one only."""
+    rows = [{"id": n} for n in range(5)]
+    await Copying(orders).create_many(session, rows, returning=returning, batch_size=2)  # type: ignore[call-overload]
+    assert await orders.count(session) == 15
 
 
 async def test_many_rows_can_be_handed_over_batch_by_batch(session: AsyncSession) -> None:

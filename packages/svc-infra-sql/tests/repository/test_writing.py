@@ -15,11 +15,13 @@ from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.errors import (
     ForeignKeyViolation,
     InvalidQuery,
+    InvalidValue,
     NotNullViolation,
     StaleVersion,
     UniqueViolation,
     UnknownField,
 )
+from svc_infra.db.sql.filters import field
 from svc_infra.db.sql.repository import SqlRepository
 
 
@@ -264,6 +266,21 @@ async def test_a_value_may_be_computed_by_the_database(session: AsyncSession) ->
     member = await members.create(session, {"handle": "a"})
     await members.update(session, member.id, {"logins": Member.logins + 5, "bio": "b"})
     assert (member.logins, member.bio) == (5, "b")
+
+
+async def test_a_new_row_may_be_computed_by_the_database(session: AsyncSession) -> None:
+    """An expression is no parameter: drivers refuse it, and MySQL's would store its text."""
+    shout = func.upper("ab")
+    assert (await hard.create(session, {"handle": "one", "bio": shout})).bio == "AB"
+    assert (await hard.rows_of("bio").create(session, {"handle": "two", "bio": shout})).bio == "AB"
+    assert (await by_handle.upsert(session, {"handle": "two", "bio": func.lower("XY")}, on="handle")).bio == "xy"
+    rows = [{"handle": f"h{n}", "bio": shout if n == 55 else "b"} for n in range(60)]
+    assert [row.bio for row in await hard.create_many(session, rows)] == ["b"] * 55 + ["AB"] + ["b"] * 4
+    more = [{**row, "handle": f"more {n}"} for n, row in enumerate(rows)]
+    assert await hard.create_many(session, more, returning=False) == 60
+    assert await hard.count(session, where=field("bio").eq("AB")) == 3
+    with pytest.raises(InvalidValue, match="expression"):
+        await by_handle.upsert(session, {"handle": shout}, on="handle")
 
 
 async def test_refused_data_raises_the_constraint(database: Database) -> None:

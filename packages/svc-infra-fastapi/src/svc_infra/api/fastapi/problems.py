@@ -161,6 +161,8 @@ _FIELD_WORDS: Final[Mapping[type[sql.SqlError], tuple[str, str]]] = {
     sql.ExclusionViolation: ("exclusion", "Overlaps with another record"),
 }
 
+_CONSTRAINTS: Final = frozenset(_SQL_PROBLEMS[kind].slug for kind in _FIELD_WORDS)
+
 _HTTP_SLUGS: Final[Mapping[int, str]] = {
     400: "bad-request",
     401: "unauthorized",
@@ -216,6 +218,25 @@ def without_field(problem: Problem, name: str | None) -> Problem:
     """
     errors = [error for error in problem.errors if not error["loc"] or error["loc"][-1] != name]
     return replace(problem, errors=errors) if errors else problem
+
+
+def with_members(problem: Problem, members: Mapping[str, str]) -> Problem:
+    """Return *problem* with the columns that a constraint names called as the members of the body are.
+
+    Args:
+        problem: A problem about a record, or about an item of a bulk request.
+        members: For each column that is called otherwise in the body, the member's name.
+    """
+    if not members or problem.slug not in _CONSTRAINTS:
+        return problem
+    errors: list[FieldError] = [
+        {**error, "loc": [*error["loc"][:-1], members.get(str(error["loc"][-1]), error["loc"][-1])]}
+        # Between the body and a nested record stands the relationship's name; in bulk changes, "data".
+        if error["loc"] and not any(isinstance(part, str) and part != "data" for part in error["loc"][1:-1])
+        else error
+        for error in problem.errors
+    ]
+    return replace(problem, errors=errors)
 
 
 def _problem_of_sql(error: sql.SqlError) -> Problem:

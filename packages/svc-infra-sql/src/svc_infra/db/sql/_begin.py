@@ -6,6 +6,7 @@ pragma), the state is kept in `connection.info`, which lives as long as the conn
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -152,7 +153,10 @@ def prepare_sqlite_connections(engine: Engine, *, memory: bool) -> None:
         driver: Any = connection.driver_connection
         try:
             is_open = driver.in_transaction
-        except ValueError:  # it is closed, of which SQLAlchemy's adapter makes an error of the driver
+        except (
+            ValueError,
+            sqlite3.ProgrammingError,
+        ):  # it is closed, of which SQLAlchemy's adapter makes an error of the driver
             is_open = True
         if is_open:
             send_rollback(connection)

@@ -24,14 +24,14 @@ from sqlalchemy.engine.cursor import BufferedRowCursorFetchStrategy
 from sqlalchemy.util import await_only
 
 from svc_infra.db.sql._options import STATEMENT_TIMEOUT_MS
-from svc_infra.db.sql._wait import bounded
+from svc_infra.db.sql._wait import start
 from svc_infra.db.sql.errors import Disconnected
 
 T = TypeVar("T")
 
 #: Seconds after its limit in which the server's own answer, that it ended the statement, should arrive.
 ANSWER_SECONDS = 5.0
-#: Seconds between two interruptions of a cancelled statement of SQLite, and how many there are at most.
+#: Seconds between two interruptions of a cancelled statement of SQLite, and how many follow the first at most.
 INSIST_SECONDS, INSISTENCE = 0.05, 200
 #: Seconds that an interrupted statement of SQLite may take to end and be rolled back.
 INTERRUPT_SECONDS = 5.0
@@ -283,32 +283,39 @@ def disarm_deadline(context: object) -> None:
 
 
 def interrupt_cancelled_statements(engine: Engine) -> None:
-    """Interrupt SQLite's statement when its task is cancelled.
+    """Interrupt SQLite's statement when its task is cancelled, and roll back.
 
     aiosqlite leaves it to run on in its thread, and closing the connection would wait for its end. An interruption that
-    comes just before the statement begins has no effect, so it is repeated until the connection is closed.
+    comes just before the statement begins has no effect, so it is repeated until the rollback is done.
 
     The transaction is rolled back here, as a closed connection keeps its locks while anything, a traceback for example,
-    still refers to one of its cursors.
+    still refers to one of its cursors. The rollback waits in the thread's line before the first interruption: what is
+    interrupted between two of its rows stays so until it is closed, and the rollback that follows it is, too
+    (sqlite.org/c3ref/interrupt.html).
     """
 
     def failed(failure: ExceptionContext) -> None:
         if isinstance(failure.original_exception, asyncio.CancelledError) and failure.connection is not None:
             interruption = _SqliteInterrupt(failure.connection)
-            _insist(asyncio.get_running_loop(), interruption, INSISTENCE)
-            with contextlib.suppress(ValueError, sqlite3.Error, TimeoutError):
-                await_only(bounded(interruption.driver.rollback(), INTERRUPT_SECONDS))
+            rollback = start(interruption.driver.rollback())
+            loop = asyncio.get_running_loop()
+            loop.call_later(INSIST_SECONDS, _insist, loop, interruption, rollback, INSISTENCE)
+            await_only(asyncio.wait({rollback}, timeout=INTERRUPT_SECONDS))
 
     event.listen(engine, "handle_error", failed)
 
 
-def _insist(loop: asyncio.AbstractEventLoop, interruption: _SqliteInterrupt, times: int) -> None:
+def _insist(
+    loop: asyncio.AbstractEventLoop, interruption: _SqliteInterrupt, rollback: asyncio.Task[object], times: int
+) -> None:
+    if rollback.done():
+        return
     try:
         interruption.interrupt()
     except (ValueError, sqlite3.Error):
         return  # it is closed
     if times and not loop.is_closed():
-        loop.call_later(INSIST_SECONDS, _insist, loop, interruption, times - 1)
+        loop.call_later(INSIST_SECONDS, _insist, loop, interruption, rollback, times - 1)
 
 
 class _SqliteInterrupt:

@@ -19,6 +19,7 @@ from svc_infra.db.sql._keepalive import keep_connections_alive
 from svc_infra.db.sql._mysql import drop_without_goodbye, kill_cancelled_statements
 from svc_infra.db.sql._options import Wishes
 from svc_infra.db.sql._sqlite_moments import write_moments_as_sqlite_does
+from svc_infra.db.sql._turns import serve_one_task
 from svc_infra.db.sql._written_table import note_written_table
 from svc_infra.db.sql.direct import runs_directly
 from svc_infra.db.sql.settings import DatabaseSettings
@@ -76,6 +77,7 @@ def create_engine(resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bo
         drop_without_goodbye(side_engine)
         drop_without_goodbye(engine.sync_engine)
         kill_cancelled_statements(engine.sync_engine, side_engine)
+    serve_one_task(engine.sync_engine)
     if backend not in EMBEDDED:
         keep_connections_alive(engine.sync_engine)
     if url.drivername == "postgresql+asyncpg" and settings.statement_timeout_ms is not None and not resolved.pooler:

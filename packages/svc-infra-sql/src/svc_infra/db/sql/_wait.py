@@ -41,11 +41,12 @@ async def bounded(
     return task.result()
 
 
-def start(work: Coroutine[object, object, object]) -> None:
+def start(work: Coroutine[object, object, object]) -> asyncio.Task[object]:
     """Run `work`, which must be bounded by itself, in the background."""
     task = asyncio.get_running_loop().create_task(work)
     _unattended.add(task)
     task.add_done_callback(_forget)
+    return task
 
 
 async def settle(seconds: float) -> None:

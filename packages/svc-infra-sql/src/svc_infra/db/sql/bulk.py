@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state
 
+from svc_infra.db.sql import unit_of_work
 from svc_infra.db.sql.conditions import Conditions, Where
 from svc_infra.db.sql.creating import Creating
 from svc_infra.db.sql.errors import InvalidQuery
@@ -18,7 +19,7 @@ from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.reading import listed
 from svc_infra.db.sql.reference_checks import check_changes
-from svc_infra.db.sql.statements import Selection
+from svc_infra.db.sql.statements import IDS, Selection
 from svc_infra.db.sql.visibility import Deleted
 
 __all__ = ["BulkWriting"]
@@ -151,7 +152,7 @@ class BulkWriting(Creating[M, T, E]):
         if ids is not None:
             (name,) = self._plan.id_fields
             criteria.append(execution.statements.ids_criterion())
-            parameters["ids"] = execution.checker.each(name, ids)
+            parameters[IDS] = execution.checker.each(name, ids)
         return criteria, parameters
 
     def _update_many(
@@ -167,8 +168,7 @@ class BulkWriting(Creating[M, T, E]):
         if not execution.writes_directly:
             entities = self._chosen_entities(execution, criteria, parameters)
             for entity in entities:
-                for name, value in values.items():
-                    setattr(entity, name, value)
+                unit_of_work.assign(execution, entity, values)
             execution.orm_session.flush()
             return len(entities)
         statement = update(plan.fields.table).where(*criteria)

@@ -22,6 +22,7 @@ class Capabilities:
         conflict: How an INSERT meets a taken key: `ON CONFLICT (key)`, `ON DUPLICATE KEY`, or not at all, so that there
             is no upsert. SQL Server and Snowflake have only MERGE: on the one it is not atomic without a lock on the
             key's range, on the other it returns no rows and looks for keys that are not enforced.
+        has_savepoints: Whether a part of a transaction can be undone.
         locks_of: Whether FOR UPDATE OF names the table, so that joined rows are not locked too.
         has_row_locks: Whether FOR UPDATE locks rows; where not, a writer locks the whole database.
         compares_rows: Whether `(a, b) > (x, y)` is used to find the place in an index.
@@ -30,6 +31,7 @@ class Capabilities:
         nulls_descending: Where NULL stands in descending order unless told.
         has_arrays: Whether one parameter can carry a list, so that `= ANY(list)` is one statement for every length.
         reads_json_rows: Whether many rows go best as one JSON text.
+        numbers_enums: Whether an enumeration is ordered by its members' places and yet compared by their text.
         has_null_order: Whether ORDER BY takes NULLS FIRST and NULLS LAST.
         live_unique: How a unique key leaves soft-deleted rows out: by a partial index, by a generated column, not at
             all, so that it counts every row, or there are no unique keys.
@@ -42,6 +44,7 @@ class Capabilities:
     has_intervals: bool = False
     has_nul_text: bool = False
     conflict: Literal["conflict", "duplicate", "none"] = "none"
+    has_savepoints: bool = True
     has_row_locks: bool = True
     locks_of: bool = False
     compares_rows: bool = False
@@ -49,6 +52,7 @@ class Capabilities:
     nulls_descending: Literal["first", "last"] = "last"
     has_arrays: bool = False
     reads_json_rows: bool = False
+    numbers_enums: bool = False
     has_null_order: bool = False
     live_unique: Literal["partial index", "generated column", "every row", "none"] = "partial index"
     largest_parameters: int = 2000
@@ -76,6 +80,8 @@ _MYSQL = Capabilities(
     has_time_zones=False,
     has_nul_text=True,
     conflict="duplicate",
+    # MySQL manual, "The ENUM Type", "Enumeration Sorting".
+    numbers_enums=True,
     live_unique="generated column",
     largest_parameters=65535,
 )
@@ -98,8 +104,10 @@ _KNOWN = MappingProxyType(
             has_intervals=True,
             has_special_floats=True,
             conflict="conflict",
+            has_savepoints=False,
             has_row_locks=False,
             reads_json_rows=True,
+            numbers_enums=True,
             # default_null_order since 0.8 (duckdb.org, "ORDER BY clause").
             nulls_ascending="last",
             nulls_descending="last",
@@ -109,6 +117,7 @@ _KNOWN = MappingProxyType(
             largest_parameters=32767,
         ),
         "snowflake": Capabilities(
+            has_savepoints=False,
             has_row_locks=False,
             nulls_ascending="last",
             nulls_descending="first",

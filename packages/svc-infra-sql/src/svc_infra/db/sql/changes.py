@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import ARRAY, Connection, and_, bindparam, case, func, literal, or_, update
+from sqlalchemy import ARRAY, Connection, and_, bindparam, case, cast, func, literal, or_, update
 from sqlalchemy import column as named
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
@@ -20,13 +20,13 @@ from sqlalchemy.orm import Session
 from svc_infra.db.sql.blocks import Block
 from svc_infra.db.sql.bulk import BulkWriting
 from svc_infra.db.sql.copying import is_copyable
-from svc_infra.db.sql.creating import at_row, has_savepoints, savepoint
+from svc_infra.db.sql.creating import at_row, savepoint
 from svc_infra.db.sql.errors import IntegrityViolation, InvalidQuery, InvalidValue, SqlError, StaleVersion
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.plan import RepositoryPlan
 from svc_infra.db.sql.reference_checks import first_refused
-from svc_infra.db.sql.statements import Selection, Statements, id_parameter
+from svc_infra.db.sql.statements import IDS, Selection, Statements, id_parameter
 from svc_infra.db.sql.translate import translate
 from svc_infra.db.sql.values import is_expression
 
@@ -112,7 +112,9 @@ class Changing(BulkWriting[M, T, E]):
                 return self._change_together(execution, connection, checked)
             except Exception as error:
                 typed = translate(error, table=self._plan.fields.table)
-                if not has_savepoints(connection) or not isinstance(typed, IntegrityViolation | InvalidValue):
+                if not execution.capabilities.has_savepoints or not isinstance(
+                    typed, IntegrityViolation | InvalidValue
+                ):
                     raise
             savepoint(connection, "ROLLBACK TO SAVEPOINT svc_infra_bulk")
             # One after the other, which tells the one that is refused.
@@ -224,7 +226,7 @@ class Changing(BulkWriting[M, T, E]):
                 ("update arrays", names, guards), lambda: self._update_by_arrays(statements, names, guards)
             )
             return statement, {f"array_{place}": [*each] for place, each in enumerate(zip(*rows, strict=True))}
-        return self._update_by_cases(statements, names, guards, rows), {}
+        return self._update_by_cases(statements, names, guards, rows, is_cast=execution.capabilities.has_arrays), {}
 
     def _update_by_arrays(self, statements: Statements[M], names: Sequence[str], guards: Sequence[str]) -> Any:
         """UPDATE from arrays bound as `array_0` and so on: those of the ids, the values and the versions."""
@@ -232,14 +234,20 @@ class Changing(BulkWriting[M, T, E]):
         sent = (*ids, *names, *guards)
         arrays = [bindparam(f"array_{place}", type_=ARRAY(columns[name].type)) for place, name in enumerate(sent)]
         taken = [named(f"c{place}", columns[name].type) for place, name in enumerate(sent)]
-        given = func.unnest(*arrays).table_valued(*taken, name="given").render_derived()
+        given = func.unnest(*arrays).table_valued(*taken, name="svc_infra_given").render_derived()
         by_name = dict(zip(sent, [given.c[column.name] for column in taken], strict=True))
         same = [columns[name] == by_name[name] for name in (*ids, *guards)]
         found = update(self._plan.fields.table).where(*statements.criteria(Selection()), *same)
         return found.values({**{columns[name].key: by_name[name] for name in names}, **statements.next_version()})
 
     def _update_by_cases(
-        self, statements: Statements[M], names: Sequence[str], guards: Sequence[str], rows: Sequence[Sequence[Any]]
+        self,
+        statements: Statements[M],
+        names: Sequence[str],
+        guards: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        *,
+        is_cast: bool,
     ) -> Any:
         """UPDATE with the ids, the values and the versions of the rows in a CASE for each field."""
         columns, ids = self._plan.fields.columns, self._plan.id_fields
@@ -247,7 +255,11 @@ class Changing(BulkWriting[M, T, E]):
 
         def by_case(name: str, place: int) -> Any:
             kind = columns[name].type
-            return case(*((match, literal(row[place], kind)) for match, row in zip(matches, rows, strict=True)))
+            values: builtins.list[Any] = [literal(row[place], kind) for row in rows]
+            if is_cast:
+                # A CASE has the type of its branches, and PostgreSQL's own types are sent as text.
+                values = [cast(value, kind) for value in values]
+            return case(*zip(matches, values, strict=True))
 
         cases = {name: by_case(name, place) for place, name in enumerate((*names, *guards), start=len(ids))}
         found = update(self._plan.fields.table).where(*statements.criteria(Selection()), or_(*matches))
@@ -276,7 +288,7 @@ class Changing(BulkWriting[M, T, E]):
         """The parameters of a statement that `_chosen_rows` or `_update_of` made."""
         found = execution.scope_parameters()
         if len(self._plan.id_fields) == 1:
-            found["ids"] = [each.key[0] for each in changes]
+            found[IDS] = [each.key[0] for each in changes]
         return found
 
     def _parts(self, execution: Execution[M], changes: Sequence[_Checked]) -> Iterator[Sequence[_Checked]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, TypeAlias
 
+from sqlalchemy.orm import RelationshipProperty
 from sqlalchemy.sql import roles
 from sqlalchemy.sql.elements import ColumnClause, Grouping, TextClause
 
@@ -55,6 +56,8 @@ class Conditions:
                     f"where holds a {type(condition).__name__}, which is no condition; "
                     "give field('age').gt(30) or User.age > 30"
                 )
+            if isinstance(getattr(condition, "prop", None), RelationshipProperty):
+                raise InvalidQuery(f"where holds the relationship {condition}; give field(...).any() or .has()")
         _check_size(condition for condition in self._given if isinstance(condition, Filter))
         if all(isinstance(condition, Filter) for condition in self._given):
             self.shape = tuple(condition.shape() for condition in self._given)

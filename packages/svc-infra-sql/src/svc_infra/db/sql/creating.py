@@ -6,6 +6,7 @@ import builtins
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from operator import itemgetter
 from typing import Any, Literal, TypeVar, overload
 
 from sqlalchemy import ARRAY, Connection
@@ -23,9 +24,10 @@ from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.reading import natural
 from svc_infra.db.sql.reference_checks import first_refused
 from svc_infra.db.sql.translate import VALUE_ERRORS, translate
+from svc_infra.db.sql.values import Computed
 from svc_infra.db.sql.writing import Writing
 
-__all__ = ["Creating", "at_row", "has_savepoints", "savepoint"]
+__all__ = ["Creating", "at_row", "savepoint"]
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -158,8 +160,11 @@ class Creating(Writing[M, T, E]):
         returning: bool,
     ) -> builtins.list[T]:
         """Insert checked rows; on a refusal find the row that it is about."""
+        if not execution.writes_directly:
+            entities = self._insert_entities(execution, Block.rows(blocks), start)
+            return [self._reload(execution, entity) for entity in entities] if returning else []
         point = "svc_infra_batch" if start else "svc_infra_bulk"
-        undoable = has_savepoints(connection)
+        undoable = execution.capabilities.has_savepoints
         if start and undoable:
             savepoint(connection, f"SAVEPOINT {point}")
         table = self._plan.fields.table
@@ -194,6 +199,30 @@ class Creating(Writing[M, T, E]):
                 high = middle
         raise at_row(found, start + low) from found.__cause__
 
+    def _insert_entities(
+        self, execution: Execution[M], rows: Sequence[Mapping[str, Any]], start: int
+    ) -> builtins.list[M]:
+        """Insert checked rows by the unit of work; on a refusal find the row that it is about, one after another."""
+        try:
+            with unit_of_work.undone_on_error(execution):
+                return unit_of_work.add_many(execution, rows)
+        except Exception as error:
+            refused = self._refusal(error)
+            if refused is None:
+                raise
+            if not execution.capabilities.has_savepoints or not isinstance(refused, IntegrityViolation | InvalidValue):
+                raise refused from refused.__cause__
+        for index, row in enumerate(rows):
+            try:
+                with unit_of_work.undone_on_error(execution):
+                    unit_of_work.add(execution, row)
+            except Exception as error:
+                typed = self._refusal(error)
+                if typed is None:
+                    raise
+                raise at_row(typed, start + index) from typed.__cause__
+        raise refused from refused.__cause__
+
     def _refusal(self, error: Exception) -> SqlError | None:
         """The typed error; what SQLAlchemy does not send raises the types' and the driver's errors as they are."""
         typed = translate(error, table=self._plan.fields.table)
@@ -205,12 +234,12 @@ class Creating(Writing[M, T, E]):
     def _insert_blocks(
         self, execution: Execution[M], connection: Connection, blocks: Sequence[Block], *, returning: bool
     ) -> builtins.list[T]:
-        if not execution.writes_directly:
-            entities = unit_of_work.add_many(execution, Block.rows(blocks))
-            return [self._reload(execution, entity) for entity in entities] if returning else []
         results: dict[int, Any] = {}
         for block in blocks:
-            if returning:
+            if block.has_expressions:
+                for place, row in zip(block.places, Block.rows([block]), strict=True):
+                    results[place] = self._insert_row(connection, execution.statements, Computed(row))
+            elif returning:
                 written = self._insert_returning(execution, connection, block)
                 results.update(zip(block.places, written, strict=True))
             elif len(block) < _MANY or not self._send_apart(execution, connection, block):
@@ -236,7 +265,7 @@ class Creating(Writing[M, T, E]):
         places = [names.index(name) for name in key]
         if counted:
             # The database counts the key up in the order of the rows.
-            found = sorted(found, key=lambda row: row[places[0]])
+            found = sorted(found, key=itemgetter(places[0]))
         else:
             by_key = {tuple(row[place] for place in places): row for row in found}
             found = [by_key[wanted] for wanted in zip(*(block.column(name) for name in key), strict=True)]
@@ -291,30 +320,43 @@ class Creating(Writing[M, T, E]):
     def _undone_on_error(self, execution: Execution[M]) -> Iterator[Connection]:
         """A connection on which everything is undone when the block fails."""
         connection = execution.connect(execution.statements.insert(()))
-        if not has_savepoints(connection):
+        if not execution.writes_directly and execution.capabilities.has_savepoints:
+            with unit_of_work.undone_on_error(execution):
+                yield connection
+            return
+        if not execution.capabilities.has_savepoints:
             try:
                 yield connection
             except BaseException:
                 (connection if execution.session is None else execution.session).rollback()
                 raise
             return
-        savepoint(connection, "SAVEPOINT svc_infra_bulk")
+        info = connection.info  # of the driver's connection, which an error may take away
+        info[_DEPTH] = depth = info.get(_DEPTH, 0) + 1
         try:
-            yield connection
-        except BaseException:
-            if not connection.invalidated and not connection.closed:
-                savepoint(connection, "ROLLBACK TO SAVEPOINT svc_infra_bulk")
-            raise
-        savepoint(connection, "RELEASE SAVEPOINT svc_infra_bulk")
+            savepoint(connection, "SAVEPOINT svc_infra_bulk")
+            try:
+                yield connection
+            except BaseException:
+                if not connection.invalidated and not connection.closed:
+                    savepoint(connection, "ROLLBACK TO SAVEPOINT svc_infra_bulk")
+                raise
+            savepoint(connection, "RELEASE SAVEPOINT svc_infra_bulk")
+        finally:
+            info[_DEPTH] = depth - 1
 
 
-def has_savepoints(connection: Connection) -> bool:
-    """Whether a part of a transaction can be undone on the connection."""
-    return connection.dialect.name not in ("duckdb", "snowflake")
+_DEPTH = "svc_infra_savepoint_depth"
 
 
 def savepoint(connection: Connection, statement: str) -> None:
-    """Send a statement about savepoints, given in the words of the SQL standard."""
+    """Send a statement about savepoints, given in the words of the SQL standard.
+
+    A write of many within another's hook has savepoints of its own: MySQL forgets the older one of the same name.
+    """
+    depth = connection.info.get(_DEPTH, 1)
+    if depth > 1:
+        statement = f"{statement}_{depth}"
     if connection.dialect.name == "mssql":
         verb, _, name = statement.rpartition(" ")
         if verb.startswith("RELEASE"):

@@ -7,9 +7,9 @@ of the time of a short statement.
 
 Only where nobody can tell the difference: on asyncpg and aiosqlite, inside a transaction that SQLAlchemy has begun (or
 where a lone statement needs none), while nothing listens to statements (tracing, a slow log, `echo`), and for
-statements that return rows. Everything else goes the usual way. Errors are SQLAlchemy's own, made by its connection:
-it tells its listeners, ends the connection when it is gone or the task was cancelled, and wraps the driver's error. So
-a statement that was sent is never sent again.
+statements that return rows or, on asyncpg, the number of rows written. Everything else goes the usual way. Errors are
+SQLAlchemy's own, made by its connection: it tells its listeners, ends the connection when it is gone or the task was
+cancelled, and wraps the driver's error. So a statement that was sent is never sent again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sqlalchemy.util import await_only
 from svc_infra.db.sql._deadline import arms_of, disarm_deadline
 from svc_infra.db.sql.copying import default_of
 
-__all__ = ["run_directly", "runs_directly"]
+__all__ = ["count_directly", "counts_directly", "run_directly", "runs_directly", "send_many_directly"]
 
 _DRIVERS: Final = frozenset({("postgresql", "asyncpg"), ("sqlite", "aiosqlite")})
 
@@ -39,6 +39,11 @@ _NEVER: Final = "never"
 def runs_directly(dialect: Dialect) -> bool:
     """Whether statements can be run on the driver of a dialect."""
     return (dialect.name, dialect.driver) in _DRIVERS
+
+
+def counts_directly(dialect: Dialect) -> bool:
+    """Whether the driver tells how many rows a statement wrote, so that none need come back (asyncpg)."""
+    return dialect.driver == "asyncpg" and runs_directly(dialect)
 
 
 def run_directly(
@@ -55,6 +60,39 @@ def run_directly(
     Raises:
         sqlalchemy.exc.DBAPIError: As `Connection.execute` does.
     """
+    sent = _sent(connection, statement, parameters, _Statements.fetch, alone=alone)
+    return None if sent is None else sent[0].rows(sent[1])
+
+
+def count_directly(
+    connection: Connection, statement: Executable, parameters: Mapping[str, Any], *, alone: bool = False
+) -> int | None:
+    """Run a statement that writes and returns no rows, and return how many it wrote; otherwise as `run_directly`.
+
+    Args:
+        connection: A connection whose dialect `counts_directly`; None is returned for any other.
+        statement: As in `run_directly`.
+        parameters: As in `run_directly`.
+        alone: As in `run_directly`.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: As `Connection.execute` does.
+    """
+    if not counts_directly(connection.dialect):
+        return None
+    sent = _sent(connection, statement, parameters, _Statements.count, alone=alone)
+    return None if sent is None else sent[1]
+
+
+def _sent(
+    connection: Connection,
+    statement: Executable,
+    parameters: Mapping[str, Any],
+    send: Callable[..., Any],
+    *,
+    alone: bool,
+) -> tuple[_Direct, Any] | None:
+    """Send a statement, and return what the driver did; None when it has to go the usual way."""
     dialect = connection.dialect
     statements = _of_dialect.get(dialect)
     if statements is None:
@@ -64,8 +102,7 @@ def run_directly(
     direct = statements.find(statement, tuple(parameters))
     if direct is None or not (alone or connection.in_transaction()):
         return None
-    # Nobody can listen to a connection that was taken for one statement, and its engine's events cost less to look up.
-    arms = _unobserved(connection, connection.engine.dispatch if alone else connection.dispatch)
+    arms = _unobserved(connection)
     if arms is None:
         return None
     try:
@@ -76,12 +113,12 @@ def run_directly(
     for arm in arms:
         arm(connection, run)
     try:
-        records = statements.send(connection, direct, arguments, alone=alone)
+        found = send(statements, connection, direct, arguments, alone=alone)
     except BaseException as error:
         _fail(connection, direct, arguments, run, error)
         raise
     disarm_deadline(run)
-    return direct.rows(records)
+    return direct, found
 
 
 def send_many_directly(
@@ -105,7 +142,7 @@ def send_many_directly(
     if statements is None:
         statements = _of_dialect[dialect] = _Statements(dialect)
     direct = statements.find(statement, tuple(names))
-    arms = None if direct is None else _unobserved(connection, connection.dispatch)
+    arms = None if direct is None else _unobserved(connection)
     if direct is None or arms is None:
         return False
     try:
@@ -123,7 +160,7 @@ def send_many_directly(
             cursor = await_only(driver.executemany(direct.sql, rows))
             await_only(cursor.close())
         except Exception as error:
-            adapted._handle_exception(error)  # noqa: SLF001 (as in `_Statements.send`)
+            adapted._handle_exception(error)  # noqa: SLF001 (as in `_Statements.fetch`)
             raise
     except BaseException as error:
         _fail(connection, direct, (), run, error)
@@ -142,10 +179,14 @@ def _fail(connection: Connection, direct: _Direct, arguments: Sequence[Any], run
     handle(error, direct.sql, tuple(arguments), None, run)
 
 
-def _unobserved(connection: Connection, events: Any) -> list[Any] | None:
+def _unobserved(connection: Connection) -> list[Any] | None:
     """What arms the statement's deadlines, when nobody misses a statement that SQLAlchemy does not run; else None."""
     if connection.closed or connection.invalidated or "schema_translate_map" in connection.get_execution_options():
         return None
+    # A connection's events are joined from its own and its engine's at their first use, which costs more than all of
+    # this. SQLAlchemy notes that it has some of its own (2.0: or of its engine's).
+    is_listened_to = getattr(connection, "_has_events", True)
+    events: Any = (connection if is_listened_to else connection.engine).dispatch
     if events.before_execute or events.after_execute:
         return None
     for listener in connection.dialect.dispatch.handle_error:
@@ -207,7 +248,7 @@ class _Direct:
             if bind.key not in given and make is None:
                 if bind.required or bind.callable is not None:
                     raise LookupError(bind.key)
-                make = _constant(bind.value)
+                make = partial(getattr, bind, "value")
             if bind.expanding or bind.literal_execute:
                 raise LookupError(bind.key)
             self._parameters.append((bind.key, process, make))
@@ -288,7 +329,7 @@ class _Statements:
             by_keys[keys] = found
         return found if isinstance(found, _Direct) else None
 
-    def send(self, connection: Connection, direct: _Direct, arguments: list[Any], *, alone: bool) -> Sequence[Any]:
+    def fetch(self, connection: Connection, direct: _Direct, arguments: list[Any], *, alone: bool) -> Sequence[Any]:
         """Send it and return the driver's records."""
         fairy = connection.connection
         driver: Any = fairy.driver_connection
@@ -318,6 +359,26 @@ class _Statements:
         finally:
             cursor.close()
 
+    def count(self, connection: Connection, direct: _Direct, arguments: list[Any], *, alone: bool) -> int:
+        """Send it by asyncpg and return how many rows it wrote."""
+        fairy = connection.connection
+        driver: Any = fairy.driver_connection
+        adapted: Any = fairy.dbapi_connection
+        if alone or driver.is_in_transaction():
+            try:
+                tag: str = await_only(driver.execute(direct.sql, *arguments))
+            except Exception as error:
+                adapted._handle_exception(error)  # noqa: SLF001 (as in `fetch`)
+                raise
+            return int(tag.rpartition(" ")[2])  # such as "DELETE 1" or "UPDATE 1"
+        cursor = fairy.cursor()  # as in `fetch`
+        try:
+            cursor.execute(direct.sql, arguments)
+            written: int = cursor.rowcount
+            return written
+        finally:
+            cursor.close()
+
 
 _MOST_SHAPES: Final = 64
 """Sets of parameters that one statement is compiled for; an UPDATE has one for each set of fields that it changes."""
@@ -325,16 +386,12 @@ _MOST_SHAPES: Final = 64
 _of_dialect: WeakKeyDictionary[Dialect, _Statements] = WeakKeyDictionary()
 
 
-def _constant(value: Any) -> Callable[[], Any]:
-    return lambda: value
-
-
 def _updated_by(column: Any) -> Callable[[], Any] | None:
     """What gives a column's value in Python at every UPDATE."""
     default = column.onupdate
     make: Any = default.arg
     if default.is_scalar:
-        return _constant(make)
+        return lambda: make
     if default.is_callable:
         return lambda: make(None)
     raise LookupError(column.key)

@@ -56,8 +56,9 @@ class EntityLoader(Generic[M]):
                 state = instance_state(entity)
                 state.key = identity
                 state.session_id = session_id
-                entity.__dict__.update(zip(names, row, strict=True))
-                identity_map.add(state)
+                entity.__dict__.update(zip(names, row))  # noqa: B905 (checking the lengths costs a tenth of it all)
+                # As the ORM's own loading does of what it did not find there.
+                identity_map._add_unpresent(state, identity)  # noqa: SLF001
             else:
                 self._update(entity, row, refresh=refresh)
             found.append(entity)

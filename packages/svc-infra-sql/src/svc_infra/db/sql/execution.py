@@ -12,7 +12,7 @@ from sqlalchemy import Connection, CursorResult, Executable, Result
 from sqlalchemy.orm import Session
 
 from svc_infra.db.sql.capabilities import Capabilities, capabilities_of
-from svc_infra.db.sql.direct import run_directly
+from svc_infra.db.sql.direct import count_directly, run_directly
 from svc_infra.db.sql.errors import InvalidValue
 from svc_infra.db.sql.filter_scope import FilterScope
 from svc_infra.db.sql.lone import LoneConnection
@@ -23,7 +23,7 @@ from svc_infra.db.sql.uuid7 import uuid7
 from svc_infra.db.sql.values import ValueChecker
 from svc_infra.db.sql.visibility import scope_parameter
 
-__all__ = ["Execution", "fetched"]
+__all__ = ["Execution", "counted", "fetched"]
 
 M = TypeVar("M")
 
@@ -194,3 +194,11 @@ def fetched(connection: Connection, statement: Executable, parameters: Mapping[s
         return connection.fetch(statement, parameters)
     rows = run_directly(connection, statement, parameters)
     return connection.execute(statement, parameters).all() if rows is None else rows
+
+
+def counted(connection: Connection, statement: Executable, parameters: Mapping[str, Any]) -> int:
+    """How many rows a statement wrote that returns none, run on the driver itself where that is the same."""
+    if isinstance(connection, LoneConnection):
+        return connection.count(statement, parameters)
+    written = count_directly(connection, statement, parameters)
+    return connection.execute(statement, parameters).rowcount if written is None else written

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, is_dataclass
+from dataclasses import fields as dataclass_fields
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -201,6 +203,26 @@ class ModelFields(Generic[M]):
         if self.mapper.version_id_col is not None and (not callable(generator) or generator(1) != 2):
             return False
         return not any(manager[name].dispatch.set for name in self.names)
+
+    def construct(self, values: Mapping[str, Any]) -> M:
+        """An object of the model with the values, by its constructor.
+
+        That of a dataclass may demand fields that the database fills, and not take others that it can hold.
+        """
+        if not is_dataclass(self.model):
+            return self.model(**values)
+        given, later = dict(values), {}
+        for each in dataclass_fields(self.model):
+            if not each.init:
+                if each.name in given:
+                    later[each.name] = given.pop(each.name)
+            elif each.name not in given and each.default is MISSING and each.default_factory is MISSING:
+                relation = self.mapper.relationships.get(each.name)
+                given[each.name] = [] if relation is not None and relation.uselist else None
+        entity = self.model(**given)
+        for name, value in later.items():
+            setattr(entity, name, value)
+        return entity
 
     @cached_property
     def cascades_deletes(self) -> bool:

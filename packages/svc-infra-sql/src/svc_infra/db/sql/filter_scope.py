@@ -59,7 +59,7 @@ class FilterScope(Generic[M]):
 
     def next_name(self, value: object = None) -> str:
         """A name for the next parameter, which gets the value."""
-        name = f"filter_{len(self.parameters)}"
+        name = f"svc_infra_filter_{len(self.parameters)}"
         self.parameters[name] = value
         return name
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Result, Row
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, joinedload, selectinload, subqueryload, undefer
 from sqlalchemy.orm.interfaces import ORMOption
 
 from svc_infra.db.sql.entities import EntityLoader
@@ -25,6 +27,17 @@ __all__ = ["EntityForm", "ResultForm", "ResultRow", "RowForm"]
 
 M = TypeVar("M")
 T = TypeVar("T")
+
+# What a relationship loads eagerly by, and the option that does the same.
+_EAGER_LOADS: Mapping[object, Callable[..., Any]] = MappingProxyType(
+    {
+        "joined": joinedload,
+        False: joinedload,
+        "selectin": selectinload,
+        "immediate": selectinload,
+        "subquery": subqueryload,
+    }
+)
 
 
 class ResultForm(Protocol[T]):
@@ -81,10 +94,35 @@ class EntityForm(Generic[M]):
         self.needs_orm: bool = bool(loaded)
 
     def options(self, scope: Mapping[str, object]) -> Sequence[ORMOption]:
-        """SELECT IN loading of the relationships: one statement each, however many objects."""
-        return [self._option(path, scope) for path in self._loaded]
+        """SELECT IN loading of the relationships: one statement each, however many objects.
+
+        What the model itself loads eagerly is confined to visible rows as well.
+        """
+        named = {path.partition(".")[0] for path in self._loaded}
+        return [*(self._option(path, scope) for path in self._loaded), *self._eager(self._fields, scope, named)]
+
+    def _eager(
+        self,
+        fields: ModelFields[Any],
+        scope: Mapping[str, object],
+        left_out: AbstractSet[str],
+        seen: AbstractSet[object] = frozenset(),
+    ) -> list[Any]:
+        found: list[Any] = []
+        for relation in fields.mapper.relationships:
+            load = _EAGER_LOADS.get(relation.lazy)
+            if load is None or relation.key in left_out or relation.mapper in seen:
+                continue
+            attribute, target = fields.relation(relation.key)
+            criteria = self._visibility.within(target.columns).literal_criteria(partial(getattr, target.model), scope)
+            deeper = self._eager(target, scope, frozenset(), seen | {fields.mapper})
+            if criteria or deeper:
+                found.append(load(attribute.and_(*criteria) if criteria else attribute).options(*deeper))
+        return found
 
     def _option(self, path: str, scope: Mapping[str, object]) -> ORMOption:
+        if path in self._fields.columns:
+            return undefer(getattr(self._fields.model, path))
         option: Any = None
         fields: ModelFields[Any] = self._fields
         for name in path.split("."):

@@ -70,7 +70,7 @@ def insert_json_rows(
         return ()
     names = ", ".join(prepare.quote(column.name) for column in returned)
     result = connection.execute(text(f"{statement} RETURNING {names}").columns(*returned), parameters)
-    return result.all()
+    return [tuple(row) for row in result]  # as fields may be called otherwise than columns
 
 
 def _is_json(values: object, dialect: Dialect) -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from sqlalchemy import and_, bindparam, false, or_, tuple_
+from sqlalchemy import Enum, String, and_, bindparam, case, false, literal, or_, tuple_
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.types import TypeEngine
 
 from svc_infra.db.sql.capabilities import Capabilities
 from svc_infra.db.sql.fields import ModelFields
@@ -42,6 +43,13 @@ def _nulls(key: OrderKey, capabilities: Capabilities) -> str:
     return capabilities.nulls_descending if key.descending else capabilities.nulls_ascending
 
 
+def _place(value: ColumnElement[Any], kind: TypeEngine[Any]) -> ColumnElement[Any]:
+    """The place of an enumeration's member, by which it is ordered; any other value is its own."""
+    if not isinstance(kind, Enum) or not kind.native_enum:
+        return value
+    return case(*((value == literal(text, String()), place) for place, text in enumerate(kind.enums)))
+
+
 def after(
     fields: ModelFields[M],
     ordering: Ordering,
@@ -60,7 +68,13 @@ def after(
     """
     keys = ordering.keys
     columns = [column(key.name) for key in keys]
-    values = [bindparam(key_parameter(i), type_=fields.columns[key.name].type) for i, key in enumerate(keys)]
+    values: list[ColumnElement[Any]] = [
+        bindparam(key_parameter(i), type_=fields.columns[key.name].type) for i, key in enumerate(keys)
+    ]
+    if capabilities.numbers_enums:
+        kinds = [fields.columns[key.name].type for key in keys]
+        columns = [_place(each, kind) for each, kind in zip(columns, kinds, strict=True)]
+        values = [_place(each, kind) for each, kind in zip(values, kinds, strict=True)]
     nullable = [bool(fields.columns[key.name].nullable) for key in keys]
     is_uniform = len({key.descending for key in keys}) == 1
     if capabilities.compares_rows and is_uniform and not any(nullable):

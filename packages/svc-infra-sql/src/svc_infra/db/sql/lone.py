@@ -22,7 +22,7 @@ from sqlalchemy.util import await_only
 from svc_infra.db.sql._engine import EngineFamily
 from svc_infra.db.sql._options import READONLY, Wishes
 from svc_infra.db.sql._synchronous import run_synchronously
-from svc_infra.db.sql.direct import run_directly
+from svc_infra.db.sql.direct import count_directly, counts_directly, run_directly
 from svc_infra.db.sql.errors import Disconnected, InvalidQuery, PoolTimeout, ReadOnlyViolation
 from svc_infra.db.sql.translate import translate
 
@@ -113,6 +113,17 @@ class LoneConnection:
                 return rows
         with self._usual.connect() as connection:
             return connection.execute(statement, parameters).all()
+
+    def count(self, statement: Executable, parameters: Mapping[str, Any]) -> int:
+        """Run a statement that writes and returns no rows, and return how many it wrote."""
+        self._check(statement)
+        if counts_directly(self.dialect):
+            with self._engine.connect() as connection:
+                written = count_directly(connection, statement, parameters, alone=True)
+                if written is not None:
+                    return written
+        with self._usual.connect() as connection:
+            return connection.execute(statement, parameters).rowcount
 
     def execute(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+from sqlalchemy.orm import RelationshipProperty
 from sqlalchemy.sql import operators, roles
 from sqlalchemy.sql.elements import ColumnElement, UnaryExpression
 
@@ -141,7 +142,7 @@ def _key_of_name(fields: ModelFields[M], term: str) -> OrderKey:
 def _element(term: object) -> ColumnElement[Any]:
     make: Callable[[], object] | None = getattr(term, "__clause_element__", None)
     element = term if make is None else make()
-    if not isinstance(element, ColumnElement):
+    if not isinstance(element, ColumnElement) or isinstance(getattr(term, "prop", None), RelationshipProperty):
         raise InvalidQuery(
             f"can't order by a {type(term).__name__}: "
             "give a field's name, such as '-created_at', or a column expression"

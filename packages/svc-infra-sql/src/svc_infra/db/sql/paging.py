@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Float, Select, literal_column, type_coerce
+from sqlalchemy import Connection, Enum, Float, Select, literal_column, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
 from svc_infra.db.sql.conditions import Conditions, Where
 from svc_infra.db.sql.cursors import Cursor, CursorCodec
-from svc_infra.db.sql.errors import InvalidQuery
+from svc_infra.db.sql.errors import InvalidQuery, InvalidValue
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.keyset import after, key_parameter, reversed_ordering
 from svc_infra.db.sql.lone import LoneStatements
@@ -116,6 +117,9 @@ class Paging(Reading[M, T, E]):
             are_null = tuple(value is None for value in place.values)
             for position, (key, value) in enumerate(zip(ordering.keys, place.values, strict=True)):
                 if value is not None:
+                    kind = fields.columns[key.name].type
+                    if isinstance(kind, Enum) and kind.enum_class is not None:
+                        value = _member(kind.enum_class, value)  # noqa: PLW2901
                     parameters[key_parameter(position)] = execution.checker.value(key.name, value)
         names = tuple(key.name for key in ordering.keys)
         items, place_of = self._read_places(execution, names, parameters, (read_in, selection, are_null))
@@ -256,3 +260,15 @@ class Paging(Reading[M, T, E]):
         if not directly:
             statement = statement.options(*self._form.options(execution.scope_values()))
         return statement, execution.by_selection(selection), directly
+
+
+def _member(kind: type[enum.Enum], name: object) -> enum.Enum:
+    """The member that a cursor names; its column may keep another text of it.
+
+    Raises:
+        InvalidValue: When there is none of this name any more.
+    """
+    try:
+        return kind[str(name)]
+    except KeyError:
+        raise InvalidValue(f"the cursor stands at {name!r}, which is no {kind.__name__} any more") from None

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 
+from sqlalchemy import Boolean, DateTime, Integer, String, Uuid
+
 from svc_infra.db.sql.capabilities import capabilities_of
 from svc_infra.db.sql.entities import EntityLoader
 from svc_infra.db.sql.errors import InvalidQuery, UnknownField
@@ -36,6 +38,8 @@ class RepositoryPlan(Generic[M]):
         clock: Gives the time of a soft delete, aware.
         managed_fields: Fields that data never sets: those of the soft delete, the version and the scope.
         loader: Makes objects from rows.
+        is_addressed_by_key: Whether an id is the primary key's very values, so that a row that was found by it need not
+            return its key; text may be found by other text, as its collation says.
     """
 
     fields: ModelFields[M]
@@ -46,6 +50,7 @@ class RepositoryPlan(Generic[M]):
     clock: Callable[[], datetime]
     managed_fields: frozenset[str] = field(init=False)
     loader: EntityLoader[M] = field(init=False)
+    is_addressed_by_key: bool = field(init=False)
     _scoped: dict[tuple[str, ...], RepositoryPlan[M]] = field(init=False, default_factory=dict)
     _statements: dict[tuple[str, bool], Statements[M]] = field(init=False, default_factory=dict)
     _references: dict[Literal["found"], tuple[Reference, ...]] = field(init=False, default_factory=dict)
@@ -57,10 +62,18 @@ class RepositoryPlan(Generic[M]):
         self.visibility.check(self.fields)
         managed = self.visibility.managed_fields | frozenset(self.visibility.scope_fields)
         if self.version_field is not None:
-            self.fields.column(self.version_field, use="the version field")
+            kind = self.fields.column(self.version_field, use="the version field").type
+            # What the mapper counts it may count in its own way.
+            if isinstance(kind, String | Boolean | DateTime) and self.fields.mapper.version_id_col is None:
+                raise UnknownField(
+                    f"{self.fields.model.__name__}.{self.version_field} is {kind!r}; a version field is an Integer"
+                )
             managed |= {self.version_field}
         object.__setattr__(self, "managed_fields", managed)
         object.__setattr__(self, "loader", EntityLoader(self.fields))
+        kinds = [self.fields.columns[name].type for name in self.fields.primary_key]
+        is_exact = all(isinstance(kind, Integer | Uuid) for kind in kinds)
+        object.__setattr__(self, "is_addressed_by_key", is_exact and self.id_fields == self.fields.primary_key)
 
     def scoped(self, names: Collection[str]) -> RepositoryPlan[M]:
         """The plan whose statements are confined to rows with given values in these fields too.

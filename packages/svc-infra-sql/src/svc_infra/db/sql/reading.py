@@ -18,7 +18,7 @@ from svc_infra.db.sql.forms import ResultForm
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.ordering import OrderBy, Ordering
 from svc_infra.db.sql.plan import RepositoryPlan
-from svc_infra.db.sql.statements import RowLock, Selection, Statements
+from svc_infra.db.sql.statements import IDS, RowLock, Selection, Statements
 from svc_infra.db.sql.translate import translate
 from svc_infra.db.sql.visibility import Deleted
 
@@ -154,7 +154,7 @@ class Reading(Generic[M, T, E]):
         size = len(wanted) if execution.capabilities.has_arrays else execution.capabilities.largest_parameters - 100
         found: dict[object, T] = {}
         for start in range(0, len(wanted), max(size, 1)):
-            parameters = {**execution.scope_parameters(), "ids": wanted[start : start + size]}
+            parameters = {**execution.scope_parameters(), IDS: wanted[start : start + size]}
             rows = self._read(execution, lambda statements, names: statements.select_ids(names, deleted), parameters)
             found.update((self._form.value_of(row, name), row) for row in rows)
         return [found[id] for id in wanted if id in found]  # noqa: A001

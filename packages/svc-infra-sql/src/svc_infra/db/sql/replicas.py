@@ -135,7 +135,7 @@ class ReplicaSet:
             replica = await self.candidate(number)
             if replica is None:
                 continue
-            session = AsyncSession(replica.family.get(wishes), expire_on_commit=False)
+            session = AsyncSession(replica.family.get(wishes), expire_on_commit=False, close_resets_only=False)
             try:
                 await session.connection()
             except BaseException as error:

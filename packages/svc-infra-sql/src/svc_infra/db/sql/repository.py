@@ -174,15 +174,18 @@ class SqlRepository(Upserting[M, M, AsyncSession], Generic[M]):
         """This repository with relationships loaded with every object, by one statement each and not one per object.
 
         Related rows that are soft-deleted or out of scope are left out, where their models have the same fields.
+        A column that the model defers is loaded, too, when it is named.
 
         Args:
             relations: Names such as "posts", "posts.comments" for those of related objects, and attributes.
 
         Raises:
-            UnknownField: When a name is no relationship.
+            UnknownField: When a name is no relationship, and no column.
         """
         names = [relation if isinstance(relation, str) else relation.key for relation in relations]
         for name in names:
+            if name in self._plan.fields.columns:
+                continue
             fields: ModelFields[Any] = self._plan.fields
             for part in name.split("."):
                 _, fields = fields.relation(part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,9 @@ class SessionScope:
             if opened is not None:
                 self._session, self._replica = opened
                 return self._session
-        self._session = AsyncSession(self._database.engines.get(self._wishes), expire_on_commit=False)
+        self._session = AsyncSession(
+            self._database.engines.get(self._wishes), expire_on_commit=False, close_resets_only=False
+        )
         return self._session
 
     async def __aexit__(
@@ -68,11 +71,14 @@ class SessionScope:
             self._raise_typed(error)
 
     async def _commit(self, session: AsyncSession) -> None:
+        if not session.in_transaction():  # nothing was done, or the block has ended it by itself
+            session.sync_session.close()
+            return
         if self._wishes.readonly and self._database.engine.dialect.name in UNABLE_TO_REFUSE_WRITES:
             await _discard(session)
             return
         replicas = self._database.replicas
-        has_written = replicas is not None and not self._wishes.readonly and session.in_transaction()
+        has_written = replicas is not None and not self._wishes.readonly
         if self._database.is_embedded:
             await session.commit()
         else:
@@ -103,10 +109,15 @@ async def _commit_in_time(session: AsyncSession) -> None:
 
 async def _discard(session: AsyncSession) -> None:
     """Roll back and give the connection back, or throw it away when the server does not answer."""
-    if not session.in_transaction():
+    transaction = session.sync_session.get_transaction()
+    if transaction is None:
         session.sync_session.close()
         return
     try:
         await bounded(session.run_sync(lambda sync_session: sync_session.close()), ROLLBACK_SECONDS)
+    except TimeoutError:
+        return  # the cancelled wait has thrown it away
     except Exception:  # noqa: BLE001 (the error that ended the block matters more than the one of its clean-up)
-        return
+        # A task that shares the session still waits for an answer on the connection, which would be lost to the pool.
+        with suppress(Exception):
+            await session.run_sync(lambda _: transaction.close(invalidate=True))

@@ -37,7 +37,7 @@ from svc_infra.db.sql.ordering import Ordering
 from svc_infra.db.sql.search import search_criterion
 from svc_infra.db.sql.visibility import Deleted, Visibility
 
-__all__ = ["RowLock", "Selection", "Statements", "id_parameter"]
+__all__ = ["EXPECTED_VERSION", "IDS", "RowLock", "Selection", "Statements", "id_parameter"]
 
 M = TypeVar("M")
 S = TypeVar("S")
@@ -49,10 +49,17 @@ RowLock: TypeAlias = Literal["update", "share", "nowait", "skip_locked"]
 _LOCKS: tuple[str, ...] = get_args(RowLock)
 _KEPT = 512
 
+# SQLAlchemy calls the parameters of an INSERT and UPDATE as the columns: no column may have a name of these.
+IDS = "svc_infra_ids"
+"""The name of the bound parameter that carries a list of ids."""
+
+EXPECTED_VERSION = "svc_infra_version"
+"""The name of the bound parameter that carries the version that a caller has read."""
+
 
 def id_parameter(name: str) -> str:
     """The name of the bound parameter that carries the value of an id field."""
-    return f"id_{name}"
+    return f"svc_infra_id_{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,20 +192,20 @@ class Statements(Generic[M]):
         )
 
     def select_ids(self, names: tuple[str, ...] | None, deleted: Deleted) -> Select[Any]:
-        """SELECT of the rows whose single id field is in the list bound as `ids`."""
+        """SELECT of the rows whose single id field is in the list bound as `IDS`."""
         return self.keep(
             ("ids", names, deleted),
             lambda: self.selected(names).where(self.ids_criterion(), *self._visibility.criteria(self.column, deleted)),
         )
 
     def ids_criterion(self) -> ColumnElement[bool]:
-        """The condition that the single id field is in the list bound as `ids`."""
+        """The condition that the single id field is in the list bound as `IDS`."""
         (name,) = self._id_fields
         kind = self._fields.columns[name].type
         column = self.column(name)
         if self._capabilities.has_arrays:
-            return column == any_(bindparam("ids", type_=ARRAY(kind)))
-        return column.in_(bindparam("ids", type_=kind, expanding=True))
+            return column == any_(bindparam(IDS, type_=ARRAY(kind)))
+        return column.in_(bindparam(IDS, type_=kind, expanding=True))
 
     def select_many(
         self,
@@ -296,7 +303,7 @@ class Statements(Generic[M]):
     def update_one(self, returned: tuple[str, ...], deleted: Deleted, *, guarded: bool = False) -> Update:
         """UPDATE of the row with an id, setting the parameters' columns and returning the fields.
 
-        `guarded` also demands the version bound as `expected_version`.
+        `guarded` also demands the version bound as `EXPECTED_VERSION`.
         """
 
         def build() -> Update:
@@ -309,7 +316,7 @@ class Statements(Generic[M]):
         criteria = [*self.id_criteria(), *self._visibility.criteria(self.column, deleted)]
         if guarded and self._version_field is not None:
             kind = self._fields.columns[self._version_field].type
-            criteria.append(self.column(self._version_field) == bindparam("expected_version", type_=kind))
+            criteria.append(self.column(self._version_field) == bindparam(EXPECTED_VERSION, type_=kind))
         return criteria
 
     def next_version(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Index, Table, UniqueConstraint, and_, func, true
+from sqlalchemy import Column, Connection, Index, Table, UniqueConstraint, and_, func, true
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
@@ -15,12 +15,13 @@ from svc_infra.db.sql import unit_of_work
 from svc_infra.db.sql.blocks import Block
 from svc_infra.db.sql.changes import Changing
 from svc_infra.db.sql.creating import at_row
-from svc_infra.db.sql.errors import InvalidQuery, UniqueViolation
+from svc_infra.db.sql.errors import InvalidQuery, InvalidValue, UniqueViolation
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.reading import listed
 from svc_infra.db.sql.reference_checks import first_refused
 from svc_infra.db.sql.statements import Selection
+from svc_infra.db.sql.values import Computed, is_expression
 from svc_infra.db.sql.visibility import Visibility
 
 __all__ = ["Upserting"]
@@ -89,6 +90,8 @@ class Upserting(Changing[M, T, E]):
             missing = [name for name in key if row.get(name) is None]
             if missing:
                 raise at_row(InvalidQuery(f"the data lack {', '.join(missing)}, which the key is made of"), index)
+            if type(row) is Computed and any(is_expression(row[name]) for name in key):
+                raise at_row(InvalidValue(f"the key ({', '.join(key)}) takes values, got an expression"), index)
             if seen.setdefault(tuple(row[name] for name in key), index) != index:
                 raise at_row(InvalidQuery("an earlier row has the same key"), index)
         if update is not None:
@@ -104,20 +107,21 @@ class Upserting(Changing[M, T, E]):
             with self._undone_on_error(execution):
                 return [
                     self._upsert_entity(
-                        execution, row, key, self._settable(row, given if update is None else update, key)
+                        execution, row, key, self._settable(row, rows[index] if update is None else update, key), index
                     )
-                    for row, given in zip(checked, rows, strict=True)
+                    for index, row in enumerate(checked)
                 ]
-        groups: dict[tuple[str, ...], builtins.list[int]] = {}
+        groups: dict[tuple[tuple[str, ...], int | None], builtins.list[int]] = {}
         for index, row in enumerate(checked):
-            groups.setdefault(tuple(sorted(row)), []).append(index)
+            alone = index if type(row) is Computed else None
+            groups.setdefault((tuple(sorted(row)), alone), []).append(index)
         results: dict[int, Any] = {}
         with (
             self._undone_on_error(execution)
             if len(rows) > 1
             else nullcontext(execution.connect(execution.statements.insert(()))) as connection
         ):
-            for names, indexes in groups.items():
+            for (names, _), indexes in groups.items():
                 settable = self._settable(names, rows[indexes[0]] if update is None else update, key)
                 part = [checked[index] for index in indexes]
                 found = self._upsert_rows(execution, connection, part, key, settable)
@@ -135,18 +139,24 @@ class Upserting(Changing[M, T, E]):
         return [name for name in names if name in wanted and name not in left]
 
     def _upsert_entity(
-        self, execution: Execution[M], row: Mapping[str, Any], key: Sequence[str], settable: Sequence[str]
+        self, execution: Execution[M], row: Mapping[str, Any], key: Sequence[str], settable: Sequence[str], index: int
     ) -> T:
         """Upsert through the unit of work, for a model or session that listens: a SELECT and then a write."""
         statements = execution.orm_statements
         same = [statements.column(name) == row[name] for name in key]
         statement = statements.selected(None).where(*statements.criteria(Selection()), *same)
         entity: M | None = execution.run_orm(statement, execution.scope_parameters()).scalars().unique().one_or_none()
-        if entity is None:
-            return self._reload(execution, unit_of_work.add(execution, row))
-        for name in settable:
-            setattr(entity, name, row[name])
-        execution.orm_session.flush()
+        try:
+            if entity is None:
+                entity = unit_of_work.add(execution, row)
+            elif settable:
+                unit_of_work.assign(execution, entity, {name: row[name] for name in settable})
+                execution.orm_session.flush()
+        except Exception as error:
+            typed = self._refusal(error)
+            if typed is None:
+                raise
+            raise at_row(typed, index) from typed.__cause__
         return self._reload(execution, entity)
 
     def _taken(self, key: Sequence[str]) -> UniqueViolation:
@@ -190,7 +200,12 @@ class Upserting(Changing[M, T, E]):
         plan, names = self._plan, self._form.names
         extra = tuple(name for name in plan.fields.names if name not in names)
         statement = self._upsert_statement(execution, key, settable)
-        parameters = [plan.by_column(row) for row in rows]
+        first = rows[0]
+        if type(first) is Computed:
+            expressions, values = first.apart(plan.fields)
+            statement, parameters = statement.values(expressions), [values]
+        else:
+            parameters = [plan.by_column(row) for row in rows]
         width, positions = len(names), [(*names, *extra).index(name) for name in key]
         if connection.dialect.insert_returning:
             # One row at a time where a row that is left alone must not be told from the order of those returned.
@@ -199,10 +214,15 @@ class Upserting(Changing[M, T, E]):
         else:
             connection.execute(statement, parameters)
             found = [row for values in rows for row in self._find(execution, connection, key, values, (*names, *extra))]
-        wanted = {tuple(row[name] for name in key) for row in rows}
         seen = [row for row in found if self._is_visible(execution, row, (*names, *extra))]
-        by_key = {tuple(row[position] for position in positions): row[:width] if extra else row for row in seen}
-        return {place: row for place, row in by_key.items() if place in wanted}
+        by_key = {tuple(row[position] for position in positions): row for row in seen}
+        for row in rows:
+            wanted = tuple(row[name] for name in key)
+            if wanted not in by_key:
+                # The database may take for the same what Python does not, as "a" and "A" of a case-blind collation.
+                same = self._find(execution, connection, key, row, (*names, *extra))
+                by_key.update(zip([wanted], [each for each in same if each in seen], strict=False))
+        return {place: row[:width] for place, row in by_key.items()} if extra else by_key
 
     def _find(
         self,
@@ -269,10 +289,17 @@ class Upserting(Changing[M, T, E]):
 
 
 def unique_keys(table: Table) -> builtins.list[builtins.list[Any]]:
-    """The columns of each primary key, unique constraint and unique index of a table."""
+    """The columns of each primary key, unique constraint and unique index of a table by which an INSERT can know a row.
+
+    It can't by an expression, such as an index of `lower(email)`, nor by what is checked at the end of the transaction.
+    """
     found = [builtins.list(table.primary_key.columns)]
-    found += [builtins.list(each.columns) for each in table.constraints if isinstance(each, UniqueConstraint)]
-    found += [builtins.list(index.columns) for index in table.indexes if index.unique]
+    constraints = (each for each in table.constraints if isinstance(each, UniqueConstraint) and not each.deferrable)
+    found += [builtins.list(each.columns) for each in constraints]
+    indexes = (each for each in table.indexes if each.unique)
+    found += [
+        builtins.list(each.columns) for each in indexes if all(isinstance(part, Column) for part in each.expressions)
+    ]
     return [columns for columns in found if columns]
 
 
@@ -296,6 +323,19 @@ def _conflict_insert(dialect_name: str) -> Callable[[Table], Any]:
     return postgresql_insert
 
 
+class _NoContext:
+    """Stands for the context of a statement in an `onupdate` that asks for one."""
+
+    def __init__(self, column: Any) -> None:
+        self._column = column
+
+    def __getattr__(self, name: str) -> Any:
+        raise InvalidQuery(
+            f"onupdate of {self._column} asks for {name} of its statement, which an upsert has not; use get and create "
+            "or update"
+        )
+
+
 def _on_update(table: Table, given: Sequence[Any]) -> dict[str, Any]:
     """What `onupdate` sets in the other columns; an upsert does not do that by itself."""
     found: dict[str, Any] = {}
@@ -304,7 +344,7 @@ def _on_update(table: Table, given: Sequence[Any]) -> dict[str, Any]:
             continue
         default: Any = column.onupdate
         if default.is_callable:
-            found[column.key] = default.arg(None)
+            found[column.key] = default.arg(_NoContext(column))
         elif default.is_scalar or default.is_clause_element:
             found[column.key] = default.arg
     return found

@@ -32,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from svc_infra.db.sql.capabilities import Capabilities
+from svc_infra.db.sql.types import ExactDecimal
 
 __all__ = ["Check", "Unfit", "check_of", "fitted_together", "is_known"]
 
@@ -299,6 +300,7 @@ _MAKERS: tuple[tuple[type[TypeEngine[Any]], Callable[[Any, Capabilities], Check]
     (Integer, _integer),
     (Float, _float),
     (Numeric, _numeric),
+    (ExactDecimal, _numeric),
     (Boolean, _boolean),
     (Uuid, _uuid),
     (DateTime, _datetime),

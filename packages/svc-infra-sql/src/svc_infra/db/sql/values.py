@@ -19,9 +19,25 @@ from svc_infra.db.sql.errors import InvalidValue, NotNullViolation
 from svc_infra.db.sql.fields import ModelFields
 from svc_infra.db.sql.value_checks import Check, Unfit, check_of, fitted_together
 
-__all__ = ["ValueChecker", "is_expression"]
+__all__ = ["Computed", "ValueChecker", "is_expression"]
 
 M = TypeVar("M")
+
+
+class Computed(dict[str, Any]):
+    """Checked values of a row of which the database computes some: an INSERT carries expressions, its parameters can't.
+
+    MySQL's drivers would send the text of an expression.
+    """
+
+    def apart(self, fields: ModelFields[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The expressions and the other values, by the keys of their columns."""
+        columns = fields.columns
+        expressions: dict[str, Any] = {}
+        values: dict[str, Any] = {}
+        for name, value in self.items():
+            (expressions if is_expression(value) else values)[columns[name].key] = value
+        return expressions, values
 
 
 class ValueChecker:
@@ -70,6 +86,7 @@ class ValueChecker:
             NotNullViolation: When one that may not be NULL is given None and has no default to take its place.
         """
         found: dict[str, Any] = {}
+        computed = False
         for name, value in data.items():
             if value is None and not self._columns[name].nullable:
                 if creating and name in self._filled:
@@ -80,8 +97,11 @@ class ValueChecker:
                     columns=(column.name,),
                     table=getattr(column.table, "name", None),
                 )
-            found[name] = value if is_expression(value) else self.value(name, value)
-        return found
+            if is_expression(value):
+                found[name], computed = value, True
+            else:
+                found[name] = self.value(name, value)
+        return Computed(found) if computed else found
 
     def column(self, name: str, values: Sequence[Any]) -> Sequence[Any] | None:
         """The values of many rows for one field, checked together where their type allows it.

@@ -129,4 +129,4 @@ class Visibility:
 
 def scope_parameter(name: str) -> str:
     """The name of the bound parameter that carries the value of a scope field."""
-    return f"scope_{name}"
+    return f"svc_infra_scope_{name}"

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Executable
+from sqlalchemy import Connection, Dialect, Executable
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from svc_infra.db.sql import unit_of_work
+from svc_infra.db.sql.direct import counts_directly
 from svc_infra.db.sql.errors import InvalidQuery, InvalidValue, StaleVersion
-from svc_infra.db.sql.execution import Execution, fetched
+from svc_infra.db.sql.execution import Execution, counted, fetched
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.paging import Paging
 from svc_infra.db.sql.reference_checks import check_changes, check_row
-from svc_infra.db.sql.statements import Statements, id_parameter
-from svc_infra.db.sql.values import is_expression
+from svc_infra.db.sql.statements import EXPECTED_VERSION, Statements, id_parameter
+from svc_infra.db.sql.values import Computed, is_expression
 from svc_infra.db.sql.visibility import Deleted
 
 __all__ = ["Writing"]
@@ -42,8 +43,8 @@ class Writing(Paging[M, T, E]):
 
         Args:
             session: Where to write.
-            data: Values by field. Those of the soft delete and version fields are ignored, and the scope's (the tenant)
-                are the scope's own.
+            data: Values by field, and expressions that the database computes, such as `func.now()`. Those of the soft
+                delete and version fields are ignored, and the scope's (the tenant) are the scope's own.
 
         Raises:
             UnknownField: When a name is no field.
@@ -65,10 +66,16 @@ class Writing(Paging[M, T, E]):
     def _insert_row(self, connection: Connection, statements: Statements[M], values: Mapping[str, Any]) -> Any:
         """Insert checked values and return the row."""
         plan, names = self._plan, self._form.names
-        parameters = plan.by_column(values)
-        if connection.dialect.insert_returning:
-            return fetched(connection, statements.insert(names), parameters)[0]
-        key = connection.execute(statements.insert(()), parameters).inserted_primary_key
+        returns = connection.dialect.insert_returning
+        statement = statements.insert(names if returns else ())
+        if type(values) is Computed:
+            expressions, parameters = values.apart(plan.fields)
+            statement = statement.values(expressions)
+        else:
+            parameters = plan.by_column(values)
+        if returns:
+            return fetched(connection, statement, parameters)[0]
+        key = connection.execute(statement, parameters).inserted_primary_key
         by_key = {id_parameter(name): part for name, part in zip(plan.fields.primary_key, key or (), strict=True)}
         return fetched(connection, statements.select_by_key(names), by_key)[0]
 
@@ -151,7 +158,7 @@ class Writing(Paging[M, T, E]):
         if computed:
             statement = statement.values(plan.by_column(computed))
         bound = plan.by_column({name: value for name, value in values.items() if name not in computed})
-        guard = {"expected_version": version} if guarded else {}
+        guard = {EXPECTED_VERSION: version} if guarded else {}
         parameters_bound = {**parameters, **guard, **bound}
         if names:
             return list(fetched(connection, statement, parameters_bound))
@@ -201,8 +208,8 @@ class Writing(Paging[M, T, E]):
             return unit_of_work.change(execution, parameters, marks, version=version) is not None
         statements, guarded = execution.statements, version is not None
         connection = execution.connect(statements.update_one((), "exclude", guarded=guarded))
-        key = plan.fields.primary_key if connection.dialect.update_returning else ()
-        guard = {"expected_version": version} if guarded else {}
+        key = self._key_returned(connection.dialect, has_returning=connection.dialect.update_returning)
+        guard = {EXPECTED_VERSION: version} if guarded else {}
         statement = statements.update_one(key, "exclude", guarded=guarded)
         bound = {**parameters, **guard, **plan.by_column(marks)}
         keys = self._keys_written(connection, statement, bound, key)
@@ -214,15 +221,20 @@ class Writing(Paging[M, T, E]):
         plan, statements, guarded = self._plan, execution.statements, version is not None
         cascades = execution.session is not None and plan.fields.cascades_deletes
         if not execution.writes_directly or cascades:
-            if version is not None:
-                self._raise_if_stale(execution, parameters, version)
-            return unit_of_work.remove(execution, parameters, deleted)
+            return unit_of_work.remove(execution, parameters, deleted, version)
         connection = execution.connect(statements.delete_one((), deleted, guarded=guarded))
-        key = plan.fields.primary_key if connection.dialect.delete_returning else ()
-        guard = {"expected_version": version} if guarded else {}
+        key = self._key_returned(connection.dialect, has_returning=connection.dialect.delete_returning)
+        guard = {EXPECTED_VERSION: version} if guarded else {}
         statement = statements.delete_one(key, deleted, guarded=guarded)
         keys = self._keys_written(connection, statement, {**parameters, **guard}, key)
         return self._followed(execution, parameters, keys, None, version)
+
+    def _key_returned(self, dialect: Dialect, *, has_returning: bool) -> tuple[str, ...]:
+        """The fields that a statement about one row returns: its key, unless the row is addressed by it and counted."""
+        plan = self._plan
+        if not has_returning or (plan.is_addressed_by_key and counts_directly(dialect)):
+            return ()
+        return plan.fields.primary_key
 
     def _keys_written(
         self, connection: Connection, statement: Executable, parameters: Mapping[str, Any], key: tuple[str, ...]
@@ -237,7 +249,7 @@ class Writing(Paging[M, T, E]):
         """
         if key:
             return fetched(connection, statement, parameters)
-        if connection.execute(statement, parameters).rowcount == 0:
+        if not counted(connection, statement, parameters):
             return []
         return [tuple(parameters.get(id_parameter(name)) for name in self._plan.fields.primary_key)]
 

@@ -15,6 +15,7 @@ from sqlalchemy.engine import AdaptedConnection
 from sqlalchemy.util import await_only
 from sqlalchemy.util.concurrency import in_greenlet
 
+from svc_infra.db.sql._turns import Turn
 from svc_infra.db.sql._wait import bounded
 from svc_infra.db.sql.dialects.worker import Worker
 
@@ -156,7 +157,7 @@ class ThreadConnection(AdaptedConnection):
     Attributes that it does not have are the driver's; the driver's methods run in the thread as well.
     """
 
-    __slots__ = ("worker",)
+    __slots__ = ("_turn", "worker")
 
     _connection: Any
 
@@ -164,6 +165,7 @@ class ThreadConnection(AdaptedConnection):
 
     def __init__(self, connection: Any, worker: Worker) -> None:
         self._connection = connection
+        self._turn = Turn()
         self.worker: Worker = worker
 
     @classmethod
@@ -202,8 +204,13 @@ class ThreadConnection(AdaptedConnection):
         return in_thread
 
     def run(self, call: Callable[[], T]) -> T:
-        """Make a blocking call in the thread while the event loop goes on; for use inside SQLAlchemy's greenlet."""
-        result: T = await_only(self.worker.run(call))
+        """Make a blocking call in the thread while the event loop goes on; for use inside SQLAlchemy's greenlet.
+
+        Raises:
+            sqlalchemy.exc.InvalidRequestError: When another task waits for a call.
+        """
+        with self._turn:
+            result: T = await_only(self.worker.run(call))
         return result
 
     def interrupt(self) -> None:

@@ -1,4 +1,7 @@
-"""A resource made ready to serve: columns, schemas, query rules, repository and encoders, made once at set-up."""
+"""A resource made ready to serve: columns, schemas, query rules, repository and encoders, made once at set-up.
+
+Its length is that of what is decided once here, so that no request has to.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from starlette.requests import Request
 
 from fastapi import Path
 from svc_infra.api.fastapi.db.sql.columns import ApiColumn, api_columns
-from svc_infra.api.fastapi.db.sql.described import columns_of, schemas_of, shown_columns, source_of
+from svc_infra.api.fastapi.db.sql.described import columns_of, members_of, schemas_of, shown_columns, source_of
 from svc_infra.api.fastapi.db.sql.encode import Encoder, ModelEncoder, RowEncoder
 from svc_infra.api.fastapi.db.sql.nouns import noun_of
 from svc_infra.api.fastapi.db.sql.query import ListQuery, ListRules
@@ -75,6 +78,9 @@ class ResourceBinding:
         # What responses don't show can't be asked for either, or its value could be found out by asking.
         shown = shown_columns(schemas.read, columns)
         visible = [name for name in shown if columns[name].is_comparable and not columns[name].is_hidden]
+        deferred = [name for name in shown if repo.fields.mapper.column_attrs[name].deferred]
+        if deferred:
+            repo = repo.loading(*deferred)  # an object is shown after its session has ended
         rules = ListRules(
             columns,
             filter_fields=_allowed(resource.allowed_filter_fields, visible),
@@ -242,6 +248,20 @@ class ResourceBinding:
         return self.keeps(*_DELETES)
 
     @cached_property
+    def writes_alone(self) -> bool:
+        """Whether a write of a row needs no session: the ORM has nothing to call or to load for it.
+
+        It has for a constructor, a validator or listener of the model's own, for inheritance and the like.
+        """
+        fields = self.repo.fields
+        return fields.reads_directly(None) and fields.writes_directly(None)
+
+    @cached_property
+    def deletes_alone(self) -> bool:
+        """Whether a delete needs no session: there is none that the ORM would hand on to related rows."""
+        return self.writes_alone and (self.repo.soft_delete or not self.repo.fields.cascades_deletes)
+
+    @cached_property
     def upsert_key(self) -> tuple[str, ...]:
         """The fields by which a bulk upsert knows a record.
 
@@ -259,9 +279,15 @@ class ResourceBinding:
         return names
 
     @cached_property
+    def body_members(self) -> dict[str, str]:
+        """For each column that is called otherwise in bodies, the member's name."""
+        return members_of(self.columns, self.schemas)
+
+    @cached_property
     def shows_columns(self) -> bool:
         """Whether the read schema shows nothing but columns."""
-        return all(source_of(self.schemas.read, name) in self.columns for name in self.schemas.read.model_fields)
+        schema = self.schemas.read
+        return all(source_of(schema, name, self.columns) in self.columns for name in schema.model_fields)
 
     @cached_property
     def shown_names(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from svc_infra.api.fastapi.db.sql.item_problems import item_at, item_problem
 from svc_infra.api.fastapi.db.sql.operations import RecordOperation
 from svc_infra.api.fastapi.db.sql.route import Call
 from svc_infra.api.fastapi.db.sql.schemas import written_fields
-from svc_infra.api.fastapi.problems import Problem, ProblemError, without_field
+from svc_infra.api.fastapi.problems import Problem, ProblemError, with_members, without_field
 
 __all__ = ["BulkOperation"]
 
@@ -115,7 +115,8 @@ class BulkOperation(RecordOperation):
                 async with session.begin_nested():
                     outcomes[place] = await self.write_one(session, call, item)
             except Exception as error:  # noqa: BLE001 (as above)
-                problem = without_field(item_problem(error), self.binding.resource.tenant_field)
+                problem = with_members(item_problem(error), self.binding.body_members)
+                problem = without_field(problem, self.binding.resource.tenant_field)
                 outcomes[place] = Outcome(problem.status, problem=problem)
         return outcomes
 

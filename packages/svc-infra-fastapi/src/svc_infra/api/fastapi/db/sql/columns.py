@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cached_property
 from typing import Annotated, Any, Final, cast
 
@@ -162,27 +162,37 @@ def api_columns(
     Args:
         model: A mapped class.
         server_owned: Attributes that no request may write, besides the ones that are recognised: created_at and
-            updated_at, the version column, computed columns, and primary keys that the database or a default fills.
+            updated_at, the version column, the one that tells classes of an inheritance apart, computed columns, and
+            primary keys that the database or a default fills.
         generated: Attributes that the repository fills when no value is given; one called `id` the server owns.
         shown: Attributes to be shown although their names look secret.
         hidden: Further attributes that are never shown.
         addresses: Attributes that make the id in a path.
     """
     mapper = sa.inspect(model, raiseerr=True)
+    defaults = {
+        each.name
+        for each in (fields(model) if is_dataclass(model) else ())
+        if each.default is not MISSING or each.default_factory is not MISSING
+    }
     found: dict[str, ApiColumn] = {}
     for attribute in mapper.column_attrs:
-        column = attribute.columns[0]
+        # Of the columns of an inherited key it is the base's that the database fills.
+        column = next((each for each in attribute.columns if each in mapper.primary_key), attribute.columns[0])
         if not isinstance(column, sa.Column):
             continue
         name = attribute.key
+        if name.startswith("_"):
+            continue  # private to the model, and no name of a field in Pydantic
         is_secret = looks_secret(name) and not column.info.get("public")
         is_hidden = name in hidden or bool(column.info.get("hidden")) or (is_secret and name not in shown)
-        is_generated = name in generated
+        is_generated = name in generated or name in defaults
         entry = ApiColumn(name, column, is_hidden, is_server_owned=False)
         owned = (
             name in server_owned
             or name in _TIMESTAMP_NAMES
             or column is mapper.version_id_col
+            or column is mapper.polymorphic_on
             or column.computed is not None
             or (column.primary_key and not entry.is_required)
             or (is_generated and name == "id")

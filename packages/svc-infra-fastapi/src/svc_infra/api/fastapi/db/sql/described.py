@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,19 +12,35 @@ from svc_infra.api.fastapi.db.sql.resource import ApiResource
 from svc_infra.api.fastapi.db.sql.schemas import ResourceSchemas, create_schema_of, read_schema_of, update_schema_of
 from svc_infra.db.sql.repository import SqlRepository
 
-__all__ = ["columns_of", "schemas_of", "shown_columns", "source_of"]
+__all__ = ["columns_of", "members_of", "schemas_of", "shown_columns", "source_of"]
 
 
-def source_of(schema: type[BaseModel], name: str) -> str:
+def source_of(schema: type[BaseModel], name: str, columns: Collection[str]) -> str:
     """Return the attribute of a record from which a read schema takes the field *name*."""
     alias = schema.model_fields[name].validation_alias
-    return alias if isinstance(alias, str) else name
+    if not isinstance(alias, str):
+        return name
+    takes_name = schema.model_config.get("populate_by_name") or schema.model_config.get("validate_by_name")
+    # An alias that is no column, as a generator of camelCase makes them, is for JSON.
+    return name if takes_name and alias not in columns and name in columns else alias
 
 
 def shown_columns(schema: type[BaseModel], columns: Mapping[str, ApiColumn]) -> tuple[str, ...]:
     """Return the columns that a read schema shows."""
-    shown = [source_of(schema, name) for name in schema.model_fields]
+    shown = [source_of(schema, name, columns) for name in schema.model_fields]
     return tuple(dict.fromkeys(name for name in shown if name in columns))
+
+
+def members_of(columns: Mapping[str, ApiColumn], schemas: ResourceSchemas) -> dict[str, str]:
+    """Return, for each column that is called otherwise in bodies, the member's name."""
+    found: dict[str, str] = {}
+    for name, column in columns.items():
+        field = schemas.create.model_fields.get(name) or schemas.update.model_fields.get(name)
+        alias = None if field is None else field.validation_alias
+        member = alias if isinstance(alias, str) else name
+        if member != column.column.name:
+            found[column.column.name] = member
+    return found
 
 
 def columns_of(resource: ApiResource[Any], repo: SqlRepository[Any]) -> dict[str, ApiColumn]:

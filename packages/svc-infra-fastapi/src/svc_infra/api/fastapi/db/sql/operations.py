@@ -136,7 +136,7 @@ class Create(RecordOperation):
         direct = binding.creates_rows
         target: Any = binding.rows(call.tenant) if direct else binding.service(call.tenant)
         encoder = binding.encoder if direct else binding.object_encoder
-        async with (call.open_writer if direct else call.open_session)() as session:
+        async with (call.open_writer if direct and binding.writes_alone else call.open_session)() as session:
             record = await target.create(session, data)
             content, etag = self.encoded(encoder, record)
             location = location_of(call, binding, encoder, record)
@@ -162,7 +162,7 @@ class Update(RecordOperation):
         target: Any = binding.rows(call.tenant) if direct else binding.service(call.tenant)
         encoder = binding.encoder if direct else binding.object_encoder
         excludes = "if-none-match" in call.request.headers
-        is_one_statement = direct and (etags is None or version is not None) and not excludes
+        is_one_statement = direct and binding.writes_alone and (etags is None or version is not None) and not excludes
         async with (call.open_writer if is_one_statement else call.open_session)() as session:
             if excludes:
                 await self.require_no_match(session, key, call)
@@ -219,7 +219,7 @@ class Delete(RecordOperation):
         etags = required_etags(call.request, must=binding.resource.require_if_match)
         target: Any = binding.rows(call.tenant) if binding.deletes_rows else binding.service(call.tenant)
         excludes = "if-none-match" in call.request.headers
-        is_one_statement = binding.deletes_rows and etags is None and not excludes
+        is_one_statement = binding.deletes_rows and binding.deletes_alone and etags is None and not excludes
         async with (call.open_writer if is_one_statement else call.open_session)() as session:
             if excludes:
                 await self.require_no_match(session, key, call)
@@ -269,4 +269,7 @@ class Head:
 def location_of(call: Call, binding: ResourceBinding, encoder: Encoder, record: Any) -> str:
     """Return the path of a record that was just created in the collection that *call* addresses."""
     parts = [quote(str(encoder.member(record, column.name)), safe="") for column in binding.id_columns]
-    return "/".join([call.request.scope["path"].rstrip("/"), *parts])
+    path, root = call.request.scope["path"].rstrip("/"), call.request.scope.get("root_path", "").rstrip("/")
+    if root and not path.startswith(f"{root}/"):
+        path = root + path  # a proxy has taken it away
+    return "/".join([path, *parts])

@@ -119,6 +119,7 @@ class PlannedResource:
         backend: What that kind of database gives to its routes.
         tenant: The dependency that gives the tenant, or None.
         tenant_field: The field that holds the tenant, or None.
+        members: For each column that is called otherwise in bodies, the member's name.
         dependencies: What every route depends on, such as a guard.
         require_if_match: Whether a change must say which version it is of.
         max_body_bytes: The largest body of a write.
@@ -134,6 +135,7 @@ class PlannedResource:
     backend: Backend = SQL
     tenant: Callable[..., object] | None = None
     tenant_field: str | None = None
+    members: Mapping[str, str] = field(default_factory=dict)
     dependencies: Sequence[params.Depends] = ()
     require_if_match: bool = False
     max_body_bytes: int
@@ -217,6 +219,7 @@ class PlannedResource:
             backend=self.backend,
             tenant=self.tenant if has_tenant else None,
             tenant_field=self.tenant_field,
+            members=self.members,
             path_parameters={key: kind for key, kind in self.id_parameters.items() if f"{{{key}}}" in plan.path},
             body=plan.body,
             max_body_bytes=self._limit(plan),

@@ -30,7 +30,7 @@ from svc_infra.api.fastapi.db.sql.body import read_body, replayed
 from svc_infra.api.fastapi.db.sql.session import session_of
 from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of
 from svc_infra.api.fastapi.problem_document import problem_fields, problem_response
-from svc_infra.api.fastapi.problems import Problem, ProblemError, problem_of, without_field
+from svc_infra.api.fastapi.problems import Problem, ProblemError, problem_of, with_members, without_field
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.reading import Executor
 
@@ -128,6 +128,7 @@ class RouteSpec:
         body: The schema of the body, for the document.
         max_body_bytes: The largest body, where the operation reads it whole; None where it takes none or a stream.
         tenant_field: The field that holds the tenant, or None; problems about several fields do not name it.
+        members: For each column that is called otherwise in the body, the member's name.
         problems: Status codes of the problems that it may answer with.
         reserved: Paths that its own path would match and that other routes have: an id can't be one of their names.
     """
@@ -137,6 +138,7 @@ class RouteSpec:
     backend: Backend = SQL
     tenant: Callable[..., object] | None = None
     tenant_field: str | None = None
+    members: Mapping[str, str] = field(default_factory=dict)
     path_parameters: Mapping[str, object] = field(default_factory=dict)
     body: object = None
     max_body_bytes: int | None = None
@@ -251,14 +253,14 @@ def _answering(
 def _raise_problem(request: Request, error: Exception, spec: RouteSpec) -> None:
     """Raise the problem that an error is, if it is one and not the application's own to answer."""
     if isinstance(error, ProblemError):
-        error.problem = without_field(error.problem, spec.tenant_field)
+        error.problem = without_field(with_members(error.problem, spec.members), spec.tenant_field)
         return
     known = request.app.exception_handlers
     if isinstance(error, HTTPException) and known.get(HTTPException) is not http_exception_handler:
         return
     problem = spec.backend.problem_of(error)
     if problem is not None:
-        raise ProblemError(without_field(problem, spec.tenant_field)) from error
+        raise ProblemError(without_field(with_members(problem, spec.members), spec.tenant_field)) from error
 
 
 def _reading_first(

@@ -55,6 +55,7 @@ class ResourceRoutes:
             database=self.database,
             tenant=self.tenant,
             tenant_field=resource.tenant_field,
+            members=binding.body_members,
             dependencies=[*self.dependencies, *depends_of(resource.dependencies)],
             require_if_match=resource.require_if_match,
             max_body_bytes=resource.max_body_bytes,

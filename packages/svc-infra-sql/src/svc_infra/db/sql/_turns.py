@@ -1,0 +1,74 @@
+"""A connection serves one task at a time, and says so.
+
+A session is one transaction, for one task. Where tasks share one, as under `asyncio.gather`, asyncpg refuses what comes
+while it waits for an answer. With the other drivers the second statement waits its turn, and is sent on a connection
+that may be another session's by then. MySQL's even send COMMIT and ROLLBACK meanwhile, so that one task takes the
+other's answer, who waits for ever. Here every driver refuses as asyncpg does.
+
+Statements that run on aiosqlite itself (see `direct`) still wait in the line of its thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import InvalidRequestError
+
+__all__ = ["Turn", "serve_one_task"]
+
+_WITH_SQLALCHEMYS_LOCK = frozenset({"aiomysql", "aiosqlite", "asyncmy"})
+
+
+class Turn:
+    """Stands where a driver or its adapter has a lock, and refuses where that waits."""
+
+    __slots__ = ("_is_taken",)
+
+    def __init__(self) -> None:
+        self._is_taken = False
+
+    def __enter__(self) -> None:
+        if self._is_taken:
+            raise InvalidRequestError(
+                "another task waits for an answer on this connection; a session serves one task: open one for each"
+            )
+        self._is_taken = True
+
+    def __exit__(self, *_: object) -> None:
+        self._is_taken = False
+
+    async def __aenter__(self) -> None:
+        self.__enter__()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._is_taken = False
+
+
+def serve_one_task(engine: Engine) -> None:
+    """Refuse what a task sends on a connection on which another one waits for an answer."""
+    dialect = engine.dialect
+    has_lock = dialect.driver in _WITH_SQLALCHEMYS_LOCK
+    if not has_lock and dialect.driver != "psycopg":
+        return  # asyncpg does so by itself, a connection in a thread of ours has its Turn
+
+    def connect(dbapi_connection: Any, _record: object) -> None:
+        if has_lock:
+            dbapi_connection._execute_mutex = Turn()  # noqa: SLF001 (SQLAlchemy's adapters have no public name for it)
+        else:
+            dbapi_connection.driver_connection.lock = Turn()
+
+    # Before SQLAlchemy's own listener, which looks at the first connection and rolls back.
+    event.listen(engine, "connect", connect, insert=True)
+    if has_lock:  # which psycopg takes for these, too
+        dialect.do_commit = _in_turn(dialect.do_commit)  # type: ignore[method-assign,assignment]
+        dialect.do_rollback = _in_turn(dialect.do_rollback)  # type: ignore[method-assign,assignment]
+
+
+def _in_turn(end: Callable[[Any], None]) -> Callable[[Any], None]:
+    def end_in_turn(dbapi_connection: Any) -> None:
+        with dbapi_connection._execute_mutex:  # noqa: SLF001
+            end(dbapi_connection)
+
+    return end_in_turn
