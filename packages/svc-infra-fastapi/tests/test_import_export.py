@@ -103,6 +103,7 @@ def app(sql_url: str) -> FastAPI:
             service_factory=Wordy,
             read_name="WordyRead",
         ),
+        ApiResource(model=Thing, prefix="/one-import", actions={"import"}, max_imports=1, read_name="OneRead"),
         ApiResource(model=Owned, prefix="/owned", actions=ACTIONS - {"bulk_upsert"}, tenant_field="shop"),
     ]
     setup_sql(app, resources, url=sql_url)
@@ -258,6 +259,28 @@ async def test_an_import_has_limits(client: httpx.AsyncClient) -> None:
 
     assert (await client.post("/things/import", content=slow(), headers=NDJSON)).status_code == 408
     assert (await client.get("/things")).json()["total"] == 0
+
+
+async def test_slow_imports_leave_connections_to_others(client: httpx.AsyncClient) -> None:
+    """As many as `max_imports` run at a time; one more is 503 at once and may come again."""
+    more, waits = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"".join(b'{"name":"slow%d"}\n' % number for number in range(2000))
+        yield b'{"name":"last"}'
+        waits.set()
+        await more.wait()
+        yield b"\n"
+
+    first = asyncio.create_task(client.post("/one-import/import", content=slow(), headers=NDJSON))
+    async with asyncio.timeout(10):
+        await waits.wait()
+    second = await client.post("/one-import/import", content=b'{"name":"before"}', headers=NDJSON)
+    assert (second.status_code, second.json()["type"]) == (503, "urn:svc-infra:problem:too-many-imports")
+    assert second.headers["retry-after"] == "10"
+    more.set()
+    assert (await first).json() == {"written": 2001}
+    assert (await client.post("/one-import/import", content=b"", headers=NDJSON)).json() == {"written": 0}
 
 
 async def test_an_empty_import_writes_nothing(client: httpx.AsyncClient) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -141,3 +142,26 @@ async def test_a_route_without_guards_answers_errors_as_any(
     assert answer.json()["errors"][0]["loc"] == ["body", "title"]
     assert (await client.get("/notes/99")).status_code == 404
     assert (await client.put("/notes", json=body)).status_code == 405
+
+
+async def test_a_slow_client_holds_no_connection(sql_url: str, running: ClientOf, make_tables: MakeTables) -> None:
+    """Also where a guard queries: it runs when the body has arrived."""
+    app = application(sql_url)
+    client = await running(app)
+    await make_tables(app, Base)
+    waits, more = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b'{"title":'
+        waits.set()
+        await more.wait()
+        yield b'"slow"}'
+
+    headers = {**HEADERS, "Content-Type": "application/json"}
+    pool: Any = get_database(app).engine.pool
+    writing = asyncio.create_task(client.post("/watched", content=slow(), headers=headers))
+    async with asyncio.timeout(10):
+        await waits.wait()
+    assert pool.checkedout() == 0
+    more.set()
+    assert (await writing).json()["title"] == "slow"

@@ -6,10 +6,11 @@ from typing import Final, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import Request
+from starlette.types import Message
 
 from svc_infra.api.fastapi.problems import Problem, ProblemError, invalid_request
 
-__all__ = ["parse_json", "read_body", "require_plain"]
+__all__ = ["parse_json", "read_body", "replayed", "require_plain"]
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -33,6 +34,15 @@ async def read_body(request: Request, limit: int) -> bytes:
             raise _too_large(limit)
         chunks.append(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def replayed(request: Request, body: bytes) -> Request:
+    """Return the request with its body, which was read already, to be read again."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return Request(request.scope, receive)
 
 
 def _too_large(limit: int) -> ProblemError:

@@ -36,6 +36,10 @@ _ROWS: Final = 2000
 _BYTES: Final = 1_048_576
 _BOM: Final = b"\xef\xbb\xbf"
 _NDJSON_TYPES: Final = (NDJSON, "application/ndjson", "application/jsonl")
+# Each keeps a connection for as long as its client takes to send: a few slow ones should not take them all.
+_BUSY: Final = Problem(
+    "too-many-imports", 503, "Too many imports at the same time. Try again.", headers={"Retry-After": "10"}
+)
 
 _Record: TypeAlias = dict[str, object]
 _Batch: TypeAlias = list[tuple[int, _Record]]
@@ -57,6 +61,7 @@ class Import:
 
     def __init__(self, binding: ResourceBinding) -> None:
         self.binding = binding
+        self._running = 0
         resource, columns = binding.resource, binding.columns
         fields = binding.schemas.create.model_fields
         self._left_out = frozenset(columns) - frozenset(fields)
@@ -87,11 +92,17 @@ class Import:
         written = 0
         # The first records are read before a connection is taken, so a bad file takes none.
         batch: _Batch = await anext(batches, [])
-        async with call.open_session() as session:
-            while batch:
-                await self._write(session, call.tenant, batch, mode)
-                written += len(batch)
-                batch = await anext(batches, [])
+        if self._running >= self.binding.resource.max_imports:
+            raise ProblemError(_BUSY)
+        self._running += 1
+        try:
+            async with call.open_session() as session:
+                while batch:
+                    await self._write(session, call.tenant, batch, mode)
+                    written += len(batch)
+                    batch = await anext(batches, [])
+        finally:
+            self._running -= 1
         return written
 
     async def _write(self, session: AsyncSession, tenant: object, batch: _Batch, mode: str) -> None:

@@ -122,6 +122,8 @@ class PlannedResource:
         members: For each column that is called otherwise in bodies, the member's name.
         dependencies: What every route depends on, such as a guard.
         require_if_match: Whether a change must say which version it is of.
+        max_body_bytes: The largest body of a write.
+        max_bulk_bytes: The largest body of a bulk request.
         foreign: Takes the names of the query parameters of dependencies, which a route's own reading has to let pass.
     """
 
@@ -136,6 +138,8 @@ class PlannedResource:
     members: Mapping[str, str] = field(default_factory=dict)
     dependencies: Sequence[params.Depends] = ()
     require_if_match: bool = False
+    max_body_bytes: int
+    max_bulk_bytes: int
     foreign: set[str]
 
     def plan(
@@ -218,6 +222,7 @@ class PlannedResource:
             members=self.members,
             path_parameters={key: kind for key, kind in self.id_parameters.items() if f"{{{key}}}" in plan.path},
             body=plan.body,
+            max_body_bytes=self._limit(plan),
             problems=sorted({*plan.problems, *((400,) if has_tenant else ())}),
             reserved=fixed if "{" in plan.path else (),
         )
@@ -242,6 +247,11 @@ class PlannedResource:
         )
         self.foreign.update(_query_names(route.dependant))
         return route
+
+    def _limit(self, plan: RoutePlan) -> int | None:
+        if plan.body is None:
+            return None
+        return self.max_bulk_bytes if plan.action.startswith("bulk_") else self.max_body_bytes
 
 
 def _openapi_extra(plan: RoutePlan) -> dict[str, Any] | None:

@@ -13,10 +13,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message
 
 from fastapi import Depends
-from svc_infra.api.fastapi.db.sql.body import read_body
+from svc_infra.api.fastapi.db.sql.body import read_body, replayed
 from svc_infra.api.fastapi.db.sql.idempotency import IdempotencyKeys, StoredAnswer, try_lock
 from svc_infra.api.fastapi.db.sql.route import Call, Operation
 from svc_infra.api.fastapi.problems import Problem, ProblemError
@@ -140,11 +139,7 @@ def _headers_of(answer: Response) -> dict[str, str]:
 
 def _on(call: Call, session: AsyncSession, body: bytes) -> Call:
     """Return the call with its body to be read again, on the session that keeps the answer too."""
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replace(call, request=Request(call.request.scope, receive), session=session)
+    return replace(call, request=replayed(call.request, body), session=session)
 
 
 def principal_guard(principal: Callable[..., object]) -> Callable[..., object]:

@@ -108,6 +108,8 @@ class ApiResource(SqlResource[M]):
         max_bulk_bytes: The largest body of a bulk request.
         max_import_bytes: The largest body of an import.
         import_timeout_seconds: How long an import may take, as it keeps a transaction open while the client sends.
+        max_imports: Imports that one process carries out at the same time, each with a connection of its own; more are
+            503.
         upsert_on: Fields of the unique key by which a bulk upsert knows a record; None for the id.
         idempotency: Where the answers of creates with an `Idempotency-Key` are kept; None ignores the header.
         nested: One-to-many relationships whose records a create may bring along, as names, or with the resource that
@@ -130,6 +132,7 @@ class ApiResource(SqlResource[M]):
     max_bulk_bytes: int = 10_485_760
     max_import_bytes: int = 1_073_741_824
     import_timeout_seconds: float = 600.0
+    max_imports: int = 4
     upsert_on: Sequence[str] | None = None
     idempotency: IdempotencyKeys | None = None
     nested: Sequence[str] | Mapping[str, SqlResource[Any]] = ()

@@ -26,6 +26,7 @@ from fastapi import Depends, params
 from fastapi.dependencies.models import Dependant
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.routing import APIRoute
+from svc_infra.api.fastapi.db.sql.body import read_body, replayed
 from svc_infra.api.fastapi.db.sql.session import session_of
 from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of
 from svc_infra.api.fastapi.problem_document import problem_fields, problem_response
@@ -125,6 +126,7 @@ class RouteSpec:
         tenant: The dependency that gives the tenant, or None.
         path_parameters: Name and annotation of each path parameter, for the document.
         body: The schema of the body, for the document.
+        max_body_bytes: The largest body, where the operation reads it whole; None where it takes none or a stream.
         tenant_field: The field that holds the tenant, or None; problems about several fields do not name it.
         members: For each column that is called otherwise in the body, the member's name.
         problems: Status codes of the problems that it may answer with.
@@ -139,6 +141,7 @@ class RouteSpec:
     members: Mapping[str, str] = field(default_factory=dict)
     path_parameters: Mapping[str, object] = field(default_factory=dict)
     body: object = None
+    max_body_bytes: int | None = None
     problems: Sequence[int] = ()
     reserved: Sequence[str] = ()
 
@@ -180,7 +183,7 @@ class ResourceRoute(APIRoute):
             return _answering(apart.handler, self.spec)
         sharing = _guarded_handler(self, self._session)
         if _depends_on(apart.dependant, self._session):
-            return _answering(sharing.handler, self.spec)
+            return _answering(_reading_first(sharing.handler, self.spec.max_body_bytes), self.spec)
 
         async def handle(request: Request) -> Response:
             is_overridden = self._session in request.app.dependency_overrides
@@ -258,6 +261,19 @@ def _raise_problem(request: Request, error: Exception, spec: RouteSpec) -> None:
     problem = spec.backend.problem_of(error)
     if problem is not None:
         raise ProblemError(without_field(with_members(problem, spec.members), spec.tenant_field)) from error
+
+
+def _reading_first(
+    handler: Callable[[Request], Awaitable[Response]], limit: int | None
+) -> Callable[[Request], Awaitable[Response]]:
+    """Read the body before the dependencies run: one that queries takes a connection, and clients may be slow."""
+    if limit is None:
+        return handler
+
+    async def handle(request: Request) -> Response:
+        return await handler(replayed(request, await read_body(request, limit)))
+
+    return handle
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,8 @@ class ResourceRoutes:
             members=binding.body_members,
             dependencies=[*self.dependencies, *depends_of(resource.dependencies)],
             require_if_match=resource.require_if_match,
+            max_body_bytes=resource.max_body_bytes,
+            max_bulk_bytes=resource.max_bulk_bytes,
             foreign=binding.rules.foreign,
         )
         plans = (plan for plan in self._plans(planned) if plan.action in resource.actions)

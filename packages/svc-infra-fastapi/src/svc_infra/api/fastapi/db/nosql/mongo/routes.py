@@ -77,6 +77,8 @@ class MongoResourceRoutes:
             tenant=self.tenant,
             tenant_field=resource.tenant_field,
             dependencies=self.dependencies,
+            max_body_bytes=resource.max_body_bytes,
+            max_bulk_bytes=resource.max_bulk_bytes,
             foreign=binding.rules.foreign,
         )
         planned.add_to(app, [plan for plan in self._plans(planned) if plan.action in resource.actions])
