@@ -44,6 +44,7 @@ class CompilingConnection:
         self.engine = engine
         engine.savepoints = getattr(engine, "savepoints", [])
         self.dialect = engine.dialect
+        self.info: dict[str, object] = {}
 
     def execute(self, statement: Executable, parameters: Any = None, **_: object) -> NoReturn:
         """Compile and raise."""

@@ -90,6 +90,7 @@ class LoneConnection:
 
     Attributes:
         dialect: SQLAlchemy's dialect of the database.
+        info: What a connection's user keeps with it; here with nothing, as each statement has another connection.
     """
 
     def __init__(self, family: EngineFamily, *, readonly: bool) -> None:
@@ -98,6 +99,7 @@ class LoneConnection:
         self._readonly = readonly
         self._has_pragma = self._engine.dialect.name == "sqlite"
         self.dialect: Dialect = self._engine.dialect
+        self.info: dict[Any, Any] = {}
 
     def fetch(self, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """Run a statement that returns rows, and return them."""
