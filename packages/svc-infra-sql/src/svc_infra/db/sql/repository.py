@@ -180,11 +180,11 @@ class SqlRepository(Upserting[M, M, AsyncSession], Generic[M]):
             relations: Names such as "posts", "posts.comments" for those of related objects, and attributes.
 
         Raises:
-            UnknownField: When a name is no relationship, and no column.
+            UnknownField: When a name is no relationship, and no deferred column.
         """
         names = [relation if isinstance(relation, str) else relation.key for relation in relations]
         for name in names:
-            if name in self._plan.fields.columns:
+            if name in self._plan.fields.columns and self._plan.fields.mapper.column_attrs[name].deferred:
                 continue
             fields: ModelFields[Any] = self._plan.fields
             for part in name.split("."):
