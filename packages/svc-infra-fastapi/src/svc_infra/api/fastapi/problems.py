@@ -161,7 +161,7 @@ _FIELD_WORDS: Final[Mapping[type[sql.SqlError], tuple[str, str]]] = {
     sql.ExclusionViolation: ("exclusion", "Overlaps with another record"),
 }
 
-_CONSTRAINTS: Final = frozenset(_SQL_PROBLEMS[kind].slug for kind in _FIELD_WORDS)
+_OF_FIELDS: Final = frozenset(_SQL_PROBLEMS[kind].slug for kind in (*_FIELD_WORDS, sql.InvalidValue))
 
 _HTTP_SLUGS: Final[Mapping[int, str]] = {
     400: "bad-request",
@@ -221,13 +221,13 @@ def without_field(problem: Problem, name: str | None) -> Problem:
 
 
 def with_members(problem: Problem, members: Mapping[str, str]) -> Problem:
-    """Return *problem* with the columns that a constraint names called as the members of the body are.
+    """Return *problem* with the fields that the database finds at fault called as the members of the body are.
 
     Args:
         problem: A problem about a record, or about an item of a bulk request.
-        members: For each column that is called otherwise in the body, the member's name.
+        members: For each field and column that is called otherwise in the body, the member's name.
     """
-    if not members or problem.slug not in _CONSTRAINTS:
+    if not members or problem.slug not in _OF_FIELDS:
         return problem
     errors: list[FieldError] = [
         {**error, "loc": [*error["loc"][:-1], members.get(str(error["loc"][-1]), error["loc"][-1])]}

@@ -280,7 +280,7 @@ class ResourceBinding:
 
     @cached_property
     def body_members(self) -> dict[str, str]:
-        """For each column that is called otherwise in bodies, the member's name."""
+        """For each field and column that is called otherwise in bodies, the member's name."""
         return members_of(self.columns, self.schemas)
 
     @cached_property

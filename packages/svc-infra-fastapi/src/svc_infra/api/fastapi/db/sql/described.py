@@ -32,14 +32,16 @@ def shown_columns(schema: type[BaseModel], columns: Mapping[str, ApiColumn]) -> 
 
 
 def members_of(columns: Mapping[str, ApiColumn], schemas: ResourceSchemas) -> dict[str, str]:
-    """Return, for each column that is called otherwise in bodies, the member's name."""
+    """Return, for each field and column of the table that is called otherwise in bodies, the member's name."""
     found: dict[str, str] = {}
     for name, column in columns.items():
         field = schemas.create.model_fields.get(name) or schemas.update.model_fields.get(name)
         alias = None if field is None else field.validation_alias
         member = alias if isinstance(alias, str) else name
-        if member != column.column.name:
-            found[column.column.name] = member
+        for called in (name, column.column.name):
+            # Errors name fields where they are known, so what is a field is no other field's column.
+            if called != member and (called == name or called not in columns):
+                found[called] = member
     return found
 
 
