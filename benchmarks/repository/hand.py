@@ -6,7 +6,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from benchmarks.repository.cases import contender, deep
-from benchmarks.repository.model import Item, T, sample
+from benchmarks.repository.model import Item, T, created
 
 
 @contender("get", "orm by hand", "hand")
@@ -49,7 +49,7 @@ async def _(s: AsyncSession, _n: int) -> object:
 
 @contender("create", "orm by hand", "hand")
 async def _(s: AsyncSession, n: int) -> object:
-    item = Item(**sample(n))
+    item = Item(**created(n))
     s.add(item)
     await s.flush()
     await s.refresh(item)
@@ -59,7 +59,7 @@ async def _(s: AsyncSession, n: int) -> object:
 @contender("create rows", "core by hand", "hand")
 async def _(s: AsyncSession, n: int) -> object:
     connection = await s.connection()
-    result = await connection.execute(insert(T).values(**sample(n)))
+    result = await connection.execute(insert(T).values(**created(n)))
     return (await connection.execute(select(T).where(T.c.id == result.inserted_primary_key[0]))).one()
 
 
@@ -106,7 +106,7 @@ async def _(s: AsyncSession, _n: int) -> object:
 
 @contender("1,000 returned", "orm add_all", "hand")
 async def _(s: AsyncSession, _n: int) -> object:
-    items = [Item(**sample(i)) for i in range(1000)]
+    items = [Item(**created(i)) for i in range(1000)]
     s.add_all(items)
     await s.flush()
     return items
@@ -114,5 +114,5 @@ async def _(s: AsyncSession, _n: int) -> object:
 
 @contender("1,000 sent", "orm add_all", "hand")
 async def _(s: AsyncSession, _n: int) -> object:
-    s.add_all([Item(**sample(i)) for i in range(1000)])
+    s.add_all([Item(**created(i)) for i in range(1000)])
     await s.flush()

@@ -44,6 +44,7 @@ class Item(Base):
 T = Item.__table__
 COLUMNS = ", ".join(column.name for column in T.columns)
 START = datetime(2020, 1, 1, tzinfo=UTC)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def sample(number: int) -> dict[str, Any]:
@@ -62,6 +63,11 @@ def sample(number: int) -> dict[str, Any]:
         "note": None,
         "created_at": START + timedelta(seconds=number * 7919 % 1_000_003),
     }
+
+
+def created(number: int) -> dict[str, Any]:
+    """The values of a row that is created while the others are there: the newest, as such a row is."""
+    return {**sample(number), "created_at": NOW + timedelta(seconds=number)}
 
 
 WRITTEN = tuple(sample(0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from benchmarks.repository.cases import contender, deep
-from benchmarks.repository.model import Item, sample
+from benchmarks.repository.model import Item, created
 from svc_infra.db.sql.repository import SqlRepository
 
 repo = SqlRepository(Item, soft_delete=True)
@@ -44,12 +44,12 @@ async def _(s: AsyncSession, _n: int) -> object:
 
 @contender("create", "repository", "ours", limit=0.55)
 async def _(s: AsyncSession, n: int) -> object:
-    return await repo.create(s, sample(n))
+    return await repo.create(s, created(n))
 
 
 @contender("create rows", "rows", "ours", limit=0.50)
 async def _(s: AsyncSession, n: int) -> object:
-    return await repo.rows.create(s, sample(n))
+    return await repo.rows.create(s, created(n))
 
 
 @contender("update", "repository", "ours", limit=0.50)
@@ -84,9 +84,9 @@ async def _(s: AsyncSession, _n: int) -> object:
 
 @contender("1,000 returned", "create_many", "ours", limit=0.35)
 async def _(s: AsyncSession, _n: int) -> object:
-    return await repo.create_many(s, (sample(i) for i in range(1000)))
+    return await repo.create_many(s, (created(i) for i in range(1000)))
 
 
 @contender("1,000 sent", "create_many", "ours", limit=0.15)
 async def _(s: AsyncSession, _n: int) -> object:
-    return await repo.create_many(s, (sample(i) for i in range(1000)), returning=False)
+    return await repo.create_many(s, (created(i) for i in range(1000)), returning=False)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from benchmarks.repository.cases import contender
-from benchmarks.repository.model import Item, T, sample
+from benchmarks.repository.model import Item, T, created
 
 NAME = "FastCRUD"
 FIELDS = [column.name for column in T.columns]
@@ -70,7 +70,7 @@ async def _(s: AsyncSession, _n: int) -> object:
 
 @contender("create rows", NAME, "peer")
 async def _(s: AsyncSession, n: int) -> object:
-    return await items.create(s, ItemCreate(**sample(n)), commit=False, schema_to_select=ItemRead)
+    return await items.create(s, ItemCreate(**created(n)), commit=False, schema_to_select=ItemRead)
 
 
 @contender("update rows", NAME, "peer")

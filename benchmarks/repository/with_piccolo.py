@@ -8,7 +8,7 @@ from piccolo.columns import Boolean, Integer, Real, Serial, Timestamptz, Varchar
 from piccolo.table import Table
 
 from benchmarks.repository.cases import contender
-from benchmarks.repository.model import sample
+from benchmarks.repository.model import created
 
 NAME = "Piccolo"
 
@@ -72,12 +72,12 @@ async def _(_t: object, _n: int) -> object:
 
 @contender("create", NAME, "peer", ground="piccolo")
 async def _(_t: object, n: int) -> object:
-    return await Items.objects().create(**sample(n))
+    return await Items.objects().create(**created(n))
 
 
 @contender("create rows", NAME, "peer", ground="piccolo")
 async def _(_t: object, n: int) -> object:
-    return await Items.insert(Items(**sample(n))).returning(*Items.all_columns())
+    return await Items.insert(Items(**created(n))).returning(*Items.all_columns())
 
 
 @contender("update", NAME, "peer", ground="piccolo")
@@ -105,9 +105,9 @@ async def _(_t: object, n: int) -> object:
 
 @contender("1,000 returned", NAME, "peer", ground="piccolo")
 async def _(_t: object, _n: int) -> object:
-    return await Items.insert(*[Items(**sample(i)) for i in range(1000)]).returning(*Items.all_columns())
+    return await Items.insert(*[Items(**created(i)) for i in range(1000)]).returning(*Items.all_columns())
 
 
 @contender("1,000 sent", NAME, "peer", ground="piccolo")
 async def _(_t: object, _n: int) -> object:
-    return await Items.insert(*[Items(**sample(i)) for i in range(1000)])
+    return await Items.insert(*[Items(**created(i)) for i in range(1000)])

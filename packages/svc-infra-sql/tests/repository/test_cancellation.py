@@ -60,6 +60,13 @@ async def _bulk(session: AsyncSession) -> None:
     await parcels.upsert_many(session, [{"id": n, "note": "new"} for n in range(5)])
 
 
+async def _ahead(session: AsyncSession) -> None:
+    for start, returning in ((1000, True), (2000, True), (3000, False)):
+        rows = ({"id": n, "note": "new"} for n in range(start, start + 600))
+        await parcels.create_many(session, rows, returning=returning)
+    await parcels.update(session, 4, {"note": "new"})
+
+
 async def _others(session: AsyncSession) -> None:
     async with contextlib.aclosing(parcels.stream(session, order_by="id", batch_size=3)) as stream:
         async for _ in stream:
@@ -69,7 +76,7 @@ async def _others(session: AsyncSession) -> None:
     await parcels.delete_many(session, ids=[1, 2])
 
 
-@pytest.mark.parametrize("work", [_bulk, _others])
+@pytest.mark.parametrize("work", [_bulk, _ahead, _others])
 async def test_a_cancelled_task_leaves_no_rows_no_locks_and_no_connection_behind(database: Database, work: Any) -> None:
     """At each of its waits in turn: all or nothing was written, and the next task can write at once."""
     async with database.session() as session:

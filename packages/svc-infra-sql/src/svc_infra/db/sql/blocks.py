@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from svc_infra.db.sql.copying import default_of
@@ -47,12 +48,9 @@ class Block:
             return None
         try:
             scope = execution.scope_values()
-            for shape, places in _shapes(batch).items():
-                rows = batch if len(places) == len(batch) else [batch[place] for place in places]
-                # In one go for all fields; the shape has the order of the fields.
-                columns = dict(zip(shape, zip(*(row.values() for row in rows), strict=True), strict=True))
+            for columns, places in _shapes(batch):
                 values: dict[str, Sequence[Any]] = {}
-                for name in plan.written(dict.fromkeys(shape)):
+                for name in plan.written(dict.fromkeys(columns)):
                     checked = checker.column(name, columns[name])
                     if checked is None:
                         return None
@@ -122,15 +120,32 @@ class Block:
         return columns, values
 
 
-def _shapes(batch: Sequence[Mapping[str, object]]) -> dict[tuple[str, ...], Sequence[int]]:
-    """The places of the rows that have the same fields in the same order."""
-    shapes = list(map(tuple, batch))
-    if len(set(shapes)) == 1:
-        return {shapes[0]: range(len(batch))}
-    found: dict[tuple[str, ...], list[int]] = {}
-    for place, shape in enumerate(shapes):
-        found.setdefault(shape, []).append(place)
-    return dict(found)
+def _shapes(batch: Sequence[Mapping[str, object]]) -> list[tuple[dict[str, Sequence[Any]], Sequence[int]]]:
+    """The values of each field of the rows that have the same fields, and the places of those rows."""
+    alike = _alike(batch)
+    if alike is not None:
+        return [(alike, range(len(batch)))]
+    shapes: dict[frozenset[str], list[int]] = {}
+    for place, row in enumerate(batch):
+        shapes.setdefault(frozenset(row), []).append(place)
+    return [
+        ({name: [batch[place][name] for place in places] for name in batch[places[0]]}, places)
+        for places in shapes.values()
+    ]
+
+
+def _alike(batch: Sequence[Mapping[str, object]]) -> dict[str, Sequence[Any]] | None:
+    """The values of each field of dictionaries that all have the same fields, in one go; None when they are not so."""
+    if len(batch) < 2 or set(map(type, batch)) != {dict} or len(set(map(len, batch))) > 1:
+        return None
+    names = tuple(batch[0])
+    if len(names) < 2:
+        return None
+    try:
+        rows = list(map(itemgetter(*names), batch))
+    except KeyError:
+        return None
+    return dict(zip(names, zip(*rows, strict=True), strict=True))
 
 
 def _records(block: Block) -> Sequence[tuple[Any, ...]]:

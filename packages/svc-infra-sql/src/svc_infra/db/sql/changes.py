@@ -20,14 +20,14 @@ from sqlalchemy.orm import Session
 from svc_infra.db.sql.blocks import Block
 from svc_infra.db.sql.bulk import BulkWriting
 from svc_infra.db.sql.copying import is_copyable
-from svc_infra.db.sql.creating import at_row, savepoint
 from svc_infra.db.sql.errors import IntegrityViolation, InvalidQuery, InvalidValue, SqlError, StaleVersion
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.plan import RepositoryPlan
 from svc_infra.db.sql.reference_checks import first_refused
+from svc_infra.db.sql.savepoints import BULK, savepoint, undone_on_error
 from svc_infra.db.sql.statements import IDS, Selection, Statements, id_parameter
-from svc_infra.db.sql.translate import translate
+from svc_infra.db.sql.translate import at_row, translate
 from svc_infra.db.sql.values import is_expression
 
 __all__ = ["Change", "Changing"]
@@ -105,7 +105,7 @@ class Changing(BulkWriting[M, T, E]):
         for each in checked:
             if seen.setdefault(each.key, each.place) != each.place:
                 raise at_row(InvalidQuery("an earlier change is of the same row"), each.place)
-        with self._undone_on_error(execution) as connection:
+        with undone_on_error(execution) as connection:
             if len(checked) < 2 or not execution.writes_directly:
                 return [self._change_alone(execution, each) for each in checked]
             try:
@@ -116,7 +116,7 @@ class Changing(BulkWriting[M, T, E]):
                     typed, IntegrityViolation | InvalidValue
                 ):
                     raise
-            savepoint(connection, "ROLLBACK TO SAVEPOINT svc_infra_bulk")
+            savepoint(connection, f"ROLLBACK TO SAVEPOINT {BULK}")
             # One after the other, which tells the one that is refused.
             return [self._change_alone(execution, each) for each in checked]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import ARRAY, Boolean, Column, Connection, Table, TypeDecorator
@@ -10,10 +12,11 @@ from sqlalchemy.sql.schema import CallableColumnDefault, ScalarElementColumnDefa
 from sqlalchemy.types import TypeEngine
 from sqlalchemy.util import await_only
 
+from svc_infra.db.sql._begun import begin
 from svc_infra.db.sql._deadline import answered_in_time
 from svc_infra.db.sql.value_checks import is_known
 
-__all__ = ["copies", "copy_rows", "default_of", "is_copyable", "note_refusal"]
+__all__ = ["begin_copy", "copies", "copy_rows", "default_of", "is_copyable", "note_refusal"]
 
 _DRIVERS = frozenset({"asyncpg", "psycopg"})
 _NO_DEFAULT = object()
@@ -98,6 +101,48 @@ def copy_rows(
         columns: The columns.
         values: The values of each column in Python's types, all of one length.
     """
+    rows = zip(*_bound(connection, columns, values), strict=True)
+    driver: Any = connection.connection.driver_connection
+    with answered_in_time(connection):
+        if connection.dialect.driver == "asyncpg":
+            await_only(_copy_asyncpg(driver, table, columns, rows))
+        else:
+            prepare = connection.dialect.identifier_preparer
+            listed = ", ".join(prepare.quote(column.name) for column in columns)
+            statement = f"COPY {prepare.format_table(table)} ({listed}) FROM STDIN"
+            await_only(_copy_psycopg(driver, statement, rows))
+
+
+def begin_copy(
+    connection: Connection, table: Table, columns: Sequence[Column[Any]], values: Sequence[Sequence[Any]]
+) -> Callable[[], tuple[()]]:
+    """Do as `copy_rows` by asyncpg, but return when all is sent and the database writes it.
+
+    Returns:
+        What waits for the database, which must be called, and before anything else is sent on the connection.
+    """
+    is_sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def end() -> Iterator[Sequence[Any]]:
+        is_sent.set_result(None)  # as nothing is awaited between the last row and the end of the data
+        yield from ()
+
+    rows = chain(zip(*_bound(connection, columns, values), strict=True), end())
+    with answered_in_time(connection):
+        call = begin(_copy_asyncpg(connection.connection.driver_connection, table, columns, rows), is_sent)
+
+    def answer() -> tuple[()]:
+        with answered_in_time(connection):
+            await_only(call)
+        return ()
+
+    return answer
+
+
+def _bound(
+    connection: Connection, columns: Sequence[Column[Any]], values: Sequence[Sequence[Any]]
+) -> list[Iterable[Any]]:
+    """The values of each column as the driver takes them."""
     dialect = connection.dialect
     processors = [
         None
@@ -105,31 +150,15 @@ def copy_rows(
         else column.type.dialect_impl(dialect).bind_processor(dialect)
         for column in columns
     ]
-    rows = list(
-        zip(
-            *(
-                each if process is None else map(process, each)
-                for process, each in zip(processors, values, strict=True)
-            ),
-            strict=True,
-        )
-    )
-    driver: Any = connection.connection.driver_connection
+    return [each if process is None else map(process, each) for process, each in zip(processors, values, strict=True)]
+
+
+async def _copy_asyncpg(driver: Any, table: Table, columns: Sequence[Column[Any]], rows: Iterable[Any]) -> None:
     names = [column.name for column in columns]
-    with answered_in_time(connection):
-        if dialect.driver == "asyncpg":
-            await_only(
-                driver.copy_records_to_table(
-                    table.name, records=rows, columns=names, schema_name=table.schema, timeout=None
-                )
-            )
-            return
-        prepare = dialect.identifier_preparer
-        listed = ", ".join(prepare.quote(name) for name in names)
-        await_only(_copy_psycopg(driver, f"COPY {prepare.format_table(table)} ({listed}) FROM STDIN", rows))
+    await driver.copy_records_to_table(table.name, records=rows, columns=names, schema_name=table.schema, timeout=None)
 
 
-async def _copy_psycopg(driver: Any, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+async def _copy_psycopg(driver: Any, statement: str, rows: Iterable[Sequence[Any]]) -> None:
     async with driver.cursor() as cursor, cursor.copy(statement) as copy:
         for row in rows:
             await copy.write_row(row)

@@ -2,8 +2,8 @@
 
 SQLAlchemy spends more on running a statement again than the driver does: it makes an execution context, a cursor and a
 result, and with aiosqlite hops to the connection's thread five times. Here the statement is compiled once, at its
-second run; its parameters and rows go through the same type processors, and a row is the same `Row`. That is about half
-of the time of a short statement.
+second run; its parameters and rows go through the same type processors. A row is the same `Row`, or the driver's own
+record where no value needs a processor. That is about half of the time of a short statement.
 
 Only where nobody can tell the difference: on asyncpg and aiosqlite, inside a transaction that SQLAlchemy has begun (or
 where a lone statement needs none), while nothing listens to statements (tracing, a slow log, `echo`), and for
@@ -16,24 +16,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from types import SimpleNamespace
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Dialect, Executable, Row
-from sqlalchemy.engine.result import SimpleResultMetaData
+from sqlalchemy import Connection, Dialect, Executable
 from sqlalchemy.util import await_only
 
+from svc_infra.db.sql._begun import begin
 from svc_infra.db.sql._deadline import arms_of, disarm_deadline
-from svc_infra.db.sql.copying import default_of
+from svc_infra.db.sql.driver_statements import DriverStatement, DriverStatements
 
-__all__ = ["count_directly", "counts_directly", "run_directly", "runs_directly", "send_many_directly"]
+__all__ = [
+    "begin_directly",
+    "begins_directly",
+    "count_directly",
+    "counts_directly",
+    "run_directly",
+    "runs_directly",
+    "send_many_directly",
+]
 
 _DRIVERS: Final = frozenset({("postgresql", "asyncpg"), ("sqlite", "aiosqlite")})
 
-_NEVER: Final = "never"
-"""Stands for a statement that only SQLAlchemy can run."""
+_of_dialect: WeakKeyDictionary[Dialect, DriverStatements] = WeakKeyDictionary()
 
 
 def runs_directly(dialect: Dialect) -> bool:
@@ -51,6 +57,8 @@ def run_directly(
 ) -> Sequence[Any] | None:
     """Run a statement that returns rows on the driver; None when it has to go the usual way, nothing being sent yet.
 
+    Of a row only the values in their order are promised.
+
     Args:
         connection: The connection, in SQLAlchemy's synchronous half.
         statement: A statement that is kept and run again; one that is built for one run gains nothing.
@@ -60,7 +68,7 @@ def run_directly(
     Raises:
         sqlalchemy.exc.DBAPIError: As `Connection.execute` does.
     """
-    sent = _sent(connection, statement, parameters, _Statements.fetch, alone=alone)
+    sent = _sent(connection, statement, parameters, DriverStatements.fetch, alone=alone)
     return None if sent is None else sent[0].rows(sent[1])
 
 
@@ -80,8 +88,77 @@ def count_directly(
     """
     if not counts_directly(connection.dialect):
         return None
-    sent = _sent(connection, statement, parameters, _Statements.count, alone=alone)
+    sent = _sent(connection, statement, parameters, DriverStatements.count, alone=alone)
     return None if sent is None else sent[1]
+
+
+def begins_directly(connection: Connection) -> bool:
+    """Whether statements can be begun on the driver, so that the caller does other things until they are answered."""
+    return counts_directly(connection.dialect) and connection.in_transaction() and _unobserved(connection) is not None
+
+
+def begin_directly(
+    connection: Connection, statement: Executable, parameters: Mapping[str, Any]
+) -> Callable[[], Sequence[Any]] | None:
+    """Begin a statement that returns rows on asyncpg; otherwise as `run_directly`.
+
+    Returns:
+        What waits for the rows and returns them, which must be called, and before anything else is sent on the
+        connection.
+    """
+    found = _found(connection, statement, tuple(parameters))
+    if found is None:
+        return None
+    _, direct, arms = found
+    fairy = connection.connection
+    driver: Any = fairy.driver_connection
+    adapted: Any = fairy.dbapi_connection
+    if not (counts_directly(connection.dialect) and direct.is_described and driver.is_in_transaction()):
+        return None
+    try:
+        arguments = direct.arguments(parameters)
+    except Exception:  # noqa: BLE001 (as in `_sent`)
+        return None
+    call = begin(driver.fetch(direct.sql, *arguments))
+
+    def answer() -> Sequence[Any]:
+        run = _armed(connection, direct, arms)
+        try:
+            try:
+                records = await_only(call)
+            except Exception as error:
+                adapted._handle_exception(error)  # noqa: SLF001 (as in `DriverStatements.fetch`)
+                raise
+        except BaseException as error:
+            _fail(connection, direct, arguments, run, error)
+            raise
+        disarm_deadline(run)
+        return direct.rows(records)
+
+    return answer
+
+
+def _found(
+    connection: Connection, statement: Executable, names: tuple[str, ...]
+) -> tuple[DriverStatements, DriverStatement, list[Any]] | None:
+    """The statement as the driver takes it, and what arms its deadlines; None when it has to go the usual way."""
+    dialect = connection.dialect
+    statements = _of_dialect.get(dialect)
+    if statements is None:
+        if not runs_directly(dialect):
+            return None
+        statements = _of_dialect[dialect] = DriverStatements(dialect)
+    direct = statements.find(statement, names)
+    arms = None if direct is None else _unobserved(connection)
+    return None if direct is None or arms is None else (statements, direct, arms)
+
+
+def _armed(connection: Connection, direct: DriverStatement, arms: Iterable[Any], *, executemany: bool = False) -> _Run:
+    """A run whose deadlines begin now."""
+    run = _Run(direct, executemany=executemany)
+    for arm in arms:
+        arm(connection, run)
+    return run
 
 
 def _sent(
@@ -91,34 +168,24 @@ def _sent(
     send: Callable[..., Any],
     *,
     alone: bool,
-) -> tuple[_Direct, Any] | None:
+) -> tuple[DriverStatement, Any] | None:
     """Send a statement, and return what the driver did; None when it has to go the usual way."""
-    dialect = connection.dialect
-    statements = _of_dialect.get(dialect)
-    if statements is None:
-        if not runs_directly(dialect):
-            return None
-        statements = _of_dialect[dialect] = _Statements(dialect)
-    direct = statements.find(statement, tuple(parameters))
-    if direct is None or not (alone or connection.in_transaction()):
+    found = _found(connection, statement, tuple(parameters))
+    if found is None or not (alone or connection.in_transaction()):
         return None
-    arms = _unobserved(connection)
-    if arms is None:
-        return None
+    statements, direct, arms = found
     try:
         arguments = direct.arguments(parameters)
     except Exception:  # noqa: BLE001 (a value that does not fit: SQLAlchemy tells what the matter is)
         return None
-    run = _Run(direct)
-    for arm in arms:
-        arm(connection, run)
+    run = _armed(connection, direct, arms)
     try:
-        found = send(statements, connection, direct, arguments, alone=alone)
+        done = send(statements, connection, direct, arguments, alone=alone)
     except BaseException as error:
         _fail(connection, direct, arguments, run, error)
         raise
     disarm_deadline(run)
-    return direct, found
+    return direct, done
 
 
 def send_many_directly(
@@ -135,23 +202,17 @@ def send_many_directly(
     Raises:
         sqlalchemy.exc.DBAPIError: As `Connection.execute` does.
     """
-    dialect = connection.dialect
-    if dialect.name != "sqlite" or not runs_directly(dialect) or not connection.in_transaction():
+    if connection.dialect.name != "sqlite" or not connection.in_transaction():
         return False
-    statements = _of_dialect.get(dialect)
-    if statements is None:
-        statements = _of_dialect[dialect] = _Statements(dialect)
-    direct = statements.find(statement, tuple(names))
-    arms = None if direct is None else _unobserved(connection)
-    if direct is None or arms is None:
+    found = _found(connection, statement, tuple(names))
+    if found is None:
         return False
+    _, direct, arms = found
     try:
         rows = direct.many(dict(zip(names, columns, strict=True)))
     except Exception:  # noqa: BLE001 (as above)
         return False
-    run = _Run(direct, executemany=True)
-    for arm in arms:
-        arm(connection, run)
+    run = _armed(connection, direct, arms, executemany=True)
     fairy = connection.connection
     driver: Any = fairy.driver_connection
     adapted: Any = fairy.dbapi_connection
@@ -160,7 +221,7 @@ def send_many_directly(
             cursor = await_only(driver.executemany(direct.sql, rows))
             await_only(cursor.close())
         except Exception as error:
-            adapted._handle_exception(error)  # noqa: SLF001 (as in `_Statements.fetch`)
+            adapted._handle_exception(error)  # noqa: SLF001 (as in `DriverStatements.fetch`)
             raise
     except BaseException as error:
         _fail(connection, direct, (), run, error)
@@ -169,7 +230,9 @@ def send_many_directly(
     return True
 
 
-def _fail(connection: Connection, direct: _Direct, arguments: Sequence[Any], run: _Run, error: BaseException) -> None:
+def _fail(
+    connection: Connection, direct: DriverStatement, arguments: Sequence[Any], run: _Run, error: BaseException
+) -> None:
     """Raise what `Connection.execute` would have raised, the connection being dealt with as it would have been.
 
     This is the one way to SQLAlchemy's own treatment of a driver's error: its listeners, the test for a lost
@@ -210,188 +273,9 @@ class _Run:
 
     __slots__ = ("_svc_infra_deadline", "compiled", "executemany")
 
-    def __init__(self, direct: _Direct, *, executemany: bool = False) -> None:
+    def __init__(self, direct: DriverStatement, *, executemany: bool = False) -> None:
         self.compiled = SimpleNamespace(statement=SimpleNamespace(table=direct.table))
         self.executemany = executemany
 
     def handle_dbapi_exception(self, error: BaseException) -> None:
         """Do nothing; SQLAlchemy tells the context of the error."""
-
-
-class _Direct:
-    """A statement as the driver takes it.
-
-    Attributes:
-        sql: Its text.
-        table: The table that it writes to, or None. The statement itself is not kept, so that it can be forgotten.
-    """
-
-    __slots__ = ("_columns", "_dialect", "_make_row", "_names", "_parameters", "sql", "table")
-
-    def __init__(self, dialect: Dialect, statement: Any, keys: Sequence[str]) -> None:
-        """Compile the statement.
-
-        Raises:
-            LookupError: When only SQLAlchemy can run it.
-        """
-        compiled: Any = statement.compile(dialect=dialect, column_keys=keys)
-        given = set(keys)
-        filled = {
-            column.key: default_of(column) if compiled.isinsert else _updated_by(column)
-            for column in (*compiled.insert_prefetch, *compiled.update_prefetch)
-        }
-        self._parameters: list[tuple[str, Callable[[Any], Any] | None, Callable[[], Any] | None]] = []
-        for name in compiled.positiontup or ():
-            bind = compiled.binds[name]
-            process = bind.type.dialect_impl(dialect).bind_processor(dialect)
-            make = None if bind.key in given else filled.get(bind.key)
-            if bind.key not in given and make is None:
-                if bind.required or bind.callable is not None:
-                    raise LookupError(bind.key)
-                make = partial(getattr, bind, "value")
-            if bind.expanding or bind.literal_execute:
-                raise LookupError(bind.key)
-            self._parameters.append((bind.key, process, make))
-        columns = list(statement.exported_columns)
-        self.sql = str(compiled)
-        self.table = getattr(statement, "table", None)
-        self._dialect = dialect
-        self._names = tuple(column.key for column in columns)
-        self._columns = [column.type.dialect_impl(dialect) for column in columns]
-        self._make_row: Callable[[Any], Any] | None = None
-
-    @property
-    def is_described(self) -> bool:
-        """Whether `describe` was called."""
-        return self._make_row is not None
-
-    def describe(self, codes: Sequence[Any]) -> None:
-        """Learn the driver's types of the result's columns, which decide how SQLAlchemy reads their values."""
-        processors: list[Any] = [
-            kind.result_processor(self._dialect, code) for kind, code in zip(self._columns, codes, strict=True)
-        ]
-        metadata = SimpleResultMetaData(self._names)
-        # As SQLAlchemy's results make them; a result of its own for each run costs as much as a short statement.
-        index = metadata._key_to_index  # noqa: SLF001
-        self._make_row = partial(Row, metadata, processors if any(processors) else None, index)
-
-    def describe_untyped(self) -> None:
-        """Do as `describe` where the driver has no types."""
-        self.describe([None] * len(self._columns))
-
-    def arguments(self, parameters: Mapping[str, Any]) -> list[Any]:
-        """The values in the order of their places."""
-        found: list[Any] = []
-        for name, process, make in self._parameters:
-            value = parameters[name] if make is None else make()
-            found.append(value if process is None else process(value))
-        return found
-
-    def many(self, columns: Mapping[str, Sequence[Any]]) -> list[tuple[Any, ...]]:
-        """The values of many rows, each in the order of its places."""
-        found: list[Iterable[Any]] = []
-        for name, process, make in self._parameters:
-            if make is not None:
-                raise LookupError(name)
-            found.append(columns[name] if process is None else map(process, columns[name]))
-        return list(zip(*found, strict=True))
-
-    def rows(self, records: Sequence[Any]) -> Sequence[Any]:
-        """The driver's records as rows, with the values that SQLAlchemy would give."""
-        assert self._make_row is not None  # noqa: S101 (for the type checker: `send` describes)
-        return list(map(self._make_row, records))
-
-
-class _Statements:
-    """The statements that were run on one dialect."""
-
-    __slots__ = ("_dialect", "_is_sqlite", "_seen")
-
-    def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
-        self._is_sqlite = dialect.name == "sqlite"
-        self._seen: WeakKeyDictionary[Executable, dict[tuple[str, ...], _Direct | str | None]] = WeakKeyDictionary()
-
-    def find(self, statement: Executable, keys: tuple[str, ...]) -> _Direct | None:
-        """The statement as the driver takes it; None at its first run, and when only SQLAlchemy can run it."""
-        by_keys = self._seen.get(statement)
-        if by_keys is None:
-            by_keys = self._seen[statement] = {}
-        found = by_keys.get(keys, _NEVER if len(by_keys) >= _MOST_SHAPES else "")
-        if found == "":
-            by_keys[keys] = None
-            return None
-        if found is None:
-            try:
-                found = _Direct(self._dialect, statement, keys)
-            except (LookupError, AttributeError):
-                found = _NEVER
-            by_keys[keys] = found
-        return found if isinstance(found, _Direct) else None
-
-    def fetch(self, connection: Connection, direct: _Direct, arguments: list[Any], *, alone: bool) -> Sequence[Any]:
-        """Send it and return the driver's records."""
-        fairy = connection.connection
-        driver: Any = fairy.driver_connection
-        adapted: Any = fairy.dbapi_connection
-        try:
-            if self._is_sqlite:
-                if not direct.is_described:
-                    direct.describe_untyped()
-                records: Sequence[Any] = await_only(driver.execute_fetchall(direct.sql, arguments))
-                return records
-            if alone or driver.is_in_transaction():
-                if not direct.is_described:
-                    prepared = await_only(driver.prepare(direct.sql))
-                    direct.describe([attribute.type.oid for attribute in prepared.get_attributes()])
-                fetched: Sequence[Any] = await_only(driver.fetch(direct.sql, *arguments))
-                return fetched
-        except Exception as error:
-            adapted._handle_exception(error)  # noqa: SLF001 (the adapter's own translation, as its cursor calls it)
-            raise
-        # SQLAlchemy's adapter sends BEGIN with the first statement of its own cursor.
-        cursor = fairy.cursor()
-        try:
-            cursor.execute(direct.sql, arguments)
-            if not direct.is_described:
-                direct.describe([column[1] for column in cursor.description or ()])
-            return cursor.fetchall()
-        finally:
-            cursor.close()
-
-    def count(self, connection: Connection, direct: _Direct, arguments: list[Any], *, alone: bool) -> int:
-        """Send it by asyncpg and return how many rows it wrote."""
-        fairy = connection.connection
-        driver: Any = fairy.driver_connection
-        adapted: Any = fairy.dbapi_connection
-        if alone or driver.is_in_transaction():
-            try:
-                tag: str = await_only(driver.execute(direct.sql, *arguments))
-            except Exception as error:
-                adapted._handle_exception(error)  # noqa: SLF001 (as in `fetch`)
-                raise
-            return int(tag.rpartition(" ")[2])  # such as "DELETE 1" or "UPDATE 1"
-        cursor = fairy.cursor()  # as in `fetch`
-        try:
-            cursor.execute(direct.sql, arguments)
-            written: int = cursor.rowcount
-            return written
-        finally:
-            cursor.close()
-
-
-_MOST_SHAPES: Final = 64
-"""Sets of parameters that one statement is compiled for; an UPDATE has one for each set of fields that it changes."""
-
-_of_dialect: WeakKeyDictionary[Dialect, _Statements] = WeakKeyDictionary()
-
-
-def _updated_by(column: Any) -> Callable[[], Any] | None:
-    """What gives a column's value in Python at every UPDATE."""
-    default = column.onupdate
-    make: Any = default.arg
-    if default.is_scalar:
-        return lambda: make
-    if default.is_callable:
-        return lambda: make(None)
-    raise LookupError(column.key)

@@ -189,7 +189,10 @@ class Execution(Generic[M]):
 
 
 def fetched(connection: Connection, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Any]:
-    """The rows of a statement that returns some, run on the driver itself where that is the same."""
+    """The rows of a statement that returns some, run on the driver itself where that is the same.
+
+    Of a row only the values in their order are promised.
+    """
     if isinstance(connection, LoneConnection):
         return connection.fetch(statement, parameters)
     rows = run_directly(connection, statement, parameters)

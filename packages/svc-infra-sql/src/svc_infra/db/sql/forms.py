@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Result, Row
-from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
+from sqlalchemy.engine.result import SimpleResultMetaData
 from sqlalchemy.orm import Session, joinedload, selectinload, subqueryload, undefer
 from sqlalchemy.orm.interfaces import ORMOption
 
@@ -156,7 +156,9 @@ class RowForm:
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
         self.orm_names: tuple[str, ...] | None = names
-        self._metadata = SimpleResultMetaData(names)
+        metadata = SimpleResultMetaData(names)
+        # As SQLAlchemy's own results make them.
+        self._make_row = partial(Row, metadata, None, metadata._key_to_index)  # noqa: SLF001
         self._positions = {name: position for position, name in enumerate(names)}
 
     def options(self, scope: Mapping[str, object]) -> Sequence[ORMOption]:  # noqa: ARG002
@@ -170,10 +172,10 @@ class RowForm:
         *,
         refresh: bool,  # noqa: ARG002
     ) -> list[ResultRow]:
-        """The rows themselves; plain tuples become rows."""
+        """The rows themselves; what else has the values of one becomes a row."""
         found: list[Any] = list(rows)
         if found and not isinstance(found[0], Row):
-            return list(IteratorResult(self._metadata, iter(found)).all())
+            return list(map(self._make_row, found))
         return found
 
     def from_orm(self, result: Result[Any]) -> list[ResultRow]:

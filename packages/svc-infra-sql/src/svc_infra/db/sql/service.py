@@ -6,7 +6,7 @@ Its length is that of the repository's signatures, which it repeats one by one s
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, Literal, TypeVar, overload
 
@@ -15,6 +15,7 @@ from sqlalchemy.util import await_only
 
 from svc_infra.db.sql.changes import Change
 from svc_infra.db.sql.conditions import Where
+from svc_infra.db.sql.creating import AwaitedRows
 from svc_infra.db.sql.errors import InvalidQuery
 from svc_infra.db.sql.ordering import OrderBy
 from svc_infra.db.sql.paging import KeysetPage
@@ -325,7 +326,7 @@ class SqlService(Generic[M]):
         returned, `post_create` runs after the last batch. The first exception undoes all of them.
         """
         if self.has_hook("pre_create"):
-            rows = self._prepared(rows)
+            rows = AwaitedRows(rows, lambda row: self.pre_create(_copied(row)))
         if returning:
             entities = await self.repo.create_many(session, rows, batch_size=batch_size, progress=progress)
             if self.has_hook("post_create"):
@@ -340,11 +341,6 @@ class SqlService(Generic[M]):
                 await_only(self.post_create(session, entity))
 
         return await self.repo.create_many(session, rows, batch_size=batch_size, progress=progress, each=tell)
-
-    def _prepared(self, rows: Iterable[Mapping[str, object]]) -> Iterator[dict[str, Any]]:
-        """The rows after `pre_create`, each when the repository asks for it, within SQLAlchemy's greenlet."""
-        for row in rows:
-            yield await_only(self.pre_create(_copied(row)))
 
     async def upsert_many(
         self,

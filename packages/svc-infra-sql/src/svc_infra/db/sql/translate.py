@@ -52,7 +52,7 @@ from svc_infra.db.sql.errors import (
 from svc_infra.dburl import redact
 from svc_infra.dburl.errors import EncryptionRefused as EncryptionRefusedByUrl
 
-__all__ = ["VALUE_ERRORS", "translate", "translating"]
+__all__ = ["VALUE_ERRORS", "at_row", "refusal", "translate", "translating"]
 
 _MESSAGES: dict[type[SqlError], str] = {
     UniqueViolation: "another row has the same value",
@@ -188,6 +188,22 @@ def _typed(diagnosis: Diagnosis, table: Table | None) -> SqlError:
         columns=columns,
         table=table_name,
     )
+
+
+def refusal(error: Exception, table: Table) -> SqlError | None:
+    """The typed error; what SQLAlchemy does not send raises the types' and the driver's errors as they are."""
+    typed = translate(error, table=table)
+    if typed is None and isinstance(error, VALUE_ERRORS):
+        typed = InvalidValue("a value does not fit its column")
+        typed.__cause__ = error
+    return typed
+
+
+def at_row(error: SqlError, index: int) -> SqlError:
+    """The error, with the index of the row that it is about."""
+    error.row = index
+    error.args = (f"row {index}: {error.args[0] if error.args else ''}", *error.args[1:])
+    return error
 
 
 def _among_constraints(diagnosis: Diagnosis, table: Table) -> Diagnosis:

@@ -14,13 +14,14 @@ from sqlalchemy.orm import Session
 from svc_infra.db.sql import unit_of_work
 from svc_infra.db.sql.blocks import Block
 from svc_infra.db.sql.changes import Changing
-from svc_infra.db.sql.creating import at_row
 from svc_infra.db.sql.errors import InvalidQuery, InvalidValue, UniqueViolation
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.reading import listed
 from svc_infra.db.sql.reference_checks import first_refused
+from svc_infra.db.sql.savepoints import undone_on_error
 from svc_infra.db.sql.statements import Selection
+from svc_infra.db.sql.translate import at_row, refusal
 from svc_infra.db.sql.values import Computed, is_expression
 from svc_infra.db.sql.visibility import Visibility
 
@@ -104,7 +105,7 @@ class Upserting(Changing[M, T, E]):
             if refused is not None:
                 raise at_row(refused[1], refused[0])
         if not execution.writes_directly:
-            with self._undone_on_error(execution):
+            with undone_on_error(execution):
                 return [
                     self._upsert_entity(
                         execution, row, key, self._settable(row, rows[index] if update is None else update, key), index
@@ -117,7 +118,7 @@ class Upserting(Changing[M, T, E]):
             groups.setdefault((tuple(sorted(row)), alone), []).append(index)
         results: dict[int, Any] = {}
         with (
-            self._undone_on_error(execution)
+            undone_on_error(execution)
             if len(rows) > 1
             else nullcontext(execution.connect(execution.statements.insert(()))) as connection
         ):
@@ -153,7 +154,7 @@ class Upserting(Changing[M, T, E]):
                 unit_of_work.assign(execution, entity, {name: row[name] for name in settable})
                 execution.orm_session.flush()
         except Exception as error:
-            typed = self._refusal(error)
+            typed = refusal(error, self._plan.fields.table)
             if typed is None:
                 raise
             raise at_row(typed, index) from typed.__cause__

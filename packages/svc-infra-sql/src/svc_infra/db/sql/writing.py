@@ -14,11 +14,12 @@ from svc_infra.db.sql import unit_of_work
 from svc_infra.db.sql.direct import counts_directly
 from svc_infra.db.sql.errors import InvalidQuery, InvalidValue, StaleVersion
 from svc_infra.db.sql.execution import Execution, counted, fetched
+from svc_infra.db.sql.inserting import insert_row
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.paging import Paging
 from svc_infra.db.sql.reference_checks import check_changes, check_row
-from svc_infra.db.sql.statements import EXPECTED_VERSION, Statements, id_parameter
-from svc_infra.db.sql.values import Computed, is_expression
+from svc_infra.db.sql.statements import EXPECTED_VERSION, id_parameter
+from svc_infra.db.sql.values import is_expression
 from svc_infra.db.sql.visibility import Deleted
 
 __all__ = ["Writing"]
@@ -60,25 +61,8 @@ class Writing(Paging[M, T, E]):
             check_row(execution, values)
         if not execution.writes_directly:
             return self._reload(execution, unit_of_work.add(execution, values))
-        statements = execution.statements
-        connection = execution.connect(statements.insert(()))
-        return self._written(execution, [self._insert_row(connection, statements, values)])[0]
-
-    def _insert_row(self, connection: Connection, statements: Statements[M], values: Mapping[str, Any]) -> Any:
-        """Insert checked values and return the row."""
-        plan, names = self._plan, self._form.names
-        returns = connection.dialect.insert_returning
-        statement = statements.insert(names if returns else ())
-        if type(values) is Computed:
-            expressions, parameters = values.apart(plan.fields)
-            statement = statement.values(expressions)
-        else:
-            parameters = plan.by_column(values)
-        if returns:
-            return fetched(connection, statement, parameters)[0]
-        key = connection.execute(statement, parameters).inserted_primary_key
-        by_key = {id_parameter(name): part for name, part in zip(plan.fields.primary_key, key or (), strict=True)}
-        return fetched(connection, statements.select_by_key(names), by_key)[0]
+        connection = execution.connect(execution.statements.insert(()))
+        return self._written(execution, [insert_row(execution, connection, self._form.names, values)])[0]
 
     async def update(
         self,
