@@ -48,11 +48,20 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def sample(number: int) -> dict[str, Any]:
-    """The values of a row.
+    """The values of a row of the table.
 
     `created_at` has another order than the rows in the table, as any column has that is changed or not counted up; in
     the order of the table, which the database reads from one end to the other, OFFSET costs half.
     """
+    return _row(number, START + timedelta(seconds=number * 7919 % 1_000_003))
+
+
+def created(number: int) -> dict[str, Any]:
+    """The values of a row that is created while those of the table are there: newer than they, as such a row is."""
+    return _row(number, NOW + timedelta(seconds=number))
+
+
+def _row(number: int, created_at: datetime) -> dict[str, Any]:
     return {
         "name": f"name {number}",
         "email": f"user{number}@example.com",
@@ -61,13 +70,8 @@ def sample(number: int) -> dict[str, Any]:
         "score": number / 7,
         "active": number % 2 == 0,
         "note": None,
-        "created_at": START + timedelta(seconds=number * 7919 % 1_000_003),
+        "created_at": created_at,
     }
-
-
-def created(number: int) -> dict[str, Any]:
-    """The values of a row that is created while the others are there: the newest, as such a row is."""
-    return {**sample(number), "created_at": NOW + timedelta(seconds=number)}
 
 
 WRITTEN = tuple(sample(0))
