@@ -313,14 +313,15 @@ _MAKERS: tuple[tuple[type[TypeEngine[Any]], Callable[[Any, Capabilities], Check]
 )
 
 
-def fitted_together(check: Check, kind: type, values: Sequence[Any]) -> Sequence[Any] | None:
-    """Values of one Python type, or None, as a check gives them, when it takes all of them; None says nothing.
+def fitted_together(check: Check, kind: type, values: Sequence[Any], *, has_none: bool) -> Sequence[Any] | None:
+    """Values of one Python type, and None if `has_none`, as a check gives them, when it takes all; None says nothing.
 
     A hundred values cost about what one does in the check itself.
     """
     if kind is dt.datetime:
         return _instants_together(check, values)
-    return values if isinstance(check, partial) and _fit_together(check, kind, values) else None
+    present = [value for value in values if value is not None] if has_none else values
+    return values if isinstance(check, partial) and _fit_together(check, kind, present) else None
 
 
 def _instants_together(check: Check, values: Sequence[Any]) -> Sequence[Any] | None:
@@ -341,11 +342,10 @@ def _instants_together(check: Check, values: Sequence[Any]) -> Sequence[Any] | N
     return None
 
 
-def _fit_together(check: partial[Any], kind: type, values: Sequence[Any]) -> bool:
+def _fit_together(check: partial[Any], kind: type, present: Sequence[Any]) -> bool:
     given = check.keywords
     if kind not in {str, int, float}:
         return check.func is _check_instance and bool(kind is given["wanted"])
-    present = [value for value in values if value is not None] if None in values else values
     if check.func is _check_text and kind is str:
         joined = "".join(present)
         long = given["length"] is not None and max(map(len, present)) > given["length"]

@@ -111,7 +111,8 @@ class ValueChecker:
             looked at one by one.
         """
         types = set(map(type, values))
-        if type(None) in types:
+        has_none = type(None) in types
+        if has_none:
             if not self._columns[name].nullable:
                 return None
             types.discard(type(None))
@@ -123,7 +124,7 @@ class ValueChecker:
         if check is None:
             return values
         if len(types) == 1:
-            fitted = fitted_together(check, types.pop(), values)
+            fitted = fitted_together(check, types.pop(), values, has_none=has_none)
             if fitted is not None:
                 return fitted
         try:
