@@ -89,8 +89,8 @@ def tenant_header(name: str = "X-Tenant-Id") -> Callable[[HTTPConnection], str |
     """Return a resolver that believes the request header *name*.
 
     Anyone who reaches the application can send the header. Use it only behind a gateway that authenticates the caller
-    and overwrites the header. A request with several lines of it is 400 `tenant_context_invalid`: of a gateway that adds
-    a line where it should overwrite, nobody can tell which one is the caller's.
+    and overwrites the header. Several lines of it are 400 `tenant_context_invalid`: of a gateway that adds a line where
+    it should overwrite, nobody can tell which one is the caller's.
     """
 
     async def tenant_from_header(connection: HTTPConnection) -> str | None:

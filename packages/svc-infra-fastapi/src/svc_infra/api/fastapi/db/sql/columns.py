@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, cast
 import sqlalchemy as sa
 from pydantic import Field, JsonValue, TypeAdapter
 
+from svc_infra.api.fastapi.db.sql.postgres_types import has_order
 from svc_infra.api.fastapi.db.sql.value_types import body_type, response_type, text_type
 
 __all__ = ["ApiColumn", "api_columns", "is_text_schema", "looks_secret"]
@@ -117,7 +118,9 @@ class ApiColumn:
     @property
     def is_comparable(self) -> bool:
         """Whether the database can order and compare its values on every dialect; JSON and binary data it can't."""
-        return not isinstance(self.column.type, (sa.JSON, sa.LargeBinary, sa.ARRAY)) and self.read_type is not JsonValue
+        kind = self.column.type
+        is_ordered = not isinstance(kind, (sa.JSON, sa.LargeBinary, sa.ARRAY)) and has_order(kind)
+        return is_ordered and self.read_type is not JsonValue
 
     @property
     def is_text(self) -> bool:
