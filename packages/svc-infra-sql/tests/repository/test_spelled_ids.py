@@ -16,8 +16,6 @@ from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.errors import InvalidQuery, InvalidValue, StaleVersion
 from svc_infra.db.sql.repository import SqlRepository
 
-from .conftest import Statements
-
 
 class Word(ModelBase):
     __tablename__ = "spelled_words"
@@ -111,7 +109,7 @@ async def test_many_rows_are_found_by_the_ids_that_find_one(
         assert [row and row.note for row in found] == list(notes.values())
 
 
-async def test_a_row_comes_once_and_in_the_order_of_the_ids(session: AsyncSession, statements: Statements) -> None:
+async def test_a_row_comes_once_and_in_the_order_of_the_ids(session: AsyncSession, statements: Any) -> None:
     """At the first id that finds it, by one statement more for all ids that are spelled otherwise, and none else."""
     words = SqlRepository(Word).rows
     await words.create_many(session, [{"id": each} for each in "abc"])
