@@ -110,7 +110,8 @@ def copy_rows(
             prepare = connection.dialect.identifier_preparer
             listed = ", ".join(prepare.quote(column.name) for column in columns)
             statement = f"COPY {prepare.format_table(table)} ({listed}) FROM STDIN"
-            await_only(_copy_psycopg(driver, statement, rows))
+            # The names are quoted for statements with parameters, in which "%" is written twice.
+            await_only(_copy_psycopg(driver, statement.replace("%%", "%"), rows))
 
 
 def begin_copy(
