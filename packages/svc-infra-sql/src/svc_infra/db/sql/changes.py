@@ -245,10 +245,9 @@ class Changing(BulkWriting[M, T, E]):
         """UPDATE from arrays bound as `array_0` and so on: those of the ids, the values and the versions."""
         columns, ids = self._plan.fields.columns, self._plan.id_fields
         sent = (*ids, *names, *guards)
-        arrays = [
-            bindparam(f"array_{place}", type_=ARRAY(columns[name].type, dimensions=1)) for place, name in enumerate(sent)
-        ]
-        taken = [named(f"c{place}", columns[name].type) for place, name in enumerate(sent)]
+        kinds = [columns[name].type for name in sent]
+        arrays = [bindparam(f"array_{place}", type_=ARRAY(kind, dimensions=1)) for place, kind in enumerate(kinds)]
+        taken = [named(f"c{place}", kind) for place, kind in enumerate(kinds)]
         given = func.unnest(*arrays).table_valued(*taken, name="svc_infra_given").render_derived()
         by_name = dict(zip(sent, [given.c[column.name] for column in taken], strict=True))
         same = [columns[name] == by_name[name] for name in (*ids, *guards)]
