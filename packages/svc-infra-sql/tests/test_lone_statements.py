@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import gc
-import logging
 import uuid
-import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from sqlalchemy import (
-    CHAR,
     JSON,
     CheckConstraint,
     DateTime,
     Enum,
-    ForeignKey,
     Interval,
     LargeBinary,
     Numeric,
@@ -28,7 +23,6 @@ from sqlalchemy import (
     Uuid,
     bindparam,
     column,
-    event,
     func,
     literal_column,
     select,
@@ -40,10 +34,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from dbservers.postgres import PostgresReplica
 from svc_infra.db.sql.base import ModelBase
 from svc_infra.db.sql.database import Database
-from svc_infra.db.sql.direct import run_directly
 from svc_infra.db.sql.errors import (
     CheckViolation,
-    ForeignKeyViolation,
     InvalidQuery,
     ReadOnlyViolation,
     SqlError,
@@ -52,7 +44,6 @@ from svc_infra.db.sql.errors import (
 )
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.observability.pool import pool_statistics
-from svc_infra.db.sql.observability.slow_log import log_slow_statements
 from svc_infra.db.sql.replicas import new_scope
 from svc_infra.db.sql.repository import SqlRepository
 
@@ -92,17 +83,6 @@ class Thing(ModelBase):
     __table_args__ = (CheckConstraint("count >= 0", name="natural"),)
 
 
-class Part(ModelBase):
-    __tablename__ = "lone_parts"
-    id: Mapped[str] = mapped_column(String(10), primary_key=True)
-    thing_id: Mapped[int] = mapped_column(ForeignKey("lone_things.id"))
-
-
-class Word(ModelBase):
-    __tablename__ = "lone_words"
-    id: Mapped[str] = mapped_column(CHAR(4), primary_key=True)
-
-
 FULL = {
     "price": Decimal("12.50"),
     "colour": Colour.BLUE,
@@ -115,8 +95,6 @@ FULL = {
     "is_on": True,
 }
 things = SqlRepository(Thing)
-parts = SqlRepository(Part)
-words = SqlRepository(Word)
 KINDS = ["postgres_url", "sqlite_url"]
 
 
@@ -131,7 +109,7 @@ async def opened(url: str, **options: Any) -> Database:
     """A database with the table, whose statements have been run, so that the next run is on the driver."""
     database = Database(url, environ={}, **options)
     async with database.engine.begin() as connection:
-        await connection.run_sync(ModelBase.metadata.create_all, tables=[Thing.__table__, Part.__table__])
+        await connection.run_sync(ModelBase.metadata.create_all, tables=[Thing.__table__])
     async with database.lone() as lone:
         for number in range(3):
             await things.rows.create(lone, {"name": f"warm {number}"})
@@ -255,142 +233,6 @@ async def test_a_lone_runaway_is_interrupted(sqlite_url: str) -> None:
                 async with asyncio.timeout(60):
                     await lone.run_sync(lambda connection: connection.fetch(statement, {"least": 1}))
         assert (await things.rows.get_one(lone, 1)).id == 1
-
-
-async def test_statements_run_on_the_driver_from_their_second_run(lone_url: str) -> None:
-    """What this file tests is the driver's way: a kept statement takes it in a transaction, alone, with a limit."""
-    statement = select(Thing.__table__.c.id).where(Thing.__table__.c.id == bindparam("number"))
-
-    def rows_of(number: int, *, alone: bool = False) -> Callable[[Any], Any]:
-        return lambda connection: run_directly(connection, statement, {"number": number}, alone=alone)
-
-    database = await opened(lone_url, statement_timeout_ms=60_000)
-    async with database, database.engine.connect() as connection:
-        assert await connection.run_sync(rows_of(1)) is None
-        assert await connection.run_sync(rows_of(1)) is None  # SQLAlchemy has not begun a transaction
-        assert await connection.run_sync(rows_of(1, alone=True)) == [(1,)]
-        async with connection.begin():
-            assert await connection.run_sync(rows_of(2)) == [(2,)]
-            assert await connection.run_sync(rows_of(3)) == [(3,)]
-            assert list(await connection.run_sync(rows_of(4))) == []
-
-
-async def test_a_statement_that_is_dropped_is_forgotten(database: Database) -> None:
-    """What is kept of a statement does not keep the statement, so that dropped ones cost no memory."""
-    number = bindparam("number")
-    references = []
-    async with database.session() as session:
-        connection = await session.connection()
-        for _ in range(3):
-            statement = select(Thing.__table__.c.id).where(Thing.__table__.c.id == number)
-            for _ in range(2):
-                await connection.run_sync(run_directly, statement, {"number": 1})
-            references.append(weakref.ref(statement))
-    del statement
-    gc.collect()
-    assert [reference() for reference in references] == [None] * 3
-
-
-async def test_a_default_is_made_once(database: Database) -> None:
-    """A default in Python runs once for a row, whether the statement goes the driver's way or somebody listens."""
-
-    def listen(*_arguments: Any) -> None:
-        pass
-
-    async def create(name: str) -> int:
-        before = len(TOKENS)
-        async with database.lone() as lone:
-            for number in range(3):
-                await things.rows.create(lone, {"name": f"{name} {number}", "label": "given"})
-        return len(TOKENS) - before
-
-    assert await create("unobserved") == 3
-    event.listen(database.engine.sync_engine, "after_cursor_execute", listen)
-    assert await create("observed") == 3
-    event.remove(database.engine.sync_engine, "after_cursor_execute", listen)
-
-
-async def test_observers_see_every_statement(database: Database, caplog: pytest.LogCaptureFixture) -> None:
-    """A listener to statements, a slow log and SQLAlchemy's own log miss nothing; without them none is told."""
-    seen: list[str] = []
-
-    def listen(_connection: Any, _cursor: Any, statement: str, *_others: Any) -> None:
-        seen.append(statement)
-
-    async def read() -> None:
-        async with database.lone(readonly=True) as lone, database.session(readonly=True) as session:
-            await things.rows.get_one(lone, 1)
-            await things.rows.get_one(session, 1)
-
-    for name in ("before_cursor_execute", "after_cursor_execute"):
-        event.listen(database.engine.sync_engine, name, listen)
-        await read()
-        event.remove(database.engine.sync_engine, name, listen)
-        assert len([statement for statement in seen if "lone_things" in statement]) == 2
-        seen.clear()
-    caplog.set_level(logging.WARNING, "svc_infra.db.sql.slow")
-    stop = log_slow_statements(database, threshold_ms=0)
-    await read()
-    stop()
-    assert sum("lone_things" in record.getMessage() for record in caplog.records) == 2
-    caplog.clear()
-    with caplog.at_level(logging.INFO, "sqlalchemy.engine.Engine"):
-        await read()
-    assert sum("lone_things" in record.getMessage() for record in caplog.records) == 2
-    await read()
-    assert seen == []
-
-
-async def test_a_listener_to_one_connection_sees_its_statements(database: Database) -> None:
-    """Whoever listens to a connection, and not to its engine, misses no statement either."""
-    seen: list[str] = []
-    async with database.session() as session:
-        for _ in range(2):
-            await things.rows.get_one(session, 1)
-        connection = (await session.connection()).sync_connection
-        event.listen(connection, "before_cursor_execute", lambda _c, _k, statement, *_others: seen.append(statement))
-        await things.rows.get_one(session, 1)
-    assert len(seen) == 1
-
-
-async def test_a_deleted_object_leaves_its_session(database: Database) -> None:
-    """At any run of the statement, counted by the driver or not, delete tells whether there was a row."""
-    async with database.session() as session:
-        for number in range(4):
-            made = await things.create(session, {"name": f"gone {number}", "label": "x"})
-            assert await things.delete(session, made.id)
-            assert made not in session
-            assert not await things.delete(session, made.id)
-    async with database.lone() as lone:
-        for number in range(4):
-            row = await things.rows.create(lone, {"name": f"gone {number}", "label": "x"})
-            assert await things.rows.delete(lone, row.id)
-            assert not await things.rows.delete(lone, row.id)
-
-
-async def test_what_is_referred_to_is_not_deleted(lone_url: str) -> None:
-    """A refusal is the same typed error at any run of the statement, and leaves a lone connection usable."""
-    async with await opened(lone_url) as database, database.lone() as lone:
-        thing = await things.rows.create(lone, {"name": "kept", "label": "x"})
-        await parts.rows.create(lone, {"id": "P1", "thing_id": thing.id})
-        for _ in range(3):
-            with pytest.raises(ForeignKeyViolation):
-                await things.rows.delete(lone, thing.id)
-        assert await parts.rows.delete(lone, "P1")
-        assert await things.rows.delete(lone, thing.id)
-
-
-async def test_a_padded_key_is_deleted_by_the_text_without_its_padding(postgres_url: str) -> None:
-    """Where one text finds another, the session's object is that of the row, and not of the text that found it."""
-    async with Database(postgres_url) as database:
-        async with database.engine.begin() as connection:
-            await connection.run_sync(ModelBase.metadata.create_all, tables=[Word.__table__])
-        async with database.session() as session:
-            for _ in range(3):
-                word = await words.create(session, {"id": "ab"})
-                assert word.id == "ab  "
-                assert await words.delete(session, "ab")
-                assert word not in session
 
 
 async def test_a_reader_writes_nothing(database: Database) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from svc_infra.db.sql.base import ModelBase
+from svc_infra.db.sql.errors import InvalidValue
 from svc_infra.db.sql.filters import AllOf, AnyOf, Filter, field
 from svc_infra.db.sql.repository import SqlRepository
 
@@ -126,6 +127,27 @@ async def test_every_filter_finds_its_rows_and_counts_them_once(session: AsyncSe
         assert await writers.count(session, where=where) == len(expected)
         assert await writers.exists(session, where=where) is bool(expected)
         assert len((await writers.page(session, limit=10, where=where)).items) == len(expected)
+
+
+@pytest.mark.parametrize("operator", ["like", "ilike"])
+async def test_a_backslash_escapes_in_patterns_of_every_database(session: AsyncSession, operator: str) -> None:
+    """It makes a wildcard a letter; one that nothing follows is refused before it is sent, and the session goes on."""
+    texts = ["a", "a\\", "50%", "50\\%", "50\\x", "a_c", "abc"]
+    await writers.create_many(session, [{"id": key, "name": text, "tenant": 1} for key, text in enumerate(texts)])
+    for pattern, expected in (
+        (r"50%", {"50%", "50\\%", "50\\x"}),
+        (r"50\%", {"50%"}),
+        (r"50\\%", {"50\\%", "50\\x"}),
+        (r"a\\", {"a\\"}),
+        (r"\a", {"a"}),
+        (r"a\_c", {"a_c"}),
+    ):
+        found = await writers.list(session, limit=10, where=getattr(name, operator)(pattern))
+        assert {writer.name for writer in found} == expected, pattern
+    for pattern in ("a\\", "\\", "a\\\\\\"):
+        with pytest.raises(InvalidValue, match="backslash"):
+            await writers.list(session, limit=10, where=getattr(name, operator)(pattern))
+    assert await writers.count(session) == len(texts)
 
 
 async def test_filters_and_expressions_combine(session: AsyncSession) -> None:

@@ -11,6 +11,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from svc_infra.db.sql.base import ModelBase
 from svc_infra.db.sql.database import Database
+from svc_infra.db.sql.filters import field
+from svc_infra.db.sql.paging import KeysetPage
 from svc_infra.db.sql.repository import SqlRepository
 
 
@@ -23,11 +25,11 @@ class Deep(ModelBase):
 
 TABLES = [Deep.__table__]
 deep = SqlRepository(Deep)
-NUMBER, LIMIT = 4000, 5
+NUMBER, LIMIT = 100_000, 5
 
 
-async def _rows_read(database: Database, cursor: str, order: str) -> tuple[list[int], int]:
-    """A page's ids, and how many rows the server looked at."""
+async def _read(database: Database, cursor: str, order: str) -> tuple[KeysetPage[Any], int]:
+    """A page, and how many rows the server looked at."""
     sent: list[tuple[str, Any]] = []
 
     def record(_c: object, _cursor: object, statement: str, parameters: Any, *_rest: object) -> None:
@@ -43,14 +45,13 @@ async def _rows_read(database: Database, cursor: str, order: str) -> tuple[list[
             page = await deep.rows.page(session, limit=LIMIT, order_by=order, cursor=cursor)
         finally:
             event.remove(database.engine.sync_engine, "before_cursor_execute", record)
-        ids = [row.id for row in page.items]
         if not is_postgresql:
-            return ids, await _reads(session) - before
+            return page, await _reads(session) - before
         number = 0
         for statement, parameters in sent:
             plan = await connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
             number += _of_plan(plan.scalar_one()[0]["Plan"])
-        return ids, number
+        return page, number
 
 
 async def _reads(session: AsyncSession) -> int:
@@ -59,28 +60,46 @@ async def _reads(session: AsyncSession) -> int:
 
 
 def _of_plan(node: dict[str, Any]) -> int:
-    own = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
-    return int(own) + sum(map(_of_plan, node.get("Plans", ())))
+    """The rows that scans gave or dropped, in all of a plan."""
+    if "Plans" in node:
+        return sum(map(_of_plan, node["Plans"]))
+    assert node["Node Type"].startswith("Index"), node
+    return int(node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
 
 
-@pytest.mark.parametrize("order", ["rank", "-rank"])
-async def test_a_page_by_a_nullable_field_costs_the_same_at_any_depth(database: Database, order: str) -> None:
-    """Also where rows begin or end whose field is NULL, and among those."""
+@pytest.fixture
+async def filled(database: Database) -> Database:
+    """The database with its rows, a quarter of which are NULL; written for the first test."""
     if database.engine.dialect.name not in {"postgresql", "mysql", "mariadb"}:
         pytest.skip("its library does not tell what it has read")
     async with database.session() as session:
-        await deep.purge_many(session, where=[], deleted="include")
-        rows = [{"id": n, "rank": None if n % 4 == 0 else n} for n in range(NUMBER)]
-        await deep.create_many(session, rows, returning=False)
-    table = "TABLE deep_rows" if database.engine.dialect.name != "postgresql" else "deep_rows"
-    async with database.engine.begin() as connection:
-        await connection.execute(text(f"ANALYZE {table}"))
-    async with database.session() as session:
-        wanted = [row.id for row in await deep.rows.list(session, limit=NUMBER, order_by=order)]
-    for place in (NUMBER // 8, NUMBER // 4 - 2, NUMBER // 2, NUMBER * 3 // 4 - 2, NUMBER - 20):
-        async with database.session() as session:
-            cursor = (await deep.rows.page(session, limit=place, order_by=order)).next_cursor
+        if await deep.count(session) == 0:
+            rows = ({"id": n, "rank": None if n % 4 == 0 else n // 3} for n in range(NUMBER))
+            await deep.create_many(session, rows, returning=False)
+            table = "TABLE deep_rows" if database.engine.dialect.name != "postgresql" else "deep_rows"
+            await session.execute(text(f"ANALYZE {table}"))
+    return database
+
+
+@pytest.mark.parametrize("order", ["rank", "-rank"])
+async def test_a_page_by_a_nullable_field_costs_the_same_at_any_depth(filled: Database, order: str) -> None:
+    """Forwards and backwards, also where rows begin or end whose field is NULL, and among those.
+
+    Near the border PostgreSQL may read a few rows by the primary key, whose range it finds shorter.
+    """
+    async with filled.session() as session:
+        rows = await deep.rows.list(session, limit=NUMBER, order_by=order)
+    wanted = [row.id for row in rows]
+    border = next(place for place, row in enumerate(rows) if (row.rank is None) is not (rows[0].rank is None))
+    for place in (8, border // 2, *range(border - LIMIT - 1, border + LIMIT + 2), (border + NUMBER) // 2, NUMBER - 8):
+        async with filled.session() as session:
+            pair = field("id").in_([wanted[place - 1], wanted[place]])
+            cursor = (await deep.rows.page(session, limit=1, order_by=order, where=pair)).next_cursor
         assert cursor is not None
-        ids, number = await _rows_read(database, cursor, order)
-        assert ids == wanted[place : place + LIMIT]
-        assert number < 50, f"{number} rows were read at {place}"
+        page, number = await _read(filled, cursor, order)
+        assert [row.id for row in page.items] == wanted[place : place + LIMIT]
+        assert number < 50, f"{number} rows were read after {place}"
+        assert page.previous_cursor is not None
+        page, number = await _read(filled, page.previous_cursor, order)
+        assert [row.id for row in page.items] == wanted[place - LIMIT : place]
+        assert number < 50, f"{number} rows were read before {place}"

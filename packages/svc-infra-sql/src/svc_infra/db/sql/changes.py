@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from sqlalchemy import ARRAY, Connection, and_, bindparam, case, cast, func, literal, or_, update
+from sqlalchemy import ARRAY, Connection, Integer, Uuid, and_, bindparam, case, cast, func, literal, or_, update
 from sqlalchemy import column as named
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
 from svc_infra.db.sql.blocks import Block
 from svc_infra.db.sql.bulk import BulkWriting
-from svc_infra.db.sql.copying import is_copyable
+from svc_infra.db.sql.copying import holds_array, is_copyable
 from svc_infra.db.sql.errors import IntegrityViolation, InvalidQuery, InvalidValue, SqlError, StaleVersion
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.plan import RepositoryPlan
 from svc_infra.db.sql.reference_checks import first_refused
 from svc_infra.db.sql.savepoints import BULK, savepoint, undone_on_error
+from svc_infra.db.sql.spelling import Key, spelled
 from svc_infra.db.sql.statements import IDS, Selection, Statements, id_parameter
 from svc_infra.db.sql.translate import at_row, translate
 from svc_infra.db.sql.values import is_expression
@@ -55,16 +56,12 @@ class Change:
     version: int | None = None
 
 
-_Key: TypeAlias = tuple[Any, ...]
-"""The values of the id fields."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Checked:
     """A change whose values fit."""
 
     place: int
-    key: _Key
+    key: Key
     values: dict[str, Any]
     version: int | None
 
@@ -101,10 +98,7 @@ class Changing(BulkWriting[M, T, E]):
     def _update_each(self, target: Session | Connection, changes: builtins.list[Change]) -> builtins.list[T | None]:
         execution = self._execution(target)
         checked = [self._checked_change(execution, change, place) for place, change in enumerate(changes)]
-        seen: dict[_Key, int] = {}
-        for each in checked:
-            if seen.setdefault(each.key, each.place) != each.place:
-                raise at_row(InvalidQuery("an earlier change is of the same row"), each.place)
+        _refuse_twice(checked)
         with undone_on_error(execution) as connection:
             if len(checked) < 2 or not execution.writes_directly:
                 return [self._change_alone(execution, each) for each in checked]
@@ -146,10 +140,12 @@ class Changing(BulkWriting[M, T, E]):
         self, execution: Execution[M], connection: Connection, changes: Sequence[_Checked]
     ) -> builtins.list[T | None]:
         there = self._locked(execution, connection, changes)
+        changes = self._own(execution, changes, there)
+        self._check_versions(changes, there)
         if self._scope and first_refused(execution, Block.grouped([each.values for each in changes])) is not None:
             # A row may keep a reference that it could not get; that is looked at row by row.
             return [self._change_alone(execution, each) for each in changes]
-        alone: dict[_Key, T | None] = {}
+        alone: dict[Key, T | None] = {}
         shapes: dict[tuple[object, ...], builtins.list[_Checked]] = {}
         for each in changes:
             if each.key not in there:
@@ -158,24 +154,22 @@ class Changing(BulkWriting[M, T, E]):
                 alone[each.key] = self._change_alone(execution, each)
             else:
                 shapes.setdefault((tuple(sorted(each.values)), each.version is None), []).append(each)
-        rows: dict[_Key, Any] = {}
+        rows: dict[Key, Any] = {}
         for alike in shapes.values():
             for part in self._parts(execution, alike):
                 rows.update(self._write_part(execution, connection, part))
         results = zip(rows, self._written(execution, builtins.list(rows.values())), strict=True)
-        found: dict[_Key, T | None] = {**alone, **dict(results)}
+        found: dict[Key, T | None] = {**alone, **dict(results)}
         return [found.get(each.key) for each in changes]
 
-    def _locked(self, execution: Execution[M], connection: Connection, changes: Sequence[_Checked]) -> set[_Key]:
-        """Lock the visible rows in the order of their ids and return which there are.
-
-        Raises:
-            StaleVersion: When one has another version than the one given.
-        """
+    def _locked(
+        self, execution: Execution[M], connection: Connection, changes: Sequence[_Checked]
+    ) -> Mapping[Key, Any]:
+        """Lock the visible rows in the order of their ids, and return which there are, and their versions if asked."""
         plan, statements = self._plan, execution.statements
         counted = plan.version_field if any(each.version is not None for each in changes) else None
         names = (*plan.id_fields, *(() if counted is None else (counted,)))
-        found: dict[_Key, Any] = {}
+        found: dict[Key, Any] = {}
         for part in self._parts(execution, changes):
             statement = self._chosen_rows(execution, part, names)
             statement = statement.order_by(*(statements.column(name) for name in plan.id_fields))
@@ -183,15 +177,34 @@ class Changing(BulkWriting[M, T, E]):
                 statement = statement.with_for_update()
             for row in connection.execute(statement, self._parameters(execution, part)):
                 found[tuple(row[: len(plan.id_fields)])] = row[-1]
+        return found
+
+    def _own(
+        self, execution: Execution[M], changes: Sequence[_Checked], there: Mapping[Key, Any]
+    ) -> Sequence[_Checked]:
+        """The changes by the ids as their rows have them.
+
+        Raises:
+            InvalidQuery: When two are of the same row.
+        """
+        missing = [each.key for each in changes if each.key not in there]
+        kinds = (self._plan.fields.columns[name].type for name in self._plan.id_fields)
+        if not missing or all(isinstance(kind, Integer | Uuid) for kind in kinds):
+            return changes
+        own = spelled(execution, missing)
+        changes = [replace(each, key=own.get(each.key, each.key)) for each in changes]
+        _refuse_twice(changes)
+        return changes
+
+    def _check_versions(self, changes: Sequence[_Checked], there: Mapping[Key, Any]) -> None:
         for each in changes:
-            if each.version is not None and each.key in found and found[each.key] != each.version:
-                text = f"{plan.fields.model.__name__} has version {found[each.key]} by now, not {each.version}"
+            if each.version is not None and each.key in there and there[each.key] != each.version:
+                text = f"{self._plan.fields.model.__name__} has version {there[each.key]} by now, not {each.version}"
                 raise at_row(StaleVersion(f"{text}; read it again"), each.place)
-        return set(found)
 
     def _write_part(
         self, execution: Execution[M], connection: Connection, changes: Sequence[_Checked]
-    ) -> dict[_Key, Any]:
+    ) -> dict[Key, Any]:
         """Set the values in rows that are there, and return the rows by id."""
         names = (*self._form.names, *(name for name in self._plan.id_fields if name not in self._form.names))
         parameters = self._parameters(execution, changes)
@@ -232,7 +245,9 @@ class Changing(BulkWriting[M, T, E]):
         """UPDATE from arrays bound as `array_0` and so on: those of the ids, the values and the versions."""
         columns, ids = self._plan.fields.columns, self._plan.id_fields
         sent = (*ids, *names, *guards)
-        arrays = [bindparam(f"array_{place}", type_=ARRAY(columns[name].type)) for place, name in enumerate(sent)]
+        arrays = [
+            bindparam(f"array_{place}", type_=ARRAY(columns[name].type, dimensions=1)) for place, name in enumerate(sent)
+        ]
         taken = [named(f"c{place}", columns[name].type) for place, name in enumerate(sent)]
         given = func.unnest(*arrays).table_valued(*taken, name="svc_infra_given").render_derived()
         by_name = dict(zip(sent, [given.c[column.name] for column in taken], strict=True))
@@ -307,5 +322,14 @@ class Changing(BulkWriting[M, T, E]):
             return False
         names = {*self._plan.id_fields, *(name for each in changes for name in each.values)}
         columns = [self._plan.fields.columns[name] for name in names]
+        dialect = execution.connect(execution.statements.insert(())).dialect
         # unnest would take an array apart.
-        return is_copyable(columns) and not any(isinstance(column.type, ARRAY) for column in columns)
+        return is_copyable(columns, dialect) and not any(holds_array(column, dialect) for column in columns)
+
+
+def _refuse_twice(changes: Iterable[_Checked]) -> None:
+    """Refuse changes of which two have the same id."""
+    seen: dict[Key, int] = {}
+    for each in changes:
+        if seen.setdefault(each.key, each.place) != each.place:
+            raise at_row(InvalidQuery("an earlier change is of the same row"), each.place)

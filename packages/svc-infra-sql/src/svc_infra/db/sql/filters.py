@@ -156,6 +156,8 @@ class Compare(Filter):
                 scope.next_name(end)
         elif self.operator in _TEXT:
             text, pattern = checked_text(f"{self.operator} of {self.name}", self.value), _PATTERNS.get(self.operator)
+            if pattern is None and (len(text) - len(text.rstrip("\\"))) % 2:
+                raise InvalidValue(f"{self.operator} of {self.name} ends with a backslash that nothing follows")
             scope.next_name(text if pattern is None else pattern.format(escape_like(text)))
         elif self.value is None:
             raise InvalidValue(f"{self.operator} of {self.name} can't compare with None; ask for NULL by is_null")
@@ -179,7 +181,8 @@ class Compare(Filter):
         if self.operator in _TEXT:
             text = as_text(column, kind)
             pattern = bindparam(scope.next_name(), type_=String())
-            escape = _ESCAPE if self.operator in _PATTERNS else None
+            # Some databases take a backslash so by themselves, some do not.
+            escape = _ESCAPE if self.operator in _PATTERNS else "\\"
             like = text.ilike if self.operator in {"ilike", "icontains"} else text.like
             return like(pattern, escape=escape)
         compare: ColumnElement[bool] = getattr(column, f"__{self.operator}__")(bindparam(scope.next_name(), type_=kind))
@@ -331,7 +334,10 @@ class Field:
         return Compare(self.name, "not_in", tuple(values))
 
     def like(self, pattern: str) -> Compare:
-        """It matches a LIKE pattern, in which `%` and `_` are wildcards."""
+        r"""It matches a LIKE pattern, in which `%` and `_` are wildcards, unless they follow a backslash.
+
+        A backslash is the escape on every database: `50\%` is the text "50%", and `\\` is one backslash.
+        """
         return Compare(self.name, "like", pattern)
 
     def ilike(self, pattern: str) -> Compare:

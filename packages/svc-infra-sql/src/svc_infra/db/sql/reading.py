@@ -1,4 +1,7 @@
-"""The reading half of a repository, the same for objects and rows."""
+"""The reading half of a repository, the same for objects and rows.
+
+Its length is that of what the methods promise.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from svc_infra.db.sql.forms import ResultForm
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.ordering import OrderBy, Ordering
 from svc_infra.db.sql.plan import RepositoryPlan
+from svc_infra.db.sql.spelling import spelled
 from svc_infra.db.sql.statements import IDS, RowLock, Selection, Statements
 from svc_infra.db.sql.translate import translate
 from svc_infra.db.sql.visibility import Deleted
@@ -132,9 +136,21 @@ class Reading(Generic[M, T, E]):
         return found
 
     async def get_many(self, session: E, ids: Iterable[object], *, deleted: Deleted = "exclude") -> builtins.list[T]:
-        """The rows with the ids, in the order of the ids; ids that no visible row has are left out.
+        """The rows with the ids, in the order of the ids, each once; ids that no visible row has are left out.
+
+        An id finds the row that `get` finds by it. Where a row has it in another spelling, as a collation that is blind
+        to case allows, a further statement tells which one it is.
 
         A composite id costs a statement per row, a list longer than the database's parameters one per part of it.
+
+        Args:
+            session: Where to read.
+            ids: Values of the id field, as in `get`.
+            deleted: Whether soft-deleted rows count.
+
+        Raises:
+            InvalidQuery: When the results are rows without their single id field.
+            InvalidValue: When a value does not fit the id field.
         """
         return await self._run(session, self._get_many, listed("ids", ids), deleted)
 
@@ -161,6 +177,10 @@ class Reading(Generic[M, T, E]):
             parameters = {**execution.scope_parameters(), IDS: wanted[start : start + size]}
             rows = self._read(execution, lambda statements, names: statements.select_ids(names, deleted), parameters)
             found.update((self._form.value_of(row, name), row) for row in rows)
+        missing = [(id,) for id in wanted if id not in found]  # noqa: A001
+        if missing and len(wanted) - len(missing) < len(found):
+            own = spelled(execution, missing, deleted)
+            wanted = builtins.list(dict.fromkeys(own.get((id,), (id,))[0] for id in wanted))  # noqa: A001
         return [found[id] for id in wanted if id in found]  # noqa: A001
 
     async def first(

@@ -258,8 +258,9 @@ class Upserting(Changing[M, T, E]):
             from sqlalchemy.dialects.mysql import insert as mysql_insert
 
             statement = mysql_insert(table)
-            same = and_(true(), *(columns[name] == statement.inserted[columns[name].key] for name in key), *visible)
-            changes: dict[str, Any] = {columns[name].key: statement.inserted[columns[name].key] for name in settable}
+            given = {name: _inserted(statement, columns[name]) for name in (*key, *settable)}
+            same = and_(true(), *(columns[name] == given[name] for name in key), *visible)
+            changes: dict[str, Any] = {columns[name].key: given[name] for name in settable}
             changes.update(computed if settable else {})
             # Without a change the statement needs one all the same; MySQL has no DO NOTHING that still counts.
             first = columns[key[0]]
@@ -312,6 +313,12 @@ def _index_where(table: Table, columns: set[Any], dialect_name: str) -> Any:
         return None
     options = found[0].dialect_options
     return options[dialect_name].get("where") if dialect_name in {"postgresql", "sqlite"} else None
+
+
+def _inserted(statement: Any, column: Column[Any]) -> Any:
+    """The value that an INSERT of MySQL or MariaDB would have written to a column."""
+    # SQLAlchemy (2.1.9) escapes such a name twice in `inserted`, for drivers whose parameters are `%s`.
+    return func.values(column) if "%" in column.name else statement.inserted[column.key]
 
 
 def _conflict_insert(dialect_name: str) -> Callable[[Table], Any]:
