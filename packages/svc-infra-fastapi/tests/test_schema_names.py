@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, create_model
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from svc_infra.api.fastapi.db.nosql.mongo.add import setup_mongo
 from svc_infra.api.fastapi.db.sql.add import setup_sql
 from svc_infra.api.fastapi.db.sql.resource import ALL_ACTIONS, ApiResource, RouteOptions
+from svc_infra.api.fastapi.problems import add_problem_details
 from svc_infra.db.nosql.mongo.resource import MongoResource
 from svc_infra.db.sql.resource import SqlResource
 from svc_infra.db.sql.service import SqlService
@@ -122,3 +123,39 @@ def test_a_given_name_is_kept(name: str) -> None:
     """`read_name`, `create_name` and `update_name` say more than the rule does."""
     given = {name: "Purchase"}
     assert "Purchase" in names_of([SqlResource(model=Order, prefix="/orders", **given)])  # type: ignore[arg-type]
+
+
+def own_model(name: str) -> type[BaseModel]:
+    """A model of the application's own."""
+    made: type[BaseModel] = create_model(name, mine=(int, ...))
+    return made
+
+
+@pytest.mark.parametrize("name", ["ProblemDetails", "ProblemField"])
+@pytest.mark.parametrize("generated", [True, False])
+def test_an_application_may_call_a_model_as_the_problem_s_are(name: str, generated: bool) -> None:
+    """Both are in the document, each described by itself, and every reference leads somewhere."""
+    app, model = FastAPI(), own_model(name)
+
+    def own(body: Any) -> Any:
+        return body
+
+    own.__annotations__.update({"body": model, "return": model})
+    app.post("/own")(own)
+    if generated:
+        setup_sql(app, [SqlResource(model=Item, prefix="/items")], url="sqlite://")
+    add_problem_details(app)
+    document = app.openapi()
+    schemas = document["components"]["schemas"]
+    assert set(re.findall(r'#/components/schemas/([^"\']+)', str(document))) <= set(schemas)
+    answers = document["paths"]["/own"]["post"]["responses"]
+
+    def described(answer: dict[str, Any]) -> dict[str, Any]:
+        (content,) = answer["content"].values()
+        found: dict[str, Any] = schemas[content["schema"]["$ref"].rpartition("/")[2]]["properties"]
+        return found
+
+    assert set(described(answers["200"])) == {"mine"}
+    assert set(described(answers["422"])) == {"type", "title", "status", "detail", "errors"}
+    inner = described(answers["422"])["errors"]["items"]["$ref"].rpartition("/")[2]
+    assert set(schemas[inner]["properties"]) == {"loc", "msg", "type"}

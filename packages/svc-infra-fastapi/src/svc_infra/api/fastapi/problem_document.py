@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Final, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -89,7 +89,7 @@ def problem_response(status: int) -> dict[str, Any]:
     meaning, problem = _PROBLEMS[status]
     found: dict[str, Any] = {"description": meaning}
     if problem is not None:
-        schema = {"$ref": "#/components/schemas/ProblemDetails"}
+        schema = _reference(ProblemDetails.__name__)
         found["content"] = {MEDIA_TYPE: {"schema": schema, "example": problem.body()}}
     if status == 503:
         found["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait"}}
@@ -103,13 +103,23 @@ def problem_fields() -> dict[int | str, Any]:
 
 
 def document_problems(app: FastAPI) -> None:
-    """Let the document say of every 422 that it is a problem, as long as validation errors are answered as such."""
+    """Let the document say of every 422 that it is a problem, as long as validation errors are answered as such.
+
+    An application may have a model of its own that is called as one of these; problems are not described by it then.
+    """
     document = app.openapi
 
     def openapi() -> dict[str, Any]:
         found = document()
+        operations = [
+            operation
+            for path in found.get("paths", {}).values()
+            for operation in path.values()
+            if isinstance(operation, dict)
+        ]
         if answers_problems(app, RequestValidationError):
-            _say_problems(found)
+            _say_problems(found, operations)
+        _refer_to_ours(found, operations)
         return found
 
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way of changing the document
@@ -119,19 +129,22 @@ _FASTAPI: Final = {"application/json": {"schema": {"$ref": "#/components/schemas
 """The content of a 422 as FastAPI describes it by itself."""
 
 
-def _say_problems(document: dict[str, Any]) -> None:
+def _say_problems(document: dict[str, Any], operations: Sequence[dict[str, Any]]) -> None:
     """Replace FastAPI's description of a 422, wherever it stands; one that the application wrote stays."""
     answers = [
         operation["responses"]
-        for path in document.get("paths", {}).values()
-        for operation in path.values()
-        if isinstance(operation, dict) and operation.get("responses", {}).get("422", {}).get("content") == _FASTAPI
+        for operation in operations
+        if operation.get("responses", {}).get("422", {}).get("content") == _FASTAPI
     ]
     if not answers:
         return
     schemas: dict[str, Any] = document["components"]["schemas"]
-    for name, schema in _schemas().items():
-        schemas.setdefault(name, schema)
+    names = _names_in(schemas)
+    details = ProblemDetails.model_json_schema(mode="serialization")
+    details.pop("$defs")
+    details["properties"]["errors"]["items"] = _reference(names[ProblemField])
+    schemas.setdefault(names[ProblemDetails], details)
+    schemas.setdefault(names[ProblemField], ProblemField.model_json_schema(mode="serialization"))
     for each in answers:
         each["422"] = problem_response(422)
     if "#/components/schemas/HTTPValidationError" not in str(document):
@@ -140,7 +153,29 @@ def _say_problems(document: dict[str, Any]) -> None:
             schemas.pop("ValidationError", None)
 
 
-def _schemas() -> dict[str, Any]:
-    found = ProblemDetails.model_json_schema(mode="serialization", ref_template="#/components/schemas/{model}")
-    inner = cast("dict[str, Any]", found.pop("$defs"))
-    return {"ProblemDetails": found, **inner}
+def _refer_to_ours(document: dict[str, Any], operations: Sequence[dict[str, Any]]) -> None:
+    """Let problems refer to the name that their schema has in the document."""
+    name = _names_in(document.get("components", {}).get("schemas", {}))[ProblemDetails]
+    for operation in operations:
+        for answer in operation.get("responses", {}).values():
+            content = answer.get("content", {})
+            if content.get(MEDIA_TYPE, {}).get("schema") == _reference(ProblemDetails.__name__):
+                content[MEDIA_TYPE] = {**content[MEDIA_TYPE], "schema": _reference(name)}
+
+
+def _reference(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _names_in(schemas: Mapping[str, Any]) -> dict[type[BaseModel], str]:
+    """Return what the schemas are called in a document.
+
+    That is their name, or the long one that Pydantic gives to each of two models of one name.
+    """
+    names: dict[type[BaseModel], str] = {}
+    for model in (ProblemDetails, ProblemField):
+        short, long = model.__name__, f"{model.__module__}.{model.__name__}".replace(".", "__")
+        taken = schemas.get(short)
+        is_free = taken is None or set(taken.get("properties", ())) == set(model.model_fields)
+        names[model] = short if is_free and long not in schemas else long
+    return names

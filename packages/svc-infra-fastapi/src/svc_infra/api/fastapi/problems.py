@@ -303,6 +303,9 @@ def answers_problems(app: FastAPI, error: type[Exception]) -> bool:
 
 def handle_database_errors(app: FastAPI) -> None:
     """Answer `ProblemError` and database errors of all routes as problems; a handler that is already there stays."""
+    from svc_infra.api.fastapi.problem_document import document_problems
+
+    document_problems(app)
     for cls in (ProblemError, sql.SqlError, sqlalchemy_errors.StatementError, sqlalchemy_errors.TimeoutError):
         app.exception_handlers.setdefault(cls, _HANDLER)
 
@@ -321,10 +324,7 @@ def add_problem_details(app: FastAPI) -> None:
     An error that nothing handles is a 500 of the same form, which tells nothing of it; the server logs it as before.
     Handlers that the application registered itself stay. The OpenAPI document says the same of every 422.
     """
-    from svc_infra.api.fastapi.problem_document import document_problems
-
     handle_database_errors(app)
-    document_problems(app)
     defaults = {HTTPException: http_exception_handler, RequestValidationError: request_validation_exception_handler}
     for cls, default in defaults.items():
         if app.exception_handlers.get(cls) is default:
