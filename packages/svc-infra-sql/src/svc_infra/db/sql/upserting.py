@@ -56,6 +56,8 @@ class Upserting(Changing[M, T, E]):
         Raises:
             InvalidQuery: When no unique key has the fields, or the data lack one of them.
             UniqueViolation: When the key is taken by a row that is soft-deleted or out of scope, or another key is.
+            UnknownField: When a name is no field.
+            InvalidValue: When a value does not fit its field, or an expression stands in the key.
         """
         results = await self._run(session, self._upsert_many, [data], on, update)
         return results[0]
