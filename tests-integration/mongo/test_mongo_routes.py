@@ -275,6 +275,7 @@ async def test_ids_of_the_caller(client: httpx.AsyncClient) -> None:
     """A text id comes with the body and stands in the path as it is, encoded."""
     answer = await client.post("/settings", json={"key": "a b/ü", "value": 1})
     assert answer.status_code == 201
+    assert (await client.get(answer.headers["location"])).json() == answer.json()
     made = await create(client, "/settings", {"key": "plain", "value": 1})
     assert (await client.get("/settings/plain")).json() == made
     assert (await client.post("/settings", json={"key": "plain", "value": 2})).status_code == 409

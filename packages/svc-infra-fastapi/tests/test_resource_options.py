@@ -120,6 +120,19 @@ async def test_a_record_that_did_not_change_is_304(client: httpx.AsyncClient) ->
     assert (await client.get(path, headers={"If-None-Match": etag})).status_code == 200
 
 
+async def test_several_lines_of_a_list_are_one_list(app: FastAPI, served: ClientOf, make_tables: MakeTables) -> None:
+    """Of If-Match and If-None-Match every line counts, as a client or a proxy may send them (RFC 9110, section 5.3)."""
+    client = await served(app)
+    await make_tables(app, Base)
+    made = await client.post("/books", json={"title": "a"})
+    path, etag = made.headers["location"], made.headers["etag"]
+    for name, method, status in (("If-None-Match", "GET", 304), ("If-Match", "DELETE", 204)):
+        refused = await client.request("DELETE", path, headers=[("If-Match", '"x"'), ("If-Match", '"y"')])
+        assert refused.status_code == 412
+        answer = await client.request(method, path, headers=[(name, '"x"'), (name, ""), (name, etag)])
+        assert answer.status_code == status, name
+
+
 @everywhere
 @pytest.mark.parametrize("prefix", ["/books", "/counters"])
 async def test_a_write_with_an_old_etag_is_412(client: httpx.AsyncClient, prefix: str) -> None:

@@ -57,7 +57,7 @@ class Thing(Base):
 
 class Airline(Base):
     __tablename__ = "airlines"
-    carrier: Mapped[str] = mapped_column(String(2), primary_key=True)
+    carrier: Mapped[str] = mapped_column(String(10), primary_key=True)
     name: Mapped[str] = mapped_column(String(50))
 
 
@@ -326,6 +326,34 @@ async def test_a_composite_key_is_several_path_parts(client: httpx.AsyncClient) 
     assert (await client.patch("/seats/N2/3", json={"taken": True})).json()["taken"] is True
     assert (await client.get("/seats/N2/x")).status_code == 422
     assert (await client.delete("/seats/N2/3")).status_code == 204
+
+
+async def test_an_id_with_slashes_is_found_by_its_location(
+    app: FastAPI, served: ClientOf, make_tables: MakeTables
+) -> None:
+    """A slash in an id is sent as %2F, and is none between the parts of the path."""
+    client = await served(app)
+    await make_tables(app, Base)
+    await client.post("/airlines", json={"carrier": "a", "name": "Another"})
+    for code in ("a/b", "/", "a/", "//", "a%2Fb", "a b", "é/ü", "?/#", "a/export"):
+        created = await client.post("/airlines", json={"carrier": code, "name": "Slashed"})
+        place = created.headers["location"]
+        assert (created.status_code, (await client.get(place)).json()) == (201, {"carrier": code, "name": "Slashed"})
+        assert (await client.head(place)).headers["etag"] == created.headers["etag"]
+        assert (await client.patch(place, json={"name": "New"})).json()["carrier"] == code
+        assert (await client.put(place)).status_code == 405
+        seat = await client.post("/seats", json={"plane": code, "row": 3, "taken": False})
+        assert (await client.get(seat.headers["location"])).json()["plane"] == code
+        assert (await client.delete(place)).status_code == 204
+        assert (await client.get(place)).status_code == 404
+    assert (await client.get("/airlines/a")).json()["name"] == "Another"
+
+
+@pytest.mark.parametrize("code", [".", ".."])
+async def test_an_id_that_no_path_can_hold_is_refused(client: httpx.AsyncClient, code: str) -> None:
+    """Clients take dots out of a path before they send it."""
+    answer = await client.post("/airlines", json={"carrier": code, "name": "Nowhere"})
+    assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["body", "carrier"])
 
 
 class Member(Base):

@@ -143,6 +143,8 @@ async def test_the_tenant_has_the_type_of_its_column(client: httpx.AsyncClient) 
     """A header is text; an integer tenant is read from it, and what is no integer is refused."""
     assert (await client.post("/orders", json={}, headers={"X-Tenant-Id": "7"})).json()["shop"] == 7
     assert (await client.get("/orders", headers={"X-Tenant-Id": "seven"})).status_code == 400
+    twice = await client.get("/orders", headers=[("X-Tenant-Id", "7"), ("X-Tenant-Id", "8")])
+    assert (twice.status_code, twice.json()["detail"]) == (400, "tenant_context_invalid")
 
 
 async def test_a_tenant_resource_without_a_resolver_stops_the_start(sqlite_url: str) -> None:

@@ -84,6 +84,18 @@ async def test_tasks_that_share_a_session_leave_nothing_behind(database: Databas
             assert [row.note for row in await shared.list(session, limit=50)] == ["old"] * 40
 
 
+async def test_a_second_task_is_refused_while_a_kept_statement_runs(database: Database) -> None:
+    """Also by the driver's own call, which repeated statements go by."""
+    async with database.session() as session:
+        for _ in range(3):
+            await shared.get(session, 1)
+        session.expunge_all()
+        outcomes = await asyncio.gather(*(shared.get(session, n) for n in range(5)), return_exceptions=True)
+        assert any(isinstance(outcome, Shared) for outcome in outcomes)
+        assert any(isinstance(outcome, REFUSALS) for outcome in outcomes)
+        await session.rollback()
+
+
 async def test_a_session_can_t_be_used_after_its_block(database: Database) -> None:
     """It would take a connection that nobody gives back."""
     async with database.session() as session:

@@ -160,6 +160,16 @@ async def test_listeners_hear_of_every_write(memory: AsyncSession, heard: list[s
     assert "flush" in heard
 
 
+@pytest.mark.parametrize("name", ["after_attach", "pending_to_persistent", "persistent_to_deleted"])
+async def test_listeners_hear_of_an_object_s_life(memory: AsyncSession, name: str) -> None:
+    """A session that is asked about objects writes by them, also where rows are what comes back."""
+    mixed, found = SqlRepository(Mixed), list[object]()
+    event.listen(memory.sync_session, name, lambda _session, entity: found.append(type(entity)))
+    row = await mixed.rows.create(memory, {"tenant_id": "a"})
+    await mixed.rows.delete(memory, row.id)
+    assert found == [Mixed]
+
+
 async def test_criteria_that_a_session_adds_hold_for_objects_and_rows(memory: AsyncSession) -> None:
     """An application's own do_orm_execute filter is not bypassed."""
     mixed = SqlRepository(Mixed)

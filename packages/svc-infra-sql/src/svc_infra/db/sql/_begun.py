@@ -8,6 +8,8 @@ from typing import Final, TypeVar
 
 from sqlalchemy.util import await_only
 
+from svc_infra.db.sql._wait import give_up
+
 __all__ = ["begin"]
 
 T = TypeVar("T")
@@ -30,7 +32,7 @@ def begin(call: Coroutine[object, object, T], is_sent: asyncio.Future[None] | No
     try:
         await_only(_sent(task, is_sent))
     except BaseException:
-        task.cancel()
+        give_up(task)
         await_only(asyncio.wait({task}, timeout=CANCEL_SECONDS))
         raise
     return task

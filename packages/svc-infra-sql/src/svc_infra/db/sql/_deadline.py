@@ -255,7 +255,7 @@ def answered_in_time(connection: Connection) -> Iterator[None]:
     """Give what the block sends on the driver itself, a COPY, the deadline of a statement.
 
     Raises:
-        Disconnected: When it passes; the connection is given up.
+        Disconnected: When it passes; the connection is given up, as when the task is cancelled.
     """
     sending = _Sending()
     for listener in connection.dispatch.before_cursor_execute:
@@ -265,9 +265,12 @@ def answered_in_time(connection: Connection) -> Iterator[None]:
         yield
     except BaseException as error:
         deadline: _Deadline | None = getattr(sending, _DEADLINE, None)
-        if deadline is None or not deadline.ended(error):
+        is_late = deadline is not None and deadline.ended(error)
+        if is_late or isinstance(error, asyncio.CancelledError):
+            # As SQLAlchemy does: of a COPY that the database has refused by now asyncpg awaits a second answer.
+            connection.invalidate()
+        if deadline is None or not is_late:
             raise
-        connection.invalidate()
         raise Disconnected(
             f"no answer from {connection.engine.url!r} within {deadline.seconds:g} s; the connection was given up"
         ) from error

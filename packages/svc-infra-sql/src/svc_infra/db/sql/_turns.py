@@ -4,19 +4,18 @@ A session is one transaction, for one task. Where tasks share one, as under `asy
 while it waits for an answer. With the other drivers the second statement waits its turn, and is sent on a connection
 that may be another session's by then. MySQL's even send COMMIT and ROLLBACK meanwhile, so that one task takes the
 other's answer, who waits for ever. Here every driver refuses as asyncpg does.
-
-Statements that run on aiosqlite itself (see `direct`) still wait in the line of its thread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final
 
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import InvalidRequestError
 
-__all__ = ["Turn", "serve_one_task"]
+__all__ = ["Turn", "serve_one_task", "turn_of"]
 
 _WITH_SQLALCHEMYS_LOCK = frozenset({"aiomysql", "aiosqlite", "asyncmy"})
 
@@ -44,6 +43,15 @@ class Turn:
 
     async def __aexit__(self, *_: object) -> None:
         self._is_taken = False
+
+
+def turn_of(dbapi_connection: Any) -> AbstractContextManager[object]:
+    """The turn of one of SQLAlchemy's adapted connections, for what is sent past it; of no effect where it has none."""
+    lock = getattr(dbapi_connection, "_execute_mutex", None)
+    return lock if type(lock) is Turn else _NO_TURN
+
+
+_NO_TURN: Final = nullcontext()
 
 
 def serve_one_task(engine: Engine) -> None:

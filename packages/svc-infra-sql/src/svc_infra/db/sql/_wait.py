@@ -33,10 +33,10 @@ async def bounded(
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds)
     except asyncio.CancelledError:
-        _abandon(task, discard)
+        give_up(task, discard)
         raise
     if not done:
-        _abandon(task, discard)
+        give_up(task, discard)
         raise TimeoutError
     return task.result()
 
@@ -58,7 +58,8 @@ async def settle(seconds: float) -> None:
         await asyncio.sleep(0)  # a transport that was closed meanwhile closes its socket in the loop's next turn
 
 
-def _abandon(task: asyncio.Task[T], discard: Callable[[T], object] | None) -> None:
+def give_up(task: asyncio.Task[T], discard: Callable[[T], object] | None = None) -> None:
+    """Cancel a task that nobody waits for any longer; how it ends, then, is not reported as overlooked."""
     task.cancel()
     _unattended.add(task)
     task.add_done_callback(_forget)

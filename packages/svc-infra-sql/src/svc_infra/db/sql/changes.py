@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from svc_infra.db.sql.blocks import Block
 from svc_infra.db.sql.bulk import BulkWriting
-from svc_infra.db.sql.copying import is_copyable
+from svc_infra.db.sql.copying import holds_array, is_copyable
 from svc_infra.db.sql.errors import IntegrityViolation, InvalidQuery, InvalidValue, SqlError, StaleVersion
 from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
@@ -245,8 +245,9 @@ class Changing(BulkWriting[M, T, E]):
         """UPDATE from arrays bound as `array_0` and so on: those of the ids, the values and the versions."""
         columns, ids = self._plan.fields.columns, self._plan.id_fields
         sent = (*ids, *names, *guards)
-        arrays = [bindparam(f"array_{place}", type_=ARRAY(columns[name].type)) for place, name in enumerate(sent)]
-        taken = [named(f"c{place}", columns[name].type) for place, name in enumerate(sent)]
+        kinds = [columns[name].type for name in sent]
+        arrays = [bindparam(f"array_{place}", type_=ARRAY(kind, dimensions=1)) for place, kind in enumerate(kinds)]
+        taken = [named(f"c{place}", kind) for place, kind in enumerate(kinds)]
         given = func.unnest(*arrays).table_valued(*taken, name="svc_infra_given").render_derived()
         by_name = dict(zip(sent, [given.c[column.name] for column in taken], strict=True))
         same = [columns[name] == by_name[name] for name in (*ids, *guards)]
@@ -320,8 +321,9 @@ class Changing(BulkWriting[M, T, E]):
             return False
         names = {*self._plan.id_fields, *(name for each in changes for name in each.values)}
         columns = [self._plan.fields.columns[name] for name in names]
+        dialect = execution.connect(execution.statements.insert(())).dialect
         # unnest would take an array apart.
-        return is_copyable(columns) and not any(isinstance(column.type, ARRAY) for column in columns)
+        return is_copyable(columns, dialect) and not any(holds_array(column, dialect) for column in columns)
 
 
 def _refuse_twice(changes: Iterable[_Checked]) -> None:

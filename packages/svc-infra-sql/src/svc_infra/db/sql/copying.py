@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ARRAY, Boolean, Column, Connection, Table, TypeDecorator
+from sqlalchemy import ARRAY, Boolean, Column, Connection, Dialect, Table, TypeDecorator
 from sqlalchemy.sql.schema import CallableColumnDefault, ScalarElementColumnDefault
+from sqlalchemy.sql.type_api import NativeForEmulated
 from sqlalchemy.types import TypeEngine
 from sqlalchemy.util import await_only
 
 from svc_infra.db.sql._begun import begin
 from svc_infra.db.sql._deadline import answered_in_time
+from svc_infra.db.sql.translate import VALUE_ERRORS
 from svc_infra.db.sql.value_checks import is_known
 
-__all__ = ["begin_copy", "copies", "copy_rows", "default_of", "is_copyable", "note_refusal"]
+__all__ = ["begin_copy", "copies", "copy_rows", "default_of", "holds_array", "is_copyable", "note_refusal"]
 
 _DRIVERS = frozenset({"asyncpg", "psycopg"})
-_NO_DEFAULT = object()
+#: What SQLAlchemy derives from its own types.
+_OF_EXTENSIONS = frozenset({"CITEXT"})
+
+#: Seconds within which the server must say that a COPY has ended of which the driver can't write a value.
+END_SECONDS: Final = 5.0
 
 
 def copies(connection: Connection, table: Table) -> bool:
@@ -50,26 +57,34 @@ def note_refusal(connection: Connection, table: Table, error: BaseException) -> 
 _REFUSED = "svc_infra_refuses_copy"
 
 
-def is_copyable(columns: Iterable[Column[Any]]) -> bool:
+def is_copyable(columns: Iterable[Column[Any]], dialect: Dialect) -> bool:
     """Whether values of the columns can be sent as they are: no type computes them by SQL, or is the driver's to know.
 
     asyncpg has no form of tsvector in COPY, say, nor of an extension's types.
     """
-    return all(_is_sendable(column.type) for column in columns)
+    return all(_is_sendable(column.type.dialect_impl(dialect)) for column in columns)
+
+
+def holds_array(column: Column[Any], dialect: Dialect) -> bool:
+    """Whether a column's values are arrays for the database, which unnest would take apart."""
+    kind = column.type.dialect_impl(dialect)
+    while isinstance(kind, TypeDecorator):
+        kind = kind.impl_instance
+    return isinstance(kind, ARRAY)
 
 
 def _is_sendable(kind: TypeEngine[Any]) -> bool:
     if isinstance(kind, TypeDecorator):
-        return not _has_bind_expression(kind) and _is_sendable(kind.impl_instance)
+        return not _has_bind_expression(kind, TypeDecorator) and _is_sendable(kind.impl_instance)
     if isinstance(kind, ARRAY):
         return _is_sendable(kind.item_type)
-    return is_known(kind) and not _has_bind_expression(kind)
+    is_own = is_known(kind) or isinstance(kind, NativeForEmulated)
+    return is_own and not _has_bind_expression(kind, TypeEngine) and kind.__visit_name__ not in _OF_EXTENSIONS
 
 
-def _has_bind_expression(kind: TypeEngine[Any]) -> bool:
-    return type(kind).bind_expression is not TypeEngine.bind_expression and not type(kind).__module__.startswith(
-        "sqlalchemy."
-    )
+def _has_bind_expression(kind: TypeEngine[Any], base: type[TypeEngine[Any]]) -> bool:
+    is_overridden = type(kind).bind_expression is not base.bind_expression
+    return is_overridden and not type(kind).__module__.startswith("sqlalchemy.")
 
 
 def default_of(column: Column[Any]) -> Callable[[], object] | None:
@@ -142,8 +157,8 @@ def begin_copy(
 
 def _bound(
     connection: Connection, columns: Sequence[Column[Any]], values: Sequence[Sequence[Any]]
-) -> list[Iterable[Any]]:
-    """The values of each column as the driver takes them."""
+) -> list[Sequence[Any]]:
+    """The values of each column as the driver takes them, made before any is sent (see `_copy_asyncpg`)."""
     dialect = connection.dialect
     processors = [
         None
@@ -151,12 +166,23 @@ def _bound(
         else column.type.dialect_impl(dialect).bind_processor(dialect)
         for column in columns
     ]
-    return [each if process is None else map(process, each) for process, each in zip(processors, values, strict=True)]
+    return [
+        each if process is None else list(map(process, each)) for process, each in zip(processors, values, strict=True)
+    ]
 
 
 async def _copy_asyncpg(driver: Any, table: Table, columns: Sequence[Column[Any]], rows: Iterable[Any]) -> None:
     names = [column.name for column in columns]
-    await driver.copy_records_to_table(table.name, records=rows, columns=names, schema_name=table.schema, timeout=None)
+    try:
+        await driver.copy_records_to_table(
+            table.name, records=rows, columns=names, schema_name=table.schema, timeout=None
+        )
+    except VALUE_ERRORS:
+        # The driver can't write one, and awaits the end of the COPY before it sends anything else. When the database
+        # has refused a row before, that has come already; the connection is given up then.
+        with contextlib.suppress(Exception):
+            await driver.execute("", timeout=END_SECONDS)
+        raise
 
 
 async def _copy_psycopg(driver: Any, statement: str, rows: Iterable[Sequence[Any]]) -> None:

@@ -171,15 +171,25 @@ class Creating(Writing[M, T, E]):
         results: builtins.list[T] = []
         try:
             for part, is_alone in batch.parts(rows):
-                blocks = self._checked(execution, part, batch.end)
-                answer = batch.answer()
-                self._check_references(execution, blocks, batch.end)
+                try:
+                    blocks = self._checked(execution, part, batch.end)
+                    answer = batch.answer()
+                    self._check_references(execution, blocks, batch.end)
+                except SqlError as error:
+                    self._send_before(batch, part, error)
+                    raise
                 batch.send(blocks, is_alone=is_alone)
                 results += self._results(batch, answer)
         except BaseException:
             batch.answer()  # a refused row of the part before comes first
             raise
         return results + self._results(batch, batch.answer())
+
+    def _send_before(self, batch: Batch[M], part: Sequence[Mapping[str, object]], error: SqlError) -> None:
+        """Send the rows of a part before the one that was found wrong: one that the database refuses comes first."""
+        batch.answer()
+        if batch.is_undoable and error.row is not None and error.row > batch.end:
+            batch.send(self._checked(batch.execution, part[: error.row - batch.end], batch.end), is_alone=True)
 
     def _results(self, batch: Batch[M], answer: Sequence[Any]) -> builtins.list[T]:
         return self._written(batch.execution, answer) if batch.returned else []
@@ -206,8 +216,13 @@ class Creating(Writing[M, T, E]):
         """Insert a batch by the unit of work; on a refusal find the row that it is about, one after another."""
         if not rows:
             return []
-        blocks = self._checked(execution, rows, start)
-        self._check_references(execution, blocks, start)
+        try:
+            blocks = self._checked(execution, rows, start)
+            self._check_references(execution, blocks, start)
+        except SqlError as error:
+            if execution.capabilities.has_savepoints and error.row is not None:
+                self._insert_entities(execution, rows[: error.row - start], start)  # one refused there comes first
+            raise
         checked = Block.rows(blocks)
         table = self._plan.fields.table
         try:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from svc_infra.db.sql._engine import EMBEDDED, EngineFamily
 from svc_infra.db.sql._options import Wishes
+from svc_infra.db.sql._session_events import hears_sessions
 from svc_infra.db.sql._wait import bounded, settle
 from svc_infra.db.sql.errors import Disconnected, InvalidSetting, PoolTimeout, SqlError, UnusableDatabase
 from svc_infra.db.sql.lone import LoneStatements
@@ -190,7 +191,7 @@ class Database:
         For the methods of a repository's row form that are one statement, such as `repo.rows.get(lone, id)`: no BEGIN
         and COMMIT, and on PostgreSQL (asyncpg) and SQLite the driver itself, at about half of the cost. Where single
         statements gain nothing, or can't be (another database or driver, a pooler in transaction mode), it is a
-        session.
+        session; so it is while the application listens to the class of sessions (an audit log, a tenant's confines).
 
         Args:
             readonly: Whether they only read; then a read replica may answer, as in `session(readonly=True)`.
@@ -198,7 +199,7 @@ class Database:
         Raises:
             UnusableDatabase: On entry, as for `session()`.
         """
-        if not self._engines.runs_alone:
+        if not self._engines.runs_alone or hears_sessions(readonly=readonly):
             return self.session(readonly=readonly)
         found = self._lone.get(readonly)
         if found is None:

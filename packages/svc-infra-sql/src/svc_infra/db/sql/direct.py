@@ -25,6 +25,7 @@ from sqlalchemy.util import await_only
 
 from svc_infra.db.sql._begun import begin
 from svc_infra.db.sql._deadline import arms_of, disarm_deadline
+from svc_infra.db.sql._turns import turn_of
 from svc_infra.db.sql.driver_statements import DriverStatement, DriverStatements
 
 __all__ = [
@@ -218,8 +219,9 @@ def send_many_directly(
     adapted: Any = fairy.dbapi_connection
     try:
         try:
-            cursor = await_only(driver.executemany(direct.sql, rows))
-            await_only(cursor.close())
+            with turn_of(adapted):
+                cursor = await_only(driver.executemany(direct.sql, rows))
+                await_only(cursor.close())
         except Exception as error:
             adapted._handle_exception(error)  # noqa: SLF001 (as in `DriverStatements.fetch`)
             raise

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Dialect, Executable, Row
 from sqlalchemy.engine.result import SimpleResultMetaData
 from sqlalchemy.util import await_only
 
+from svc_infra.db.sql._turns import turn_of
 from svc_infra.db.sql.copying import default_of
 
 __all__ = ["DriverStatement", "DriverStatements"]
@@ -145,7 +146,8 @@ class DriverStatements:
             if self._is_sqlite:
                 if not sent.is_described:
                     sent.describe_untyped()
-                records: Sequence[Any] = await_only(driver.execute_fetchall(sent.sql, arguments))
+                with turn_of(adapted):
+                    records: Sequence[Any] = await_only(driver.execute_fetchall(sent.sql, arguments))
                 return records
             if alone or driver.is_in_transaction():
                 if not sent.is_described:

@@ -269,4 +269,14 @@ class ModelFields(Generic[M]):
         if session is None:
             return True
         session_events = session.dispatch
-        return not (session_events.before_flush or session_events.after_flush or session_events.after_flush_postexec)
+        return not (
+            session_events.before_flush
+            or session_events.after_flush
+            or session_events.after_flush_postexec
+            or session_events.before_attach
+            or session_events.after_attach
+            or session_events.transient_to_pending
+            or session_events.pending_to_persistent
+            or session_events.persistent_to_deleted
+            or session_events.deleted_to_detached
+        )

@@ -173,10 +173,8 @@ class RowForm:
         refresh: bool,  # noqa: ARG002
     ) -> list[ResultRow]:
         """The rows themselves; what else has the values of one becomes a row."""
-        found: list[Any] = list(rows)
-        if found and not isinstance(found[0], Row):
-            return list(map(self._make_row, found))
-        return found
+        make = self._make_row
+        return [row if isinstance(row, Row) else make(row) for row in rows]
 
     def from_orm(self, result: Result[Any]) -> list[ResultRow]:
         """The rows themselves."""

@@ -7,10 +7,10 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from sqlalchemy import ARRAY, Connection
+from sqlalchemy import Connection
 
 from svc_infra.db.sql.blocks import Block
-from svc_infra.db.sql.copying import begin_copy, copies, copy_rows, is_copyable, note_refusal
+from svc_infra.db.sql.copying import begin_copy, copies, copy_rows, holds_array, is_copyable, note_refusal
 from svc_infra.db.sql.direct import begin_directly, send_many_directly
 from svc_infra.db.sql.errors import IntegrityViolation, InvalidValue, SqlError
 from svc_infra.db.sql.execution import Execution, fetched
@@ -78,6 +78,11 @@ class Batch(Generic[M]):
         """The index of the row after the last one that was sent."""
         return self._start + self._length
 
+    @property
+    def is_undoable(self) -> bool:
+        """Whether the database can undo the rows alone, so that the first refused one can be found."""
+        return self.execution.capabilities.has_savepoints
+
     def parts(self, rows: Iterator[T]) -> Iterator[tuple[list[T], bool]]:
         """The rows in the parts that are sent together, and whether one is all there is.
 
@@ -101,7 +106,7 @@ class Batch(Generic[M]):
         Raises:
             SqlError: When the database refuses one. Its `row` is the index.
         """
-        if not self._parts and self._point != BULK and self._is_undoable:
+        if not self._parts and self._point != BULK and self.is_undoable:
             savepoint(self._connection, f"SAVEPOINT {self._point}")
         self._parts.append(blocks)
         self._length += sum(map(len, blocks))
@@ -124,14 +129,10 @@ class Batch(Generic[M]):
         except Exception as error:  # noqa: BLE001 (as in `send`)
             return self._explain(error)()
 
-    @property
-    def _is_undoable(self) -> bool:
-        return self.execution.capabilities.has_savepoints
-
     def _explain(self, error: Exception) -> Answer:
         """Raise the typed error of the row that is refused, or find another way for the rows when it was the way."""
         connection, table = self._connection, self.execution.plan.fields.table
-        if note_refusal(connection, table, error):
+        if not self.returned and note_refusal(connection, table, error):
             savepoint(connection, f"ROLLBACK TO SAVEPOINT {self._point}")
             every, self._parts = self._parts, []
             for blocks in every:
@@ -140,11 +141,11 @@ class Batch(Generic[M]):
                     self._send(blocks, is_awaited=True)
                 except Exception as another:  # noqa: BLE001 (as in `send`)
                     self._explain(another)
-            return tuple  # a statement that returned rows has not been refused
+            return tuple
         refused = refusal(error, table)
         if refused is None:
             raise error
-        if not self._is_undoable or not isinstance(refused, IntegrityViolation | InvalidValue):
+        if not self.is_undoable or not isinstance(refused, IntegrityViolation | InvalidValue):
             raise refused from refused.__cause__
         rows = [row for blocks in self._parts for row in Block.rows(blocks)]
         savepoint(connection, f"ROLLBACK TO SAVEPOINT {self._point}")
@@ -176,7 +177,9 @@ class Batch(Generic[M]):
             return self._send_block(blocks[0], is_awaited=is_awaited)
         results: dict[int, Any] = {}
         for block in blocks:
-            results.update(zip(block.places, self._send_block(block, is_awaited=True)(), strict=False))
+            # Of one kind, as those of one block are: rows of SQLAlchemy's or records of the driver's.
+            rows = map(tuple, self._send_block(block, is_awaited=True)())
+            results.update(zip(block.places, rows, strict=False))
         return _known([results[place] for place in range(len(results))])
 
     def _send_block(self, block: Block, *, is_awaited: bool) -> Answer:
@@ -211,7 +214,7 @@ class Batch(Generic[M]):
         if not by_json and not is_embedded and not has_arrays:
             return None
         columns, values = block.filled(execution.plan.fields)
-        if not columns or not is_copyable(columns):
+        if not columns or not is_copyable(columns, connection.dialect):
             return None
         if is_embedded:
             keys = [column.key for column in columns]
@@ -224,7 +227,7 @@ class Batch(Generic[M]):
                 return begin_copy(connection, table, columns, values)
             copy_rows(connection, table, columns, values)
             return tuple
-        if any(isinstance(column.type, ARRAY) for column in columns):
+        if any(holds_array(column, connection.dialect) for column in columns):
             return None
         statement = execution.statements.insert_arrays((), tuple(column.key for column in columns))
         connection.execute(statement, {f"array_{place}": each for place, each in enumerate(values)})
@@ -270,13 +273,13 @@ class Batch(Generic[M]):
         if (by_json and is_ordered) or not (by_json or execution.capabilities.has_arrays):
             return None
         columns, values = block.filled(fields)
-        if not columns or not is_copyable(columns):
+        if not columns or not is_copyable(columns, connection.dialect):
             return None
         if by_json:
             returned = [fields.columns[name] for name in names]
             found = insert_json_rows(connection, fields.table, columns, list(zip(*values, strict=True)), returned)
             return None if found is None else _known(found)
-        if any(isinstance(column.type, ARRAY) for column in columns):
+        if any(holds_array(column, connection.dialect) for column in columns):
             return None  # unnest would take such a value apart
         statement = execution.statements.insert_arrays(names, tuple(column.key for column in columns))
         parameters = {f"array_{place}": each for place, each in enumerate(values)}

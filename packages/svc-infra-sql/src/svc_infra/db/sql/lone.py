@@ -7,8 +7,8 @@ A statement by itself is atomic and consistent, so BEGIN and COMMIT around it ar
 
 Every statement takes a connection of the pool for itself, is committed when it returns, and runs on the driver where
 that is the same (see `svc_infra.db.sql.direct`). Pool, limits, listeners, typed errors, read replicas and
-read-your-writes are those of a session. What takes several statements to be whole (`create_many`, `upsert_many`, a
-stream) is refused: it needs a transaction.
+read-your-writes are those of a session; while somebody listens to the class of sessions, it is one. What takes several
+statements to be whole (`create_many`, `upsert_many`, a stream) is refused: it needs a transaction.
 """
 
 from __future__ import annotations

@@ -291,7 +291,11 @@ class Statements(Generic[M]):
 
         def build() -> Any:
             columns = [self._fields.table.c[key] for key in keys]
-            arrays = [bindparam(f"array_{place}", type_=ARRAY(column.type)) for place, column in enumerate(columns)]
+            # Without the number of dimensions a value that is a list itself, as JSON has them, counts as one more.
+            arrays = [
+                bindparam(f"array_{place}", type_=ARRAY(column.type, dimensions=1))
+                for place, column in enumerate(columns)
+            ]
             taken = [named(f"c{place}", each.type) for place, each in enumerate(columns)]
             given = func.unnest(*arrays).table_valued(*taken, with_ordinality="place").render_derived()
             rows = select(*(given.c[each.name] for each in taken)).order_by(given.c.place)

@@ -75,6 +75,9 @@ _MESSAGES: dict[type[SqlError], str] = {
 VALUE_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What the type of a column raises of a value that it can't bring into the driver's form, as a text for a Uuid."""
 
+_UNREADABLE = frozenset({"42601", "42602", "42704", "42P01"})
+"""What PostgreSQL says of a statement that it can't read, and of a text in a value whose type has a syntax or names."""
+
 _KINDS: dict[type[Constraint], type[SqlError]] = {
     CheckConstraint: CheckViolation,
     ForeignKeyConstraint: ForeignKeyViolation,
@@ -117,6 +120,8 @@ def translate(error: BaseException, *, table: Table | None = None) -> SqlError |
             # An OSError is only told from the application's own when SQLAlchemy has wrapped it.
             if error.connection_invalidated or isinstance(cause, OSError):
                 diagnosis = Diagnosis(Disconnected)
+            elif table is not None and getattr(cause, "sqlstate", None) in _UNREADABLE:
+                diagnosis = _misread(table)
         elif isinstance(error, StatementError) and isinstance(error.orig, VALUE_ERRORS):
             diagnosis = Diagnosis(InvalidValue)
     if diagnosis is None:
@@ -147,6 +152,22 @@ def _driver_error(error: BaseException) -> BaseException:
     if type(error).__module__.startswith("sqlalchemy.") and error.__cause__ is not None:
         error = error.__cause__
     return error
+
+
+def _misread(table: Table) -> Diagnosis | None:
+    """What is wrong when PostgreSQL can't read a part of a statement over the table, which a repository has made."""
+    from sqlalchemy.dialects import postgresql
+
+    kinds = (
+        postgresql.JSONPATH,
+        postgresql.REGCLASS,
+        postgresql.REGCONFIG,
+        postgresql.TSQUERY,
+        postgresql.TSVECTOR,
+    )
+    found = [column.name for column in table.columns if isinstance(column.type, kinds)]
+    # Which of several it was is in the message alone.
+    return Diagnosis(InvalidValue, quoted=tuple(found) if len(found) == 1 else ()) if found else None
 
 
 def _told(cause: BaseException | None, code: str, place: str | None) -> str:

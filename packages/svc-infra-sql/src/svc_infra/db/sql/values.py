@@ -99,8 +99,12 @@ class ValueChecker:
                 )
             if is_expression(value):
                 found[name], computed = value, True
-            else:
+                continue
+            try:
                 found[name] = self.value(name, value)
+            except InvalidValue as refused:
+                refused.columns = (self._columns[name].name,)
+                raise
         return Computed(found) if computed else found
 
     def column(self, name: str, values: Sequence[Any]) -> Sequence[Any] | None:

@@ -40,7 +40,7 @@ TenantResolver: TypeAlias = Callable[..., TenantKey | Awaitable[TenantKey | None
 """A FastAPI dependency that returns the tenant of the request, or None when there is none."""
 
 _ATTRIBUTE = "svc_infra_tenant_resolver"
-MISSING = "tenant_context_missing"
+MISSING, INVALID = "tenant_context_missing", "tenant_context_invalid"
 
 
 class TenantNotConfigured(RuntimeError):
@@ -89,12 +89,15 @@ def tenant_header(name: str = "X-Tenant-Id") -> Callable[[HTTPConnection], str |
     """Return a resolver that believes the request header *name*.
 
     Anyone who reaches the application can send the header. Use it only behind a gateway that authenticates the caller
-    and overwrites the header.
+    and overwrites the header. Several lines of it are 400 `tenant_context_invalid`: of a gateway that adds a line where
+    it should overwrite, nobody can tell which one is the caller's.
     """
 
     async def tenant_from_header(connection: HTTPConnection) -> str | None:
-        value = connection.headers.get(name, "").strip()
-        return value or None
+        lines = connection.headers.getlist(name)
+        if len(lines) > 1:
+            raise HTTPException(400, INVALID)
+        return (lines[0].strip() or None) if lines else None
 
     return tenant_from_header  # type: ignore[return-value]
 

@@ -247,16 +247,17 @@ class ResourceBinding:
         """Whether a delete needs no service."""
         return self.keeps(*_DELETES)
 
-    @cached_property
+    @property
     def writes_alone(self) -> bool:
         """Whether a write of a row needs no session: the ORM has nothing to call or to load for it.
 
-        It has for a constructor, a validator or listener of the model's own, for inheritance and the like.
+        It has for a constructor, a validator or listener of the model's own, for inheritance and the like. Listeners
+        may come late, so this is not kept; `Database.lone()` sees to those of the class of sessions.
         """
         fields = self.repo.fields
         return fields.reads_directly(None) and fields.writes_directly(None)
 
-    @cached_property
+    @property
     def deletes_alone(self) -> bool:
         """Whether a delete needs no session: there is none that the ORM would hand on to related rows."""
         return self.writes_alone and (self.repo.soft_delete or not self.repo.fields.cascades_deletes)

@@ -91,7 +91,7 @@ def require_plain(request: Request) -> None:
     Raises:
         ProblemError: 415, with what is accepted (RFC 9110, section 15.5.16).
     """
-    given = request.headers.get("content-encoding", "identity").strip().lower()
+    given = ", ".join(request.headers.getlist("content-encoding")).strip().lower()
     if given not in {"", "identity"}:
         text = f"The Content-Encoding is {given!r}; send the body as it is."
         raise ProblemError(Problem("unsupported-media-type", 415, text, headers={"Accept-Encoding": "identity"}))

@@ -9,8 +9,10 @@ from functools import cached_property
 from typing import Annotated, Any, Final, cast
 
 import sqlalchemy as sa
-from pydantic import Field, JsonValue, TypeAdapter
+from pydantic import AfterValidator, Field, JsonValue, TypeAdapter
+from pydantic_core import PydanticCustomError
 
+from svc_infra.api.fastapi.db.sql.postgres_types import has_order
 from svc_infra.api.fastapi.db.sql.value_types import body_type, response_type, text_type
 
 __all__ = ["ApiColumn", "api_columns", "is_text_schema", "looks_secret"]
@@ -23,6 +25,16 @@ _SECRET_NAME: Final = re.compile(
 _DERIVED_NAME: Final = re.compile(r"_(hash|digest|salt)$", re.IGNORECASE)
 
 _TIMESTAMP_NAMES: Final = frozenset({"created_at", "updated_at"})
+
+
+_NO_DOTS: Final[dict[str, Any]] = {"not": {"enum": [".", ".."]}}
+
+
+def _addressable(text: str) -> str:
+    """Refuse the ids that a path can't hold: clients resolve them, encoded or not, before they send it (RFC 3986)."""
+    if text in {".", ".."}:
+        raise PydanticCustomError("address_dots", "Input should not be . or .., which no path can address")
+    return text
 
 
 def looks_secret(name: str) -> bool:
@@ -89,7 +101,7 @@ class ApiColumn:
         """The annotation of the value in a request body, with the limits of the column."""
         found: Any = body_type(self.column.type)
         if self.is_address and self.is_text:
-            found = Annotated[found, Field(min_length=1)]
+            found = Annotated[found, Field(min_length=1, json_schema_extra=_NO_DOTS), AfterValidator(_addressable)]
         return found | None if self.column.nullable else found
 
     @cached_property
@@ -117,7 +129,9 @@ class ApiColumn:
     @property
     def is_comparable(self) -> bool:
         """Whether the database can order and compare its values on every dialect; JSON and binary data it can't."""
-        return not isinstance(self.column.type, (sa.JSON, sa.LargeBinary, sa.ARRAY)) and self.read_type is not JsonValue
+        kind = self.column.type
+        is_ordered = not isinstance(kind, (sa.JSON, sa.LargeBinary, sa.ARRAY)) and has_order(kind)
+        return is_ordered and self.read_type is not JsonValue
 
     @property
     def is_text(self) -> bool:

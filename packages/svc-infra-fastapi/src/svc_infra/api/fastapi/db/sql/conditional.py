@@ -7,10 +7,10 @@ equal ETags mean the same bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Final
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from svc_infra.api.fastapi.problems import Problem, ProblemError
@@ -52,9 +52,15 @@ def etag_of(content: bytes, version: object = None) -> str:
     return f'"{blake2b(content, digest_size=12).hexdigest()}"'
 
 
-def is_unchanged(headers: Mapping[str, str], etag: str) -> bool:
+def _list_in(headers: Headers, name: str) -> str | None:
+    """Return the value of a header that is a list: several lines of it are one (RFC 9110, section 5.3)."""
+    lines = headers.getlist(name)
+    return ", ".join(line for line in lines if line) if lines else None
+
+
+def is_unchanged(headers: Headers, etag: str) -> bool:
     """Whether If-None-Match says that the client has this version, so that 304 answers."""
-    given = headers.get("if-none-match")
+    given = _list_in(headers, "if-none-match")
     if given is None:
         return False
     # A weak comparison (RFC 9110, section 13.1.2): W/ makes no difference.
@@ -72,7 +78,7 @@ def required_etags(request: Request, *, must: bool) -> frozenset[str] | None:
         ProblemError: 428 when it has to be there and is not, 422 when it is no list of ETags: one without its quotes
             would else be taken for one of an older version.
     """
-    given = request.headers.get("if-match")
+    given = _list_in(request.headers, "if-match")
     if given is None and must:
         raise ProblemError(PRECONDITION_REQUIRED)
     return etags_in(given)

@@ -56,7 +56,7 @@ class StreamedRecords:
     async def __call__(self, call: Any) -> Response:
         """Answer every record that the conditions allow, as NDJSON, or as CSV when `Accept` prefers text/csv."""
         query = self.rules.parse(call.request.scope["query_string"])
-        accepted = call.request.headers.get("accept", "")
+        accepted = ",".join(call.request.headers.getlist("accept"))
         as_csv = CSV in accepted and "ndjson" not in accepted
         media_type, headers = f"{CSV}; charset=utf-8" if as_csv else NDJSON, {"Cache-Control": "no-store"}
         if call.request.method == "HEAD":

@@ -14,6 +14,7 @@ from svc_infra.api.fastapi.db.sql.conditional import ETAGS_PATTERN
 from svc_infra.api.fastapi.db.sql.nouns import claim_slug
 from svc_infra.api.fastapi.db.sql.operations import Head
 from svc_infra.api.fastapi.db.sql.route import SQL, Backend, Operation, ResourceRoute, RouteSpec
+from svc_infra.api.fastapi.db.sql.text_route import TextIdRoute
 
 __all__ = ["PlannedResource", "RoutePlan", "header", "parameter"]
 
@@ -125,6 +126,7 @@ class PlannedResource:
         max_body_bytes: The largest body of a write.
         max_bulk_bytes: The largest body of a bulk request.
         foreign: Takes the names of the query parameters of dependencies, which a route's own reading has to let pass.
+        has_text_id: Whether a part of the id is a text, which may hold a slash.
     """
 
     prefix: str
@@ -141,6 +143,7 @@ class PlannedResource:
     max_body_bytes: int
     max_bulk_bytes: int
     foreign: set[str]
+    has_text_id: bool = False
 
     def plan(
         self,
@@ -226,7 +229,8 @@ class PlannedResource:
             problems=sorted({*plan.problems, *((400,) if has_tenant else ())}),
             reserved=fixed if "{" in plan.path else (),
         )
-        route = ResourceRoute(
+        kind = TextIdRoute if self.has_text_id and "{" in plan.path else ResourceRoute
+        route = kind(
             plan.path,
             Head(plan.operation) if head else plan.operation,
             spec=spec,

@@ -61,6 +61,7 @@ class ResourceRoutes:
             max_body_bytes=resource.max_body_bytes,
             max_bulk_bytes=resource.max_bulk_bytes,
             foreign=binding.rules.foreign,
+            has_text_id=any(column.is_text for column in binding.id_columns),
         )
         plans = (plan for plan in self._plans(planned) if plan.action in resource.actions)
         planned.add_to(app, [self._as_told(self._once_per_key(plan)) for plan in plans])

@@ -33,7 +33,8 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
-from sqlalchemy.dialects.postgresql import CIDR, INET, MACADDR, MACADDR8
+
+from svc_infra.api.fastapi.db.sql.postgres_types import Place, postgres_type
 
 __all__ = ["body_type", "obvious_json", "response_type", "text_type"]
 
@@ -92,27 +93,27 @@ def obvious_json(kinds: Iterable[Column]) -> int | None:
     return orjson.OPT_UTC_Z if all(found == _NaiveDatetime for found in others) else None
 
 
-_Place = Literal["body", "text", "response"]
-_BODY: Final[_Place] = "body"
-_TEXT: Final[_Place] = "text"
-_RESPONSE: Final[_Place] = "response"
+_BODY: Final[Place] = "body"
+_TEXT: Final[Place] = "text"
+_RESPONSE: Final[Place] = "response"
 
 
-def _annotation(kind: Column, place: _Place) -> object:
+def _annotation(kind: Column, place: Place) -> object:
     if isinstance(kind, sa.TypeDecorator) and not _says_python_type(kind):
         kind = kind.impl_instance
     if isinstance(kind, sa.Enum):
         return kind.enum_class if kind.enum_class is not None else Literal[tuple(kind.enums)]
     if isinstance(kind, sa.ARRAY):
-        return list[_annotation(kind.item_type, place)]  # type: ignore[misc]
+        return _array(kind, place)
     if isinstance(kind, sa.JSON):
         return JsonValue
     if isinstance(kind, sa.Uuid):
         return UUID if kind.as_uuid else Annotated[str, Field(pattern=r"^[0-9a-fA-F-]{32,36}$")]
     if isinstance(kind, (sa.DateTime, sa.Time)):
         return _moment(kind, place)
-    if isinstance(kind, (CIDR, INET, MACADDR, MACADDR8)):
-        return _Written if place == _RESPONSE else Annotated[str, Field(pattern=_NO_NUL)]
+    found = postgres_type(kind, place, _annotation)
+    if found is not None:
+        return found
     try:
         python = kind.python_type
     except NotImplementedError:
@@ -120,11 +121,43 @@ def _annotation(kind: Column, place: _Place) -> object:
     return _plain(python) if place == _RESPONSE else _limited(python, kind, place)
 
 
+def _array(kind: sa.ARRAY[Any], place: Place) -> object:
+    """Return the annotation of an array: of one dimension, or of as many as its type says; any item may be null."""
+    found: Any = _annotation(kind.item_type, place)
+    if kind.dimensions is None and isinstance(kind.item_type, sa.JSON) and place != _RESPONSE:
+        # SQLAlchemy would take a list for one more dimension.
+        found = dict[str, JsonValue] | str | bool | int | float
+    found = found | None
+    for _ in range(kind.dimensions or 1):
+        found = list[found]
+    return found if place == _RESPONSE or (kind.dimensions or 1) == 1 else Annotated[found, AfterValidator(_even)]
+
+
+def _shape(value: object) -> tuple[int, ...]:
+    """Return how long an array is in each dimension.
+
+    Raises:
+        PydanticCustomError: Its parts are not alike.
+    """
+    if not isinstance(value, list):
+        return ()
+    shapes = {_shape(part) for part in value}
+    if len(shapes) > 1:
+        raise PydanticCustomError("array_shape", "All parts of the array should be of one length")
+    return (len(value), *(shapes.pop() if shapes else ()))
+
+
+def _even(value: list[Any]) -> list[Any]:
+    """Refuse an array with parts of several lengths, which PostgreSQL has none of."""
+    _shape(value)
+    return value
+
+
 def _says_python_type(kind: sa.TypeDecorator[Any]) -> bool:
     return type(kind).python_type is not sa.types.TypeEngine.python_type
 
 
-def _moment(kind: sa.DateTime | sa.Time, place: _Place) -> object:
+def _moment(kind: sa.DateTime | sa.Time, place: Place) -> object:
     is_response = place == _RESPONSE
     if isinstance(kind, sa.Time):
         if is_response:
@@ -146,7 +179,7 @@ def _plain(python: type[object]) -> object:
     return JsonValue
 
 
-def _limited(python: type[object], kind: Column, place: _Place) -> object:
+def _limited(python: type[object], kind: Column, place: Place) -> object:
     if python is int:
         bits = next((bits for cls, bits in _INTEGER_BITS if isinstance(kind, cls)), 64)
         low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
@@ -212,7 +245,7 @@ class _Digits:
     def pattern(self) -> str:
         """What a text has to look like."""
         if self.precision is None:
-            return r"^-?\d{1,1000}(\.\d{1,1000})?$"
+            return r"^-?\d{1,1000}(\.\d{1,1000})?([Ee][+-]?\d{1,2})?$"
         scale = self.scale or 0
         before = max(self.precision - scale, 0)
         whole = rf"0*\d{{1,{before}}}" if before else "0+"
@@ -310,8 +343,6 @@ _TimeOfDay = Annotated[time, WithJsonSchema({"type": "string", "pattern": f"^{_T
 _TimeWithOffsetInput = Annotated[time, _LAX, _written_as(_TIME_WITH_OFFSET, "time with offset")]
 _TimeWithOffset = time
 _DurationInput = Annotated[timedelta, _LAX, _written_as(_DURATION, "duration")]
-# Some drivers read an address as text, some as an object of `ipaddress`.
-_Written = Annotated[Any, WithJsonSchema({"type": "string"})]
 _Decimal = Annotated[Decimal, WithJsonSchema({"type": "string", "examples": ["12.50"]})]
 
 _BASE64_SCHEMA: Final = {"type": "string", "contentEncoding": "base64"}

@@ -80,6 +80,7 @@ class MongoResourceRoutes:
             max_body_bytes=resource.max_body_bytes,
             max_bulk_bytes=resource.max_bulk_bytes,
             foreign=binding.rules.foreign,
+            has_text_id=resource.id_type == "str",
         )
         planned.add_to(app, [plan for plan in self._plans(planned) if plan.action in resource.actions])
 
