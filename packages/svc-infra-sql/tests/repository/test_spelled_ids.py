@@ -163,3 +163,19 @@ async def test_a_lone_read_of_many_asks_for_other_spellings_too(database: Databa
         assert await words.rows.get_many(lone, ["LONE", "lone2"]) == ([] if one is None else [one])
     async with database.session() as session:
         await words.purge(session, "lone")
+
+
+@pytest.mark.parametrize(("model", "first", "second"), [(Word, "a", "A"), (Padded, "a", "a  ")])
+async def test_an_upsert_of_one_row_twice_is_refused(
+    session: AsyncSession, kept_url: str, model: type[Any], first: str, second: str
+) -> None:
+    """In whatever spelling the key is given, as where it is given the same way twice, and nothing is written."""
+    repo = SqlRepository(model).rows
+    await repo.create(session, {"id": first, "note": "old"})
+    if await repo.get(session, second) is None:
+        pytest.skip("the database tells the two apart")
+    with pytest.raises(InvalidQuery, match="same key") as refused:
+        await repo.upsert_many(session, [{"id": "x"}, {"id": first, "note": "1"}, {"id": second, "note": "2"}])
+    assert refused.value.row == 2
+    if not kept_url.startswith("duckdb"):
+        assert [row.note for row in await repo.list(session, limit=9)] == ["old"]

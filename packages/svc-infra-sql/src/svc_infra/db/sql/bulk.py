@@ -42,7 +42,9 @@ class BulkWriting(Creating[M, T, E]):
     ) -> int:
         """Change the fields given in every row that fulfils the conditions, by one statement.
 
-        Objects that the session holds are read again, by one more statement if there are any.
+        Objects that the session holds are read again, by one more statement if there are any. With both `where` and
+        `ids` both must hold. Of a model that the ORM must write (validators, listeners) the rows are loaded and written
+        one by one.
 
         Args:
             session: Where to write.
@@ -51,10 +53,14 @@ class BulkWriting(Creating[M, T, E]):
             ids: The ids of the rows, when they have a single id field.
 
         Returns:
-            How many rows were changed.
+            How many rows were changed; 0 when there is nothing to set but immutable fields.
 
         Raises:
-            InvalidQuery: When neither `where` nor `ids` says which rows.
+            InvalidQuery: When neither `where` nor `ids` says which rows, or the rows have a composite id and `ids` is
+                given.
+            UnknownField: When a name is no field.
+            InvalidValue: When a value does not fit its field.
+            IntegrityViolation: When a constraint refuses the new values of a row.
         """
         immutable = self._plan.immutable_fields
         values = {name: value for name, value in self._plan.written(data).items() if name not in immutable}
@@ -80,11 +86,17 @@ class BulkWriting(Creating[M, T, E]):
     async def restore_many(self, session: E, *, where: Where | None = None, ids: Iterable[object] | None = None) -> int:
         """Make soft-deleted rows that fulfil the conditions live again, by one statement.
 
+        Args:
+            session: Where to write.
+            where: Conditions, as in `list`; an empty list means every soft-deleted row.
+            ids: The ids of the rows, when they have a single id field.
+
         Returns:
             How many rows were restored.
 
         Raises:
             InvalidQuery: When neither `where` nor `ids` says which rows, or the repository does not delete softly.
+            UniqueViolation: When a live row has taken the key of one.
         """
         if not self._plan.visibility.is_soft:
             raise InvalidQuery(f"{self._plan.fields.model.__name__} is not deleted softly; there is nothing to restore")
@@ -100,6 +112,13 @@ class BulkWriting(Creating[M, T, E]):
         deleted: Deleted = "only",
     ) -> int:
         """Remove rows that fulfil the conditions for good; by default only soft-deleted ones, as retention wants.
+
+        Args:
+            session: Where to write.
+            where: Conditions, as in `list`; an empty list means every such row.
+            ids: The ids of the rows, when they have a single id field.
+            deleted: "only" for soft-deleted rows, of which there are none where the repository does not delete softly;
+                "include" for live ones too, "exclude" for live ones alone.
 
         Returns:
             How many rows were removed.

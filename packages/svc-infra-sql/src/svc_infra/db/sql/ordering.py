@@ -24,6 +24,7 @@ OrderTerm: TypeAlias = str | Expression
 """One key of an order: a field's name, with a leading `-` for descending, or an expression like `User.email.desc()`."""
 
 OrderBy: TypeAlias = OrderTerm | Sequence[OrderTerm]
+"""An order: one key, or several from the first to the last that decides."""
 
 _DIRECTIONS = {operators.asc_op: False, operators.desc_op: True}
 _NULLS = {operators.nulls_first_op: "first", operators.nulls_last_op: "last"}

@@ -239,6 +239,9 @@ class Paging(Reading[M, T, E]):
             where: Conditions, as in `list`.
             deleted: Whether soft-deleted rows count.
             batch_size: Rows that are fetched, and kept, at once.
+
+        Raises:
+            InvalidQuery: When the driver has no streams, or *session* is `Database.lone()`, which has no transaction.
         """
         if isinstance(session, LoneStatements):
             raise InvalidQuery("a stream needs a transaction; use database.session() and not lone()")

@@ -192,7 +192,7 @@ class Reading(Generic[M, T, E]):
         deleted: Deleted = "exclude",
         lock: RowLock | None = None,
     ) -> T | None:
-        """The first row in an order that fulfils the conditions, or None."""
+        """The first row in an order that fulfils the conditions, or None; arguments and errors are those of `list`."""
         found = await self.list(session, limit=1, order_by=order_by, where=where, deleted=deleted, lock=lock)
         return found[0] if found else None
 
@@ -292,7 +292,8 @@ class Reading(Generic[M, T, E]):
     ) -> tuple[builtins.list[T], int]:
         """A page of rows as `list` gives it or, with `q` and `fields`, `search`, and the number of all of them.
 
-        One statement, but two where one would be slower: for a search, and for a page past the end.
+        One statement, but two where one would be slower, for a search and a page past the end, or where the ORM must
+        load the objects. Arguments and errors are those of `list` and `search`; without `q` there is no search.
         """
         ordering = self._plan.ordering(order_by)
         selection = Selection(Conditions(where), self._searched(q, fields), deleted)
@@ -347,6 +348,11 @@ class Reading(Generic[M, T, E]):
             fields: The fields to look in.
             deleted: Whether soft-deleted rows count.
             at_most: Number at which counting stops, which bounds the cost; None counts all.
+
+        Raises:
+            UnknownField: When `fields` or a filter names no field.
+            InvalidQuery: When there is a `q` and `fields` is empty.
+            InvalidValue: When `at_most` is negative or no int, or the text or a filter's value does not fit.
         """
         selection = Selection(Conditions(where), self._searched(q, fields), deleted)
         limit = None if at_most is None else natural("at_most", at_most)
@@ -368,7 +374,14 @@ class Reading(Generic[M, T, E]):
         where: Where | None = None,
         deleted: Deleted = "exclude",
     ) -> bool:
-        """Whether any row fulfils the conditions and, when one is given, has the id; no row has None."""
+        """Whether any row fulfils the conditions and, when one is given, has the id; no row has None.
+
+        Args:
+            session: Where to read.
+            id: Value of the id field, as in `get`; by default any row will do.
+            where: Conditions that all must hold, as in `list`.
+            deleted: Whether soft-deleted rows count.
+        """
         return await self._run(session, self._exists, id, Selection(Conditions(where), (), deleted))
 
     def _exists(self, target: Session | Connection, id: object, selection: Selection) -> bool:  # noqa: A002

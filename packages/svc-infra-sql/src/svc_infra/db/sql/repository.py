@@ -74,7 +74,7 @@ class SqlRepository(Upserting[M, M, AsyncSession], Generic[M]):
         version_field: Integer field that counts updates, for optimistic locking. Default: the mapper's
             `version_id_col`.
         cursor_secret: Key that signs the cursors of keyset pages, the same in every process; None for a public one.
-        clock: Gives the time of a soft delete, aware.
+        clock: Gives the time of a soft delete, aware; in UTC where the column keeps no zone. Default: now, in UTC.
 
     Raises:
         TypeError: When `model` is not mapped.

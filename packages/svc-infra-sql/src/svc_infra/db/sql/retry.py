@@ -19,9 +19,9 @@ class RetryPolicy:
     transactions that met once must not meet again. See "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 
     Attributes:
-        attempts: How often the transaction is run at most, the first time included.
-        first_wait: Seconds that the first retry waits at most.
-        longest_wait: Seconds that any retry waits at most.
+        attempts: How often the transaction is run at most, the first time included; default 20.
+        first_wait: Seconds that the first retry waits at most; default 0.01.
+        longest_wait: Seconds that any retry waits at most; default 1.
         random: Gives a number from 0 to 1.
 
     Example:
@@ -40,8 +40,8 @@ class RetryPolicy:
             yield self.random() * min(self.first_wait * 2**retry, self.longest_wait)
 
 
-#: What `Database.run_in_transaction` does unless told otherwise.
 DEFAULT_RETRIES = RetryPolicy()
+"""What `Database.run_in_transaction` does unless told otherwise."""
 
 
 def is_retryable(error: BaseException) -> bool:

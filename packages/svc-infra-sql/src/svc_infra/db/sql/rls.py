@@ -86,7 +86,12 @@ def tenant_policy(
 
 
 def drop_tenant_policy(model: type | TableClause, *, policy: str = _POLICY) -> list[str]:
-    """The statements that undo `tenant_policy`."""
+    """The statements that undo `tenant_policy`.
+
+    Args:
+        model: The mapped class, its table, or a `sqlalchemy.table`.
+        policy: Name of the policy.
+    """
     prepare = _DIALECT.identifier_preparer
     name = prepare.format_table(_table(model))
     return [

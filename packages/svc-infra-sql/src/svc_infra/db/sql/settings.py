@@ -32,18 +32,22 @@ class DatabaseSettings:
     """How a `Database` uses its connections.
 
     Attributes:
-        pool_size: Connections kept open, per process.
-        max_overflow: Connections opened above `pool_size` under load and closed after use.
-        pool_timeout: Seconds that a session waits for a free connection before `PoolTimeout`.
-        pool_recycle: Seconds after which a connection is replaced at its next checkout; -1 never.
+        pool_size: Connections kept open, per process; at least 1, default 5.
+        max_overflow: Connections opened above `pool_size` under load and closed after use; default 10.
+        pool_timeout: Seconds that a session waits for a free connection before `PoolTimeout`; default 30.
+        pool_recycle: Seconds after which a connection is replaced at its next checkout; -1 never, default 3600.
         pool_pre_ping: Whether a connection is tested at each checkout, so that a restarted server is not noticed by
-            the application.
-        statement_timeout_ms: Milliseconds that one statement may run, or None for the server's own limit. 0 means no
-            limit, as in PostgreSQL.
+            the application; default true.
+        statement_timeout_ms: Milliseconds that one statement may run, or None, the default, for the server's own
+            limit. 0 means no limit, as in PostgreSQL.
         answer_timeout: Seconds that a server may be silent on a statement without a limit, or on the next rows of a
-            stream, before its connection is given up; 0 waits for ever. It is there for frozen servers and proxies; a
-            dead network is noticed within a minute by TCP keep-alive.
-        max_replica_lag_seconds: Seconds that a read replica may be behind and still answer read-only sessions.
+            stream, before its connection is given up; 0 waits for ever, default 600. It is there for frozen servers
+            and proxies; a dead network is noticed within a minute by TCP keep-alive.
+        max_replica_lag_seconds: Seconds that a read replica may be behind and still answer read-only sessions; default
+            10.
+
+    Raises:
+        InvalidSetting: When a value is out of range.
     """
 
     pool_size: int = 5

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from sqlalchemy import Column, Connection, Index, Table, UniqueConstraint, and_, func, true
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
@@ -19,7 +20,7 @@ from svc_infra.db.sql.execution import Execution
 from svc_infra.db.sql.lone import LoneStatements
 from svc_infra.db.sql.reading import listed
 from svc_infra.db.sql.reference_checks import first_refused
-from svc_infra.db.sql.savepoints import undone_on_error
+from svc_infra.db.sql.savepoints import BULK, savepoint, undone_on_error
 from svc_infra.db.sql.statements import Selection
 from svc_infra.db.sql.translate import at_row, refusal
 from svc_infra.db.sql.values import Computed, is_expression
@@ -56,6 +57,8 @@ class Upserting(Changing[M, T, E]):
         Raises:
             InvalidQuery: When no unique key has the fields, or the data lack one of them.
             UniqueViolation: When the key is taken by a row that is soft-deleted or out of scope, or another key is.
+            UnknownField: When a name is no field.
+            InvalidValue: When a value does not fit its field, or an expression stands in the key.
         """
         results = await self._run(session, self._upsert_many, [data], on, update)
         return results[0]
@@ -112,26 +115,49 @@ class Upserting(Changing[M, T, E]):
                     )
                     for index, row in enumerate(checked)
                 ]
-        groups: dict[tuple[tuple[str, ...], int | None], builtins.list[int]] = {}
-        for index, row in enumerate(checked):
-            alone = index if type(row) is Computed else None
-            groups.setdefault((tuple(sorted(row)), alone), []).append(index)
-        results: dict[int, Any] = {}
         with (
             undone_on_error(execution)
             if len(rows) > 1
             else nullcontext(execution.connect(execution.statements.insert(()))) as connection
         ):
-            for (names, _), indexes in groups.items():
-                settable = self._settable(names, rows[indexes[0]] if update is None else update, key)
-                part = [checked[index] for index in indexes]
-                found = self._upsert_rows(execution, connection, part, key, settable)
-                for index in indexes:
-                    written = found.get(tuple(checked[index][name] for name in key))
-                    if written is None:
-                        raise at_row(self._taken(key), index)
-                    results[index] = written
-        return self._written(execution, [results[index] for index in range(len(rows))])
+            try:
+                results = self._upsert_groups(execution, connection, checked, rows, key, update, seen)
+            except DBAPIError as error:
+                # cardinality_violation: PostgreSQL meets a row twice in a statement. One by one they tell which.
+                if len(rows) < 2 or getattr(error.orig, "sqlstate", None) != "21000":
+                    raise
+                savepoint(connection, f"ROLLBACK TO SAVEPOINT {BULK}")
+                results = self._upsert_groups(execution, connection, checked, rows, key, update, seen, is_alone=True)
+        return self._written(execution, results)
+
+    def _upsert_groups(
+        self,
+        execution: Execution[M],
+        connection: Connection,
+        checked: Sequence[Mapping[str, Any]],
+        rows: Sequence[Mapping[str, object]],
+        key: tuple[str, ...],
+        update: Sequence[str] | None,
+        seen: dict[tuple[Any, ...], int],
+        *,
+        is_alone: bool = False,
+    ) -> builtins.list[Any]:
+        """Upsert rows of the same fields together, or each alone; return the rows written, in the order given."""
+        groups: dict[tuple[tuple[str, ...], int | None], builtins.list[int]] = {}
+        for index, row in enumerate(checked):
+            alone = index if is_alone or type(row) is Computed else None
+            groups.setdefault((tuple(sorted(row)), alone), []).append(index)
+        results: dict[int, Any] = {}
+        for (names, _), indexes in groups.items():
+            settable = self._settable(names, rows[indexes[0]] if update is None else update, key)
+            part = [checked[index] for index in indexes]
+            found = self._upsert_rows(execution, connection, part, key, settable, seen)
+            for index in indexes:
+                written = found.get(tuple(checked[index][name] for name in key))
+                if written is None:
+                    raise at_row(self._taken(key), index)
+                results[index] = written
+        return [results[index] for index in range(len(rows))]
 
     def _settable(self, names: Iterable[str], update: Iterable[str], key: Sequence[str]) -> builtins.list[str]:
         """The fields that are set in a row that is there."""
@@ -196,8 +222,9 @@ class Upserting(Changing[M, T, E]):
         rows: Sequence[Mapping[str, Any]],
         key: tuple[str, ...],
         settable: Sequence[str],
+        places: dict[tuple[Any, ...], int],
     ) -> dict[tuple[Any, ...], Any]:
-        """Upsert rows of the same fields; the visible ones by key."""
+        """Upsert rows of the same fields; the visible ones by key. `places` are those of all keys that were given."""
         plan, names = self._plan, self._form.names
         extra = tuple(name for name in plan.fields.names if name not in names)
         statement = self._upsert_statement(execution, key, settable)
@@ -222,7 +249,11 @@ class Upserting(Changing[M, T, E]):
             if wanted not in by_key:
                 # The database may take for the same what Python does not, as "a" and "A" of a case-blind collation.
                 same = self._find(execution, connection, key, row, (*names, *extra))
-                by_key.update(zip([wanted], [each for each in same if each in seen], strict=False))
+                for each in [each for each in same if each in seen]:
+                    own, place = tuple(each[position] for position in positions), places[wanted]
+                    if places.setdefault(own, place) != place:
+                        raise at_row(InvalidQuery("an earlier row has the same key"), max(place, places[own]))
+                    by_key[wanted] = each
         return {place: row[:width] for place, row in by_key.items()} if extra else by_key
 
     def _find(

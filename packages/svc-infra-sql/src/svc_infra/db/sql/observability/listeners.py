@@ -11,8 +11,8 @@ from svc_infra.db.sql.database import Database
 
 __all__ = ["Detach", "attach"]
 
-#: Takes off what was attached; calling it again does nothing.
 Detach = Callable[[], None]
+"""Takes off what was attached; calling it again does nothing."""
 
 
 def attach(database: Database, listeners: Mapping[str, Callable[..., Any]], **options: bool) -> Detach:
