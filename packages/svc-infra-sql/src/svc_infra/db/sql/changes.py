@@ -233,7 +233,8 @@ class Changing(BulkWriting[M, T, E]):
         columns, ids = self._plan.fields.columns, self._plan.id_fields
         sent = (*ids, *names, *guards)
         arrays = [
-            bindparam(f"array_{place}", type_=ARRAY(columns[name].type, dimensions=1)) for place, name in enumerate(sent)
+            bindparam(f"array_{place}", type_=ARRAY(columns[name].type, dimensions=1))
+            for place, name in enumerate(sent)
         ]
         taken = [named(f"c{place}", columns[name].type) for place, name in enumerate(sent)]
         given = func.unnest(*arrays).table_valued(*taken, name="svc_infra_given").render_derived()
