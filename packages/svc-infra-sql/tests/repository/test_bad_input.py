@@ -268,7 +268,7 @@ async def test_a_number_that_rounding_makes_too_large_is_refused(session, statem
         with pytest.raises(InvalidValue, match="money"):
             await things.create(session, {"money": value})
         with pytest.raises(InvalidValue, match="money"):
-            await things.create_many(session, [{"money": Decimal(1)}, {"money": value}])
+            await things.create_many(session, [{"money": value}, {"money": Decimal(1)}])
     for value in (dt.datetime.max.replace(tzinfo=WEST), dt.datetime.min.replace(tzinfo=EAST)):
         with pytest.raises(InvalidValue, match="aware"):
             await things.create(session, {"aware": value})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import pickle
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from sqlalchemy import String, func, select, text
+from sqlalchemy import JSON, Row, String, Text, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -26,8 +27,17 @@ class Leaf(ModelBase):
     price: Mapped[int] = mapped_column(server_default="7")
 
 
-TABLES = [Leaf.__table__]
+class Page(ModelBase):
+    __tablename__ = "ahead_pages"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str | None] = mapped_column(Text)
+    number: Mapped[int | None]
+    extra: Mapped[object | None] = mapped_column(JSON)
+
+
+TABLES = [Leaf.__table__, Page.__table__]
 leaves = SqlRepository(Leaf)
+pages = SqlRepository(Page)
 
 
 def rows(number: int, start: int = 0) -> Iterator[dict[str, object]]:
@@ -141,3 +151,33 @@ async def test_a_killed_server_connection_is_a_typed_error(database: Database, r
         await task
     async with database.session() as session:
         assert await leaves.count(session) == 0
+
+
+@pytest.mark.parametrize("few", [1, 3, 60])
+async def test_rows_of_different_fields_come_back_as_rows(session: AsyncSession, few: int) -> None:
+    """Some go by another statement than the others; none comes back as what the driver has for a row."""
+    for _ in range(3):
+        given: list[dict[str, object]] = [{"id": n, "text": "few"} for n in range(few)]
+        given += [{"id": n, "text": "many", "number": n} for n in range(few, few + 100)]
+        found = await pages.rows.create_many(session, [*given[::2], *given[1::2]])
+        assert {type(row) for row in found} == {Row}
+        assert [row.id for row in found] == [*range(0, few + 100, 2), *range(1, few + 100, 2)]
+        again = pickle.loads(pickle.dumps(found[0]))
+        assert (again, hash(again), dict(again._mapping)) == (found[0], hash(found[0]), found[0]._asdict())
+        await pages.delete_many(session, where=[])
+
+
+@pytest.mark.fault
+async def test_a_value_that_fails_after_a_refused_row_is_not_waited_for(session: AsyncSession) -> None:
+    """More data than the connection buffers are on their way when the database refuses a row."""
+    if session.get_bind().dialect.driver != "asyncpg":
+        pytest.skip("rows go ahead on asyncpg")
+    given: list[dict[str, object]] = [{"id": n, "extra": ["x" * 100_000]} for n in range(1700)]
+    given[510]["id"] = -1
+    given[1600]["extra"] = {"a set, which JSON has not": {1}}
+    await pages.create(session, {"id": -1})
+    with pytest.raises(UniqueViolation) as caught:
+        async with asyncio.timeout(30):
+            await pages.create_many(session, given, returning=False)
+    assert caught.value.row == 510
+    assert await pages.count(session) == 1

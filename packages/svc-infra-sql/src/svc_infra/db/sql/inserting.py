@@ -198,7 +198,8 @@ class Batch(Generic[M]):
     def _insert(self, block: Block, *, is_awaited: bool = True) -> Answer:
         """Send rows of which nothing comes back, by the database's own way for many where that pays."""
         if block.has_expressions:
-            return self._insert_one_by_one(block)
+            self._insert_one_by_one(block)
+            return tuple
         answer = self._insert_apart(block, is_awaited=is_awaited) if len(block) >= _MANY else None
         if answer is not None:
             return answer
