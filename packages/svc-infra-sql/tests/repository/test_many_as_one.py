@@ -21,7 +21,7 @@ from svc_infra.db.sql.errors import SqlError
 from svc_infra.db.sql.repository import SqlRepository
 
 
-class Counted(ModelBase):
+class ManyCounted(ModelBase):
     __tablename__ = "as_one_counted"
     id: Mapped[int] = mapped_column(primary_key=True)
     code: Mapped[str] = mapped_column(String(12), unique=True)
@@ -30,7 +30,7 @@ class Counted(ModelBase):
     extra: Mapped[object | None] = mapped_column(JSON(none_as_null=True))
 
 
-class Named(ModelBase):
+class ManyNamed(ModelBase):
     __tablename__ = "as_one_named"
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True)
     code: Mapped[str] = mapped_column(String(12), unique=True)
@@ -39,7 +39,7 @@ class Named(ModelBase):
     extra: Mapped[object | None] = mapped_column(JSON(none_as_null=True))
 
 
-class Paired(ModelBase):
+class ManyPaired(ModelBase):
     __tablename__ = "as_one_paired"
     code: Mapped[str] = mapped_column(String(12), primary_key=True)
     size: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, default=3)
@@ -47,7 +47,7 @@ class Paired(ModelBase):
     extra: Mapped[object | None] = mapped_column(JSON(none_as_null=True))
 
 
-class Checked(ModelBase):
+class ManyChecked(ModelBase):
     __tablename__ = "as_one_checked"
     id: Mapped[int] = mapped_column(primary_key=True)
     code: Mapped[str] = mapped_column(String(12), unique=True)
@@ -60,7 +60,7 @@ class Checked(ModelBase):
         return value
 
 
-MODELS: dict[str, type[ModelBase]] = {each.__name__: each for each in (Counted, Named, Paired, Checked)}
+MODELS: dict[str, type[ModelBase]] = {each.__name__: each for each in (ManyCounted, ManyNamed, ManyPaired, ManyChecked)}
 TABLES = [each.__table__ for each in MODELS.values()]
 
 FIELDS: dict[str, st.SearchStrategy[object]] = {
@@ -121,7 +121,7 @@ async def test_many_rows_become_what_each_becomes(
     if database.engine.dialect.name == "duckdb":
         pytest.skip("DuckDB has no savepoints")
     objects: SqlRepository[Any] = SqlRepository(MODELS[name])
-    if name == "Checked":
+    if name == "ManyChecked":
         rows = rows[:60]  # its rows are written by the ORM, one after another when one is refused
     size = max(size, len(rows) // 20)
     async with AsyncSession(database.engine, expire_on_commit=False) as session:

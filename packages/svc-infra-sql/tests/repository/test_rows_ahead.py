@@ -27,7 +27,7 @@ class Leaf(ModelBase):
     price: Mapped[int] = mapped_column(server_default="7")
 
 
-class Page(ModelBase):
+class AheadPage(ModelBase):
     __tablename__ = "ahead_pages"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     text: Mapped[str | None] = mapped_column(Text)
@@ -35,9 +35,9 @@ class Page(ModelBase):
     extra: Mapped[object | None] = mapped_column(JSON)
 
 
-TABLES = [Leaf.__table__, Page.__table__]
+TABLES = [Leaf.__table__, AheadPage.__table__]
 leaves = SqlRepository(Leaf)
-pages = SqlRepository(Page)
+pages = SqlRepository(AheadPage)
 
 
 def rows(number: int, start: int = 0) -> Iterator[dict[str, object]]:
