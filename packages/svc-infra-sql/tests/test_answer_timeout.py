@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
 
 from dbservers.proxy import FaultyProxy
 from svc_infra.db.sql import database as database_module
+from svc_infra.db.sql.base import ModelBase
 from svc_infra.db.sql.copying import copy_rows
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.errors import Disconnected
+from svc_infra.db.sql.repository import SqlRepository
+
+
+class Number(ModelBase):
+    __tablename__ = "answered_numbers"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+
 
 DRIVERS = {
     "postgresql+asyncpg": "postgres_url",
@@ -108,6 +118,36 @@ async def test_a_copy_is_given_up(frozen: tuple[FaultyProxy, str, str]) -> None:
         proxy.forward()
         async with database.session() as session:
             assert (await session.execute(select(numbers))).all() == []
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("frozen", ["postgresql+asyncpg"], indirect=True)
+@pytest.mark.parametrize("returning", [True, False])
+async def test_rows_that_go_ahead_are_given_up(frozen: tuple[FaultyProxy, str, str], returning: bool) -> None:
+    """`create_many` sends a part while it makes the next; nothing of it is left, in the database and in the pool."""
+    proxy, url, _ = frozen
+    numbers = SqlRepository(Number)
+
+    def rows(last: int) -> Iterator[dict[str, object]]:
+        yield from ({"id": n} for n in range(700))
+        if last > 700:
+            proxy.freeze()
+        yield from ({"id": n} for n in range(700, last))
+
+    async with Database(url, answer_timeout=1, pool_size=1, max_overflow=0) as database:
+        async with database.engine.begin() as connection:
+            await connection.run_sync(ModelBase.metadata.create_all, tables=[Number.__table__])
+        for _ in range(2):  # from the second time on the driver runs the statements
+            async with AsyncSession(database.engine) as session:
+                assert await numbers.create_many(session, rows(700), returning=returning)
+        start = time.monotonic()
+        with pytest.raises(Disconnected, match="no answer"):
+            async with database.session() as session:
+                await numbers.create_many(session, rows(5000), returning=returning)
+        assert time.monotonic() - start < LONGEST_SECONDS
+        proxy.forward()
+        async with database.session() as session:
+            assert await numbers.count(session) == 0
 
 
 async def test_zero_waits_for_ever(postgres_url: str) -> None:

@@ -243,6 +243,20 @@ async def test_copy_works_with_psycopg_and_gives_way_to_row_level_security(postg
                 assert await scoped.create_many(session, mixed, returning=False, batch_size=80) == 153
                 assert await gadgets.count(session) == 153
                 await session.rollback()
+            for refused in (None, 1000):
+                # A connection of its own, which has not refused COPY: the first part is under way when it does.
+                await database.engine.dispose()
+                async with AsyncSession(database.engine) as session:
+                    await bind_tenant(session, 3)
+                    given = [*rows(1000), *(rows(1) if refused else ()), *rows(100, 2000)]
+                    if refused is None:
+                        assert await scoped.create_many(session, given, returning=False) == 1100
+                        assert await gadgets.count(session) == 1100
+                    else:
+                        with pytest.raises(UniqueViolation) as caught:
+                            await scoped.create_many(session, given, returning=False)
+                        assert caught.value.row == refused
+                        assert await gadgets.count(session) == 0
             async with database.engine.begin() as connection:
                 await connection.run_sync(ModelBase.metadata.drop_all, tables=TABLES)
 
