@@ -18,6 +18,7 @@ from svc_infra.api.fastapi.db.sql.add import add_sql_db, get_database, setup_sql
 from svc_infra.api.fastapi.db.sql.resource import ALL_ACTIONS, ApiResource
 from svc_infra.api.fastapi.db.sql.session import SqlSessionDep
 from svc_infra.api.fastapi.problems import add_problem_details
+from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.mixins import Versioned
 
 ClientOf = Callable[[FastAPI], Awaitable[httpx.AsyncClient]]
@@ -174,6 +175,39 @@ async def test_a_deadlock_is_503_and_the_other_one_goes_on(
         finally:
             await other.close()
         assert [item["title"] for item in (await client.get("/notes")).json()["items"]] == ["first", "second"]
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+async def test_a_table_that_was_altered_meanwhile_is_503_at_most_once(
+    postgres_url: str, running: ClientOf, driver: str
+) -> None:
+    """A migration under a running application: the connection's next transaction finds its statements outdated."""
+    in_transaction = {"X-Lock": "1"}
+    url = postgres_url.replace("postgresql:", f"postgresql+{driver}:", 1)
+    async with filled(running, url, pool_size=1, max_overflow=0) as (_, client):
+        for _ in range(8):
+            (await client.get("/notes/1")).raise_for_status()
+            (await client.get("/guarded/1", headers=in_transaction)).raise_for_status()
+        async with Database(postgres_url) as other, other.engine.begin() as connection:
+            await connection.execute(text("ALTER TABLE failing_notes ALTER COLUMN title TYPE text"))
+        assert_problem(await client.get("/guarded/1", headers=in_transaction), 503, "schema-changed")
+        for prefix in ("/guarded", "/notes", "/guarded"):
+            found = await client.get(f"{prefix}/1", headers=in_transaction)
+            assert found.json()["title"] == "one"
+            assert (await client.patch(f"{prefix}/1", json={"title": "one"})).status_code == 200
+
+
+async def test_a_table_that_was_altered_meanwhile_is_not_noticed_by_a_statement_alone(
+    postgres_url: str, running: ClientOf
+) -> None:
+    """Outside of a transaction asyncpg prepares the statement again by itself."""
+    async with filled(running, postgres_url, pool_size=1, max_overflow=0) as (_, client):
+        for path in ["/notes/1", "/notes", "/notes?q=one&total=none"] * 8:
+            (await client.get(path)).raise_for_status()
+        async with Database(postgres_url) as other, other.engine.begin() as connection:
+            await connection.execute(text("ALTER TABLE failing_notes ALTER COLUMN title TYPE text"))
+        for path in ("/notes/1", "/notes", "/notes?q=one&total=none"):
+            assert (await client.get(path)).status_code == 200, path
 
 
 AS_JSON = {"Content-Type": "application/json"}

@@ -144,6 +144,7 @@ _SQL_PROBLEMS: Final[Mapping[type[sql.SqlError], Problem]] = {
     sql.IntegrityViolation: Problem("integrity-violation", 409, "The record breaks a rule of the database."),
     sql.SerializationFailure: Problem("serialization-failure", 503, "Concurrent changes. Try again.", headers=_RETRY),
     sql.DeadlockDetected: Problem("deadlock", 503, "Concurrent changes. Try again.", headers=_RETRY),
+    sql.SchemaChanged: Problem("schema-changed", 503, "The database was changed just now. Try again.", headers=_RETRY),
     sql.RetryableError: Problem("retryable", 503, "Concurrent changes. Try again.", headers=_RETRY),
     sql.LockTimeout: Problem("lock-timeout", 503, "The record is locked for too long. Try again.", headers=_RETRY),
     sql.StatementTimeout: Problem("statement-timeout", 503, "The query took too long and was stopped.", headers=_RETRY),

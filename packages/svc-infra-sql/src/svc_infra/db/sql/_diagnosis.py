@@ -28,6 +28,7 @@ from svc_infra.db.sql.errors import (
     LockTimeout,
     NotNullViolation,
     ReadOnlyViolation,
+    SchemaChanged,
     SerializationFailure,
     StatementTimeout,
     UniqueViolation,
@@ -120,14 +121,25 @@ _LAST_QUOTED = re.compile(r"[`']([^`']+)[`'][^`']*$")
 _KEY = re.compile(r"\((.*?)\)=\(", re.DOTALL)
 
 
+def _is_of_outdated_plan(error: Any, source: Any) -> bool:
+    """Whether PostgreSQL refused a prepared statement whose result has other types by now.
+
+    Its code is that of any feature that it has not; it tells the function, which asyncpg takes for a class of its own.
+    """
+    is_asyncpgs = type(error).__name__ == "InvalidCachedStatementError"
+    return is_asyncpgs or getattr(source, "source_function", None) == "RevalidateCachedQuery"
+
+
 def _postgresql(error: Any) -> Diagnosis | None:
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     kind = by_sqlstate(state)
     if state is None and type(error).__name__ in ("OperationalError", "ConnectionTimeout"):
         return Diagnosis(Disconnected)  # libpq could not connect, or lost the connection
+    source = getattr(error, "diag", error)
+    if kind is None and state == "0A000" and _is_of_outdated_plan(error, source):
+        kind = SchemaChanged
     if kind is None:
         return None
-    source = getattr(error, "diag", error)
     column = getattr(source, "column_name", None)
     detail = getattr(source, "message_detail", None) or getattr(source, "detail", None)
     columns = (column,) if column else _columns_in_key(detail)

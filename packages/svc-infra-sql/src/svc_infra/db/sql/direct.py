@@ -150,13 +150,13 @@ def _found(
             return None
         statements = _of_dialect[dialect] = DriverStatements(dialect)
     direct = statements.find(statement, names)
-    arms = None if direct is None else _unobserved(connection)
+    arms = None if direct is None or statements.are_outdated(connection) else _unobserved(connection)
     return None if direct is None or arms is None else (statements, direct, arms)
 
 
 def _armed(connection: Connection, direct: DriverStatement, arms: Iterable[Any], *, executemany: bool = False) -> _Run:
     """A run whose deadlines begin now."""
-    run = _Run(direct, executemany=executemany)
+    run = _Run(connection.dialect, direct, executemany=executemany)
     for arm in arms:
         arm(connection, run)
     return run
@@ -273,11 +273,17 @@ class _Run:
         executemany: Whether it is of many rows.
     """
 
-    __slots__ = ("_svc_infra_deadline", "compiled", "executemany")
+    __slots__ = ("_dialect", "_svc_infra_deadline", "compiled", "executemany")
 
-    def __init__(self, direct: DriverStatement, *, executemany: bool = False) -> None:
+    def __init__(self, dialect: Dialect, direct: DriverStatement, *, executemany: bool = False) -> None:
+        self._dialect: Any = dialect
         self.compiled = SimpleNamespace(statement=SimpleNamespace(table=direct.table))
         self.executemany = executemany
 
     def handle_dbapi_exception(self, error: BaseException) -> None:
-        """Do nothing; SQLAlchemy tells the context of the error."""
+        """Do as the context of asyncpg's dialect: note that tables were altered, for all of its connections."""
+        dbapi = self._dialect.dbapi
+        if self._dialect.driver == "asyncpg" and isinstance(
+            error, (dbapi.InvalidCachedStatementError, dbapi.InternalServerError)
+        ):
+            self._dialect._invalidate_schema_cache()  # noqa: SLF001

@@ -106,12 +106,17 @@ class DriverStatement:
         return records if self._make_row is None else list(map(self._make_row, records))
 
 
+_ALTERED_AT: Final = "_invalidate_schema_cache_asof"
+"""Where asyncpg's dialect and its connections have the time at which they last noticed that tables were altered."""
+
+
 class DriverStatements:
     """The statements that were run on one dialect."""
 
-    __slots__ = ("_dialect", "_is_sqlite", "_seen")
+    __slots__ = ("_altered_at", "_dialect", "_is_sqlite", "_seen")
 
     def __init__(self, dialect: Dialect) -> None:
+        self._altered_at = 0.0
         self._dialect = dialect
         self._is_sqlite = dialect.name == "sqlite"
         self._seen: WeakKeyDictionary[Executable, dict[tuple[str, ...], DriverStatement | str | None]] = (
@@ -120,6 +125,10 @@ class DriverStatements:
 
     def find(self, statement: Executable, keys: tuple[str, ...]) -> DriverStatement | None:
         """The statement as the driver takes it; None at its first run, and when only SQLAlchemy can run it."""
+        altered_at = getattr(self._dialect, _ALTERED_AT, 0.0)
+        if altered_at != self._altered_at:
+            self._altered_at = altered_at
+            self._seen.clear()  # what they return may be of other types by now
         by_keys = self._seen.get(statement)
         if by_keys is None:
             by_keys = self._seen[statement] = {}
@@ -134,6 +143,21 @@ class DriverStatements:
                 found = _NEVER
             by_keys[keys] = found
         return found if isinstance(found, DriverStatement) else None
+
+    def are_outdated(self, connection: Connection) -> bool:
+        """Whether a connection may have prepared statements before tables were altered, which it is told then.
+
+        SQLAlchemy's own way, which the statement has to go, renews what it has prepared itself.
+        """
+        if not self._altered_at:
+            return False
+        fairy = connection.connection
+        noticed_at: float = getattr(fairy.dbapi_connection, _ALTERED_AT, 0.0)
+        if self._altered_at <= noticed_at:
+            return False
+        driver: Any = fairy.driver_connection
+        driver._drop_local_statement_cache()  # noqa: SLF001 (asyncpg does so itself, where it has noticed)
+        return True
 
     def fetch(
         self, connection: Connection, sent: DriverStatement, arguments: list[Any], *, alone: bool

@@ -14,7 +14,8 @@
     │   └── ExclusionViolation
     ├── RetryableError              the same transaction may succeed when run again
     │   ├── SerializationFailure
-    │   └── DeadlockDetected
+    │   ├── DeadlockDetected
+    │   └── SchemaChanged           a table was altered since the statement was prepared
     ├── LockTimeout                 another transaction held the row or table too long
     ├── StatementTimeout            the statement ran longer than its limit and was cut
     ├── PoolTimeout                 no connection became free in time
@@ -51,6 +52,7 @@ __all__ = [
     "PoolTimeout",
     "ReadOnlyViolation",
     "RetryableError",
+    "SchemaChanged",
     "SerializationFailure",
     "SqlError",
     "StaleVersion",
@@ -153,6 +155,10 @@ class SerializationFailure(RetryableError):
 
 class DeadlockDetected(RetryableError):
     """Two transactions waited for each other and this one was chosen to end (SQLSTATE 40P01)."""
+
+
+class SchemaChanged(RetryableError):
+    """A table was altered since the connection prepared the statement; the next run prepares it anew (PostgreSQL)."""
 
 
 class LockTimeout(SqlError):

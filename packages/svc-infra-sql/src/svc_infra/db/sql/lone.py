@@ -16,14 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
-from sqlalchemy import Dialect, Executable
+from sqlalchemy import CursorResult, Dialect, Executable, Result
+from sqlalchemy.exc import NotSupportedError
 from sqlalchemy.util import await_only
 
 from svc_infra.db.sql._engine import EngineFamily
 from svc_infra.db.sql._options import READONLY, Wishes
 from svc_infra.db.sql._synchronous import run_synchronously
 from svc_infra.db.sql.direct import count_directly, counts_directly, run_directly
-from svc_infra.db.sql.errors import Disconnected, InvalidQuery, PoolTimeout, ReadOnlyViolation
+from svc_infra.db.sql.errors import Disconnected, InvalidQuery, PoolTimeout, ReadOnlyViolation, SchemaChanged
 from svc_infra.db.sql.translate import translate
 
 if TYPE_CHECKING:
@@ -113,8 +114,7 @@ class LoneConnection:
             rows = run_directly(connection, statement, parameters, alone=True)
             if rows is not None:
                 return rows
-        with self._usual.connect() as connection:
-            return connection.execute(statement, parameters).all()
+        return self._run(statement, parameters, Result.all)
 
     def count(self, statement: Executable, parameters: Mapping[str, Any]) -> int:
         """Run a statement that writes and returns no rows, and return how many it wrote."""
@@ -124,8 +124,7 @@ class LoneConnection:
                 written = count_directly(connection, statement, parameters, alone=True)
                 if written is not None:
                     return written
-        with self._usual.connect() as connection:
-            return connection.execute(statement, parameters).rowcount
+        return self._run(statement, parameters, _rowcount)
 
     def execute(
         self,
@@ -136,9 +135,27 @@ class LoneConnection:
     ) -> Any:
         """Run a statement the usual way, and return its result with every row fetched."""
         self._check(statement)
+        return self._run(statement, parameters, _fetched, execution_options)
+
+    def _run(
+        self,
+        statement: Executable,
+        parameters: Mapping[str, Any],
+        read: Callable[[CursorResult[Any]], R],
+        options: Mapping[str, Any] | None = None,
+    ) -> R:
+        """Run a statement the usual way; again, when a table was altered since the connection has prepared it.
+
+        Nothing of it is done then. asyncpg runs it again by itself, where it is asked to run it.
+        """
+        try:
+            with self._usual.connect() as connection:
+                return read(connection.execute(statement, parameters, execution_options=options))
+        except NotSupportedError as error:
+            if not isinstance(translate(error), SchemaChanged):
+                raise
         with self._usual.connect() as connection:
-            result = connection.execute(statement, parameters, execution_options=execution_options)
-            return result.freeze()() if result.returns_rows else result
+            return read(connection.execute(statement, parameters, execution_options=options))
 
     def exec_driver_sql(self, statement: str) -> NoReturn:
         """Refuse what needs a transaction, such as a savepoint.
@@ -151,3 +168,12 @@ class LoneConnection:
     def _check(self, statement: Any) -> None:
         if self._readonly and not statement.is_select:
             raise ReadOnlyViolation("a write through lone(readonly=True)")
+
+
+def _rowcount(result: CursorResult[Any]) -> int:
+    return result.rowcount
+
+
+def _fetched(result: CursorResult[Any]) -> Any:
+    """A result that needs no connection any more."""
+    return result.freeze()() if result.returns_rows else result

@@ -37,8 +37,8 @@ class ListRecords:
         query = binding.rules.parse(call.request.scope["query_string"])
         source, encoder = binding.source(query, call.tenant)
         # One statement needs no transaction; a page and its total in two should see the same rows.
-        is_one_statement = query.total in {"exact", "none"} and query.q is None and query.cursor is None
-        is_direct = binding.reads_rows and is_one_statement and not query.include
+        is_one_statement = query.total == "none" or (query.total == "exact" and query.q is None)
+        is_direct = binding.reads_rows and is_one_statement and query.cursor is None and not query.include
         async with (call.open_reader if is_direct else call.open_session)() as session:
             if query.cursor is not None:
                 return await self._page_by_key(session, source, encoder, query)
