@@ -122,6 +122,7 @@ async def test_an_overridden_session_is_used(sql_url: str, running: ClientOf, ma
         app.dependency_overrides[get_session] = lambda: session
         assert (await client.post("/visits", json={})).status_code == 201
         assert await session.scalar(select(func.count()).select_from(Visit)) == 1
+        assert (await client.get("/visits")).json()["total"] == 1
         await session.rollback()
     app.dependency_overrides.clear()
     assert (await client.get("/visits")).json()["total"] == 0

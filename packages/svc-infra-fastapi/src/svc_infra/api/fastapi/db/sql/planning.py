@@ -218,6 +218,7 @@ class PlannedResource:
         has_tenant = self.tenant_field is not None
         spec = RouteSpec(
             readonly=plan.method == "GET",
+            streams=plan.action == "export",
             database=self.database,
             backend=self.backend,
             tenant=self.tenant if has_tenant else None,

@@ -27,14 +27,31 @@ from fastapi.dependencies.models import Dependant
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.routing import APIRoute
 from svc_infra.api.fastapi.db.sql.body import read_body, replayed
-from svc_infra.api.fastapi.db.sql.session import session_of
+from svc_infra.api.fastapi.db.sql.session import SessionDependency, session_of
 from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of
 from svc_infra.api.fastapi.problem_document import problem_fields, problem_response
 from svc_infra.api.fastapi.problems import Problem, ProblemError, problem_of, with_members, without_field
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.reading import Executor
+from svc_infra.db.sql.session import UNABLE_TO_REFUSE_WRITES
 
-__all__ = ["SQL", "Backend", "Call", "Operation", "ResourceRoute", "RouteSpec"]
+__all__ = ["SQL", "Backend", "Call", "Operation", "ResourceRoute", "RouteSessions", "RouteSpec"]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSessions:
+    """The dependencies that give sessions of a route's database, each as FastAPI's `Depends` takes it.
+
+    A request takes one connection at a time: requests that hold one, which a guard has read with, and wait for a second
+    would fill the pool and wait for each other.
+
+    Attributes:
+        shared: On whose session the route can run. Of those that its guards use it takes the last.
+        others: On whose session it can't run. What guards have begun there ends before the route begins.
+    """
+
+    shared: tuple[SessionDependency, ...] = ()
+    others: tuple[SessionDependency, ...] = ()
 
 
 @dataclass(slots=True)
@@ -85,8 +102,8 @@ class Backend(Protocol):
         """Return what an operation is called with."""
         ...
 
-    def session(self, spec: RouteSpec) -> Callable[..., object] | None:
-        """Return the dependency that gives the session that a route shares with its guards, if there are sessions."""
+    def sessions(self, spec: RouteSpec) -> RouteSessions:
+        """Return the dependencies that give sessions of the route's database."""
         ...
 
     def problem_of(self, error: Exception) -> Problem | None:
@@ -103,9 +120,12 @@ class SqlBackend:
         """Return the call on the route's database."""
         return Call(request, database_of(request, spec.database), spec.readonly, tenant, session)
 
-    def session(self, spec: RouteSpec) -> Callable[..., object] | None:
-        """Return the dependency behind `SqlSessionDep`."""
-        return session_of(spec.database, readonly=spec.readonly)
+    def sessions(self, spec: RouteSpec) -> RouteSessions:
+        """Return what is behind `SqlReadSessionDep` and `SqlSessionDep`; a route that reads can run on both."""
+        reading, writing = session_of(spec.database, readonly=True), session_of(spec.database)
+        if spec.streams:
+            return RouteSessions((), (reading, writing))
+        return RouteSessions((reading, writing), ()) if spec.readonly else RouteSessions((writing,), (reading,))
 
     def problem_of(self, error: Exception) -> Problem | None:
         """Return the problem of an error of SQL, of a request or of HTTP."""
@@ -121,6 +141,7 @@ class RouteSpec:
 
     Attributes:
         readonly: Whether it only reads, so that a replica may serve it.
+        streams: Whether it reads with a session of its own, which lasts until the answer is sent.
         database: Name of the database.
         backend: What that kind of database gives to its routes.
         tenant: The dependency that gives the tenant, or None.
@@ -134,6 +155,7 @@ class RouteSpec:
     """
 
     readonly: bool = False
+    streams: bool = False
     database: str = DEFAULT
     backend: Backend = SQL
     tenant: Callable[..., object] | None = None
@@ -177,27 +199,32 @@ class ResourceRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler of a route with dependencies or with an overridden session, which FastAPI resolves."""
-        self._session = self.spec.backend.session(self.spec)
-        apart = _guarded_handler(self, None)
-        if self._session is None:
-            return _answering(apart.handler, self.spec)
-        sharing = _guarded_handler(self, self._session)
-        if _depends_on(apart.dependant, self._session):
-            return _answering(_reading_first(sharing.handler, self.spec.max_body_bytes), self.spec)
+        spec = self.spec
+        self._sessions = spec.backend.sessions(spec)
+        guards = _guarded_handler(self).dependant
+        shared = [session for session in self._sessions.shared if _depends_on(guards, session)]
+        ended = [session for session in self._sessions.others if _depends_on(guards, session)] + shared[:-1]
+        usual = _guarded_handler(self, shared[-1] if shared else None, ended).handler
+        if shared or ended:
+            return _answering(_reading_first(usual, spec.max_body_bytes), spec)
+        overriding = {session: _guarded_handler(self, session).handler for session in self._sessions.shared}
 
         async def handle(request: Request) -> Response:
-            is_overridden = self._session in request.app.dependency_overrides
-            return await (sharing if is_overridden else apart).handler(request)
+            overridden = self._overridden(request.app.dependency_overrides)
+            return await (usual if overridden is None else overriding[overridden])(request)
 
-        return _answering(handle, self.spec)
+        return _answering(handle, spec)
+
+    def _overridden(self, overrides: Mapping[Callable[..., object], object]) -> SessionDependency | None:
+        """The dependency of the route's session that an application's tests replace, if one is."""
+        return next((each for each in self._sessions.shared if each in overrides), None) if overrides else None
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request of a route without dependencies, as an ASGI application of its own.
 
         Errors are answered by the application's middleware, as those of any route.
         """
-        overrides = scope["app"].dependency_overrides
-        if overrides and self._session in overrides:
+        if self._overridden(scope["app"].dependency_overrides) is not None:
             await self._through_fastapi(scope, receive, send)
             return
         request = Request(scope, receive, send)
@@ -288,33 +315,40 @@ def _depends_on(dependant: Dependant, wanted: Callable[..., object]) -> bool:
     return any(each.call is wanted or _depends_on(each, wanted) for each in dependant.dependencies)
 
 
-def _guarded_handler(route: ResourceRoute, session: Callable[..., object] | None) -> _Guarded:
+def _guarded_handler(
+    route: ResourceRoute, session: SessionDependency | None = None, ended: Sequence[SessionDependency] = ()
+) -> _Guarded:
     """Return FastAPI's handler of an endpoint that has the route's dependencies and none of its parameters.
 
     Args:
         route: The route.
         session: The dependency that gives the session that the operation shares with others; None when none needs it,
             so that the operation opens what it wants.
+        ended: Those that give sessions whose transaction ends before the operation begins. Not one that is overridden:
+            what an application's tests have begun is theirs to end.
     """
     operation, spec = route.operation, route.spec
-    tenant = spec.tenant
+    to_end = {f"ended_{place}": dependency for place, dependency in enumerate(ended)}
 
-    async def endpoint(request: Request, session: AsyncSession | None = None, tenant: object = None) -> Response:
+    async def endpoint(
+        request: Request, session: AsyncSession | None = None, tenant: object = None, **held: AsyncSession
+    ) -> Response:
+        for name, dependency in to_end.items():
+            if dependency not in request.app.dependency_overrides and not _keeps_writes(held[name]):
+                await held[name].commit()
         return await operation(spec.backend.call(request, spec, tenant, session))
 
-    parameters = [inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=Request)]
+    annotations: dict[str, object] = {"request": Request}
     if session is not None:
-        parameters.append(
-            inspect.Parameter(
-                "session",
-                inspect.Parameter.KEYWORD_ONLY,
-                annotation=Annotated[AsyncSession, Depends(session, scope="function")],
-            )
-        )
-    if tenant is not None:
-        parameters.append(
-            inspect.Parameter("tenant", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[object, Depends(tenant)])
-        )
+        annotations["session"] = Annotated[AsyncSession, Depends(session, scope="function")]
+    if spec.tenant is not None:
+        annotations["tenant"] = Annotated[object, Depends(spec.tenant)]
+    for name, dependency in to_end.items():
+        annotations[name] = Annotated[AsyncSession, Depends(dependency, scope="function")]
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
+        for name, annotation in annotations.items()
+    ]
     _sign(endpoint, parameters, Response)
     inner = APIRoute(
         route.path,
@@ -325,6 +359,11 @@ def _guarded_handler(route: ResourceRoute, session: Callable[..., object] | None
         methods=["POST"],
     )
     return _Guarded(inner.get_route_handler(), inner.dependant)
+
+
+def _keeps_writes(session: AsyncSession) -> bool:
+    """Whether a commit could keep what was written in a read-only session, which only its end undoes."""
+    return session.get_bind().dialect.name in UNABLE_TO_REFUSE_WRITES
 
 
 def _documented(operation: Operation, spec: RouteSpec) -> Callable[..., object]:

@@ -11,6 +11,7 @@ returns; one that stays open for long takes a session for each message in the sa
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from functools import cache
 from typing import Annotated, TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,7 +22,17 @@ from svc_infra.api.fastapi.db.sql.state import DEFAULT, database_of
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.replicas import join_scope
 
-__all__ = ["SqlReadSessionDep", "SqlSessionDep", "get_read_session", "get_session", "session_of"]
+__all__ = [
+    "SessionDependency",
+    "SqlReadSessionDep",
+    "SqlSessionDep",
+    "get_read_session",
+    "get_session",
+    "session_of",
+]
+
+SessionDependency: TypeAlias = Callable[[HTTPConnection], AsyncIterator[AsyncSession]]
+"""A dependency that gives a session: `get_session`, `get_read_session`, or what `session_of` returns."""
 
 
 async def get_session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
@@ -40,16 +51,20 @@ async def get_read_session(connection: HTTPConnection) -> AsyncIterator[AsyncSes
         yield session
 
 
-def session_of(name: str, *, readonly: bool = False) -> Callable[[HTTPConnection], AsyncIterator[AsyncSession]]:
+def session_of(name: str, *, readonly: bool = False) -> SessionDependency:
     """Return the dependency that gives a session of the database *name*, to be used with `scope="function"`.
 
         AuditSession = Annotated[AsyncSession, Depends(session_of("audit"), scope="function")]
 
-    Call it once and keep the result: FastAPI shares one session per request between uses of the same object.
+    It is the same object at each call, so that all of a request, generated routes included, share one session.
     """
     if name == DEFAULT:
         return get_read_session if readonly else get_session
+    return _named(name, readonly)
 
+
+@cache
+def _named(name: str, readonly: bool) -> SessionDependency:
     async def get_named_session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
         async with _database(connection, name).session(readonly=readonly) as session:
             yield session

@@ -20,7 +20,7 @@ from svc_infra.api.fastapi.db.sql.bulk_schemas import ATOMIC, PREFER, mixed_resp
 from svc_infra.api.fastapi.db.sql.exporting import EXPORTED
 from svc_infra.api.fastapi.db.sql.planning import PlannedResource, RoutePlan
 from svc_infra.api.fastapi.db.sql.query_document import PAGE_PARAMETERS, item_parameters, list_parameters
-from svc_infra.api.fastapi.db.sql.route import Backend, RouteSpec
+from svc_infra.api.fastapi.db.sql.route import Backend, RouteSessions, RouteSpec
 from svc_infra.api.fastapi.db.sql.schemas import examples_of, page_schema_of, selection_schema_of
 from svc_infra.api.fastapi.problems import Problem, problem_of
 
@@ -34,9 +34,9 @@ class MongoBackend:
         """Return the call on the route's deployment."""
         return MongoCall(request, mongo_database_of(request, spec.database), tenant)
 
-    def session(self, spec: RouteSpec) -> None:  # noqa: ARG002
-        """Return None: every operation is a command of its own."""
-        return
+    def sessions(self, spec: RouteSpec) -> RouteSessions:  # noqa: ARG002
+        """Return none: every operation is a command of its own."""
+        return RouteSessions()
 
     def problem_of(self, error: Exception) -> Problem | None:
         """Return the problem of an error of MongoDB, of a request or of HTTP."""
