@@ -13,6 +13,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, Any, Final, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -201,17 +202,20 @@ class ResourceRoute(APIRoute):
         """Return the handler of a route with dependencies or with an overridden session, which FastAPI resolves."""
         spec = self.spec
         self._sessions = spec.backend.sessions(spec)
-        guards = _guarded_handler(self).dependant
-        shared = [session for session in self._sessions.shared if _depends_on(guards, session)]
-        ended = [session for session in self._sessions.others if _depends_on(guards, session)] + shared[:-1]
-        usual = _guarded_handler(self, shared[-1] if shared else None, ended).handler
+        apart = _guarded_handler(self)
+        shared = [session for session in self._sessions.shared if _depends_on(apart.dependant, session)]
+        ended = [session for session in self._sessions.others if _depends_on(apart.dependant, session)] + shared[:-1]
         if shared or ended:
-            return _answering(_reading_first(usual, spec.max_body_bytes), spec)
-        overriding = {session: _guarded_handler(self, session).handler for session in self._sessions.shared}
+            guarded = _guarded_handler(self, shared[-1] if shared else None, ended)
+            return _answering(_reading_first(guarded.handler, spec.max_body_bytes), spec)
+
+        @cache
+        def overriding(session: SessionDependency) -> _Guarded:
+            return _guarded_handler(self, session)
 
         async def handle(request: Request) -> Response:
             overridden = self._overridden(request.app.dependency_overrides)
-            return await (usual if overridden is None else overriding[overridden])(request)
+            return await (apart if overridden is None else overriding(overridden)).handler(request)
 
         return _answering(handle, spec)
 
