@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import JSON, Row, String, Text, func, select, text
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -33,6 +34,14 @@ class AheadPage(ModelBase):
     text: Mapped[str | None] = mapped_column(Text)
     number: Mapped[int | None]
     extra: Mapped[object | None] = mapped_column(JSON)
+
+
+class Nowhere(ModelBase):
+    """Has no table."""
+
+    __tablename__ = "ahead_nowhere"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int]
 
 
 TABLES = [Leaf.__table__, AheadPage.__table__]
@@ -132,8 +141,9 @@ async def test_a_killed_server_connection_is_a_typed_error(database: Database, r
     if database.engine.dialect.name != "postgresql":
         pytest.skip("rows go ahead on PostgreSQL")
 
-    async with database.session() as other, AsyncSession(database.engine) as session:
+    async def kill_while_it_writes(other: AsyncSession, session: AsyncSession) -> None:
         number = (await session.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+        kill = asyncio.Event()
 
         def killing() -> Iterator[Mapping[str, object]]:
             yield from rows(400)
@@ -144,11 +154,15 @@ async def test_a_killed_server_connection_is_a_typed_error(database: Database, r
             await kill.wait()
             await other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": number})
 
-        kill = asyncio.Event()
         task = asyncio.create_task(killer())
         with pytest.raises(Disconnected), contextlib.closing(killing()) as given:
             await leaves.create_many(session, given, returning=returning)
         await task
+
+    async with database.session() as other:
+        for _ in range(15):  # the end is met at another moment each time
+            async with AsyncSession(database.engine) as session:
+                await kill_while_it_writes(other, session)
     async with database.session() as session:
         assert await leaves.count(session) == 0
 
@@ -181,3 +195,20 @@ async def test_a_value_that_fails_after_a_refused_row_is_not_waited_for(session:
             await pages.create_many(session, given, returning=False)
     assert caught.value.row == 510
     assert await pages.count(session) == 1
+
+
+@pytest.mark.parametrize("returning", [True, False])
+@pytest.mark.parametrize("number", [60, 2000])
+async def test_what_is_no_matter_of_the_rows_is_sqlalchemys_error(
+    database: Database, number: int, returning: bool
+) -> None:
+    """A table that is not there, by COPY as by any statement; the session can go on."""
+    nowhere = SqlRepository(Nowhere)
+    async with AsyncSession(database.engine) as session:
+        for _ in range(3):
+            with pytest.raises(
+                ProgrammingError if database.engine.dialect.name == "postgresql" else DBAPIError
+            ) as caught:
+                await nowhere.create_many(session, [{"number": 1}] * number, returning=returning)
+            assert "ahead_nowhere" in str(caught.value)
+        assert await leaves.count(session) == 0

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from svc_infra.db.sql._mssql_errors import read_mssql_python, read_odbc
 from svc_infra.db.sql._sqlstate import Diagnosis, Kind, by_sqlstate
@@ -121,6 +121,10 @@ _LAST_QUOTED = re.compile(r"[`']([^`']+)[`'][^`']*$")
 _KEY = re.compile(r"\((.*?)\)=\(", re.DOTALL)
 
 
+#: libpq could not connect, or lost the connection; asyncpg sends when it has read the server's last words.
+_LOST: Final = frozenset({"OperationalError", "ConnectionTimeout", "InternalClientError"})
+
+
 def _is_of_outdated_plan(error: Any, source: Any) -> bool:
     """Whether PostgreSQL refused a prepared statement whose result has other types by now.
 
@@ -133,8 +137,8 @@ def _is_of_outdated_plan(error: Any, source: Any) -> bool:
 def _postgresql(error: Any) -> Diagnosis | None:
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     kind = by_sqlstate(state)
-    if state is None and type(error).__name__ in ("OperationalError", "ConnectionTimeout"):
-        return Diagnosis(Disconnected)  # libpq could not connect, or lost the connection
+    if state is None and type(error).__name__ in _LOST:
+        return Diagnosis(Disconnected)
     source = getattr(error, "diag", error)
     if kind is None and state == "0A000" and _is_of_outdated_plan(error, source):
         kind = SchemaChanged

@@ -16,6 +16,7 @@ from svc_infra.db.sql._deadline import (
 )
 from svc_infra.db.sql._fair_pool import FairQueuePool
 from svc_infra.db.sql._keepalive import keep_connections_alive
+from svc_infra.db.sql._lost import give_up_lost_connections
 from svc_infra.db.sql._mysql import drop_without_goodbye, kill_cancelled_statements
 from svc_infra.db.sql._options import Wishes
 from svc_infra.db.sql._sqlite_moments import write_moments_as_sqlite_does
@@ -82,6 +83,8 @@ def create_engine(resolved: ResolvedUrl, settings: DatabaseSettings, *, echo: bo
         keep_connections_alive(engine.sync_engine)
     if url.drivername == "postgresql+asyncpg" and settings.statement_timeout_ms is not None and not resolved.pooler:
         limit_lone_statements(engine.sync_engine, settings.statement_timeout_ms)
+    if backend == "postgresql":
+        give_up_lost_connections(engine.sync_engine)
     note_written_table(engine.sync_engine)
     listen_for_begin(engine.sync_engine, settings.statement_timeout_ms)
     return engine

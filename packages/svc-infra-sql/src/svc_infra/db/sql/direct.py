@@ -17,10 +17,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Dialect, Executable
+from sqlalchemy import Connection, Dialect, Executable, Table
 from sqlalchemy.util import await_only
 
 from svc_infra.db.sql._begun import begin
@@ -33,6 +33,7 @@ __all__ = [
     "begins_directly",
     "count_directly",
     "counts_directly",
+    "raise_as_sqlalchemy",
     "run_directly",
     "runs_directly",
     "send_many_directly",
@@ -156,7 +157,7 @@ def _found(
 
 def _armed(connection: Connection, direct: DriverStatement, arms: Iterable[Any], *, executemany: bool = False) -> _Run:
     """A run whose deadlines begin now."""
-    run = _Run(connection.dialect, direct, executemany=executemany)
+    run = _Run(connection.dialect, direct.table, executemany=executemany)
     for arm in arms:
         arm(connection, run)
     return run
@@ -244,6 +245,31 @@ def _fail(
     handle(error, direct.sql, tuple(arguments), None, run)
 
 
+def raise_as_sqlalchemy(connection: Connection, error: Exception, sql: str, table: Table) -> NoReturn:
+    """Raise what a driver raised, that was called past SQLAlchemy, as `Connection.execute` would have raised it.
+
+    Args:
+        connection: The connection.
+        error: The error; one that is not the driver's own is raised as it is.
+        sql: What was sent, for the text of the error.
+        table: The table that it is about.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: Always, but for errors that are none of the driver's.
+    """
+    if type(error).__module__.partition(".")[0] != connection.dialect.driver:
+        raise error
+    if connection.dialect.driver == "asyncpg":
+        adapted: Any = connection.connection.dbapi_connection
+        try:
+            adapted._handle_exception(error)  # noqa: SLF001 (as in `DriverStatements.fetch`)
+        except Exception as translated:  # noqa: BLE001 (it always raises)
+            error = translated
+    handle: Any = connection._handle_dbapi_exception  # noqa: SLF001 (as in `_fail`)
+    handle(error, sql, (), None, _Run(connection.dialect, table))
+    raise error
+
+
 def _unobserved(connection: Connection) -> list[Any] | None:
     """What arms the statement's deadlines, when nobody misses a statement that SQLAlchemy does not run; else None."""
     if connection.closed or connection.invalidated or "schema_translate_map" in connection.get_execution_options():
@@ -269,16 +295,20 @@ class _Run:
     """One run of a statement, for those who look at SQLAlchemy's execution context when it fails.
 
     Attributes:
-        compiled: Has what is looked at of a compiled statement: `statement.table`.
         executemany: Whether it is of many rows.
     """
 
-    __slots__ = ("_dialect", "_svc_infra_deadline", "compiled", "executemany")
+    __slots__ = ("_dialect", "_svc_infra_deadline", "_table", "executemany")
 
-    def __init__(self, dialect: Dialect, direct: DriverStatement, *, executemany: bool = False) -> None:
+    def __init__(self, dialect: Dialect, table: object, *, executemany: bool = False) -> None:
         self._dialect: Any = dialect
-        self.compiled = SimpleNamespace(statement=SimpleNamespace(table=direct.table))
+        self._table = table
         self.executemany = executemany
+
+    @property
+    def compiled(self) -> SimpleNamespace:
+        """What is looked at of a compiled statement: `statement.table`."""
+        return SimpleNamespace(statement=SimpleNamespace(table=self._table))
 
     def handle_dbapi_exception(self, error: BaseException) -> None:
         """Do as the context of asyncpg's dialect: note that tables were altered, for all of its connections."""

@@ -59,14 +59,14 @@ class DriverStatement:
             if bind.expanding or bind.literal_execute:
                 raise LookupError(bind.key)
             self._parameters.append((bind.key, process, make))
-        columns = list(statement.exported_columns)
-        self.sql = str(compiled)
-        self.table = getattr(statement, "table", None)
+        columns = list(getattr(statement, "exported_columns", ()))  # a text has none
+        self.sql: str = str(compiled)
+        self.table: object = getattr(statement, "table", None)
         self._dialect = dialect
         self._names = tuple(column.key for column in columns)
         self._columns = [column.type.dialect_impl(dialect) for column in columns]
         self._make_row: Callable[[Any], Any] | None = None
-        self.is_described = False
+        self.is_described: bool = False
 
     def describe(self, codes: Sequence[Any]) -> None:
         """Learn the driver's types of the result's columns, which decide how SQLAlchemy reads their values."""
@@ -199,7 +199,8 @@ class DriverStatements:
             except Exception as error:
                 adapted._handle_exception(error)  # noqa: SLF001 (as in `fetch`)
                 raise
-            return int(tag.rpartition(" ")[2])  # such as "DELETE 1" or "UPDATE 1"
+            number = tag.rpartition(" ")[2]  # such as "DELETE 1" or "UPDATE 1", but also "SAVEPOINT"
+            return int(number) if number.isdigit() else 0
         with closing(fairy.cursor()) as cursor:  # as in `fetch`
             cursor.execute(sent.sql, arguments)
             written: int = cursor.rowcount

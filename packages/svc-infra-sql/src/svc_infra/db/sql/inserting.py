@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 
 from svc_infra.db.sql.blocks import Block
 from svc_infra.db.sql.copying import begin_copy, copies, copy_rows, holds_array, is_copyable, note_refusal
-from svc_infra.db.sql.direct import begin_directly, send_many_directly
-from svc_infra.db.sql.errors import IntegrityViolation, InvalidValue, SqlError
+from svc_infra.db.sql.direct import begin_directly, raise_as_sqlalchemy, send_many_directly
+from svc_infra.db.sql.errors import Disconnected, IntegrityViolation, InvalidValue, SqlError
 from svc_infra.db.sql.execution import Execution, fetched
 from svc_infra.db.sql.json_rows import insert_json_rows
 from svc_infra.db.sql.savepoints import BULK, savepoint
@@ -143,8 +143,12 @@ class Batch(Generic[M]):
                     self._explain(another)
             return tuple
         refused = refusal(error, table)
-        if refused is None:
-            raise error
+        if refused is None or isinstance(refused, Disconnected):
+            try:
+                raise_as_sqlalchemy(connection, error, f"COPY {table.fullname} FROM STDIN", table)
+            except Exception:
+                if refused is None:
+                    raise
         if not self.is_undoable or not isinstance(refused, IntegrityViolation | InvalidValue):
             raise refused from refused.__cause__
         rows = [row for blocks in self._parts for row in Block.rows(blocks)]

@@ -14,7 +14,7 @@ statements to be whole (`create_many`, `upsert_many`, a stream) is refused: it n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from sqlalchemy import CursorResult, Dialect, Executable, Result
 from sqlalchemy.exc import NotSupportedError
@@ -24,7 +24,7 @@ from svc_infra.db.sql._engine import EngineFamily
 from svc_infra.db.sql._options import READONLY, Wishes
 from svc_infra.db.sql._synchronous import run_synchronously
 from svc_infra.db.sql.direct import count_directly, counts_directly, run_directly
-from svc_infra.db.sql.errors import Disconnected, InvalidQuery, PoolTimeout, ReadOnlyViolation, SchemaChanged
+from svc_infra.db.sql.errors import Disconnected, PoolTimeout, ReadOnlyViolation, SchemaChanged
 from svc_infra.db.sql.translate import translate
 
 if TYPE_CHECKING:
@@ -156,14 +156,6 @@ class LoneConnection:
                 raise
         with self._usual.connect() as connection:
             return read(connection.execute(statement, parameters, execution_options=options))
-
-    def exec_driver_sql(self, statement: str) -> NoReturn:
-        """Refuse what needs a transaction, such as a savepoint.
-
-        Raises:
-            InvalidQuery: Always.
-        """
-        raise InvalidQuery(f"{statement.split(' ')[0]} needs a transaction; use database.session() and not lone()")
 
     def _check(self, statement: Any) -> None:
         if self._readonly and not statement.is_select:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
+from uuid import UUID
 
 from sqlalchemy import Boolean, DateTime, Integer, String, Uuid
 
@@ -23,6 +24,8 @@ from svc_infra.db.sql.visibility import Visibility
 __all__ = ["RepositoryPlan"]
 
 M = TypeVar("M")
+
+_SCALARS: Final = frozenset({int, str, UUID})
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +179,9 @@ class RepositoryPlan(Generic[M]):
             InvalidQuery: As `id_parts` does.
             InvalidValue: When a part does not fit its column.
         """
+        if len(self.id_fields) == 1 and type(id) in _SCALARS:  # most ids, without a look at what else one may be
+            name = self.id_fields[0]
+            return {id_parameter(name): checker.value(name, id)}
         return {id_parameter(name): checker.value(name, part) for name, part in self.id_parts(id).items()}
 
     def by_column(self, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, TextClause, text
 
 from svc_infra.db.sql import unit_of_work
+from svc_infra.db.sql.direct import count_directly
+from svc_infra.db.sql.errors import InvalidQuery
 from svc_infra.db.sql.execution import Execution
+from svc_infra.db.sql.lone import LoneConnection
 
 __all__ = ["BULK", "savepoint", "undone_on_error"]
 
@@ -56,7 +60,12 @@ def savepoint(connection: Connection, statement: str) -> None:
     """Send a statement about savepoints, given in the words of the SQL standard.
 
     A write of many within another's hook has savepoints of its own: MySQL forgets the older one of the same name.
+
+    Raises:
+        InvalidQuery: Where every statement is a transaction of its own.
     """
+    if isinstance(connection, LoneConnection):
+        raise InvalidQuery(f"{statement.split(' ')[0]} needs a transaction; use database.session() and not lone()")
     depth = connection.info.get(_DEPTH, 1)
     if depth > 1:
         statement = f"{statement}_{depth}"
@@ -65,4 +74,11 @@ def savepoint(connection: Connection, statement: str) -> None:
         if verb.startswith("RELEASE"):
             return  # Transact-SQL has no word for it: a savepoint ends with its transaction
         statement = f"{'ROLLBACK' if verb.startswith('ROLLBACK') else 'SAVE'} TRANSACTION {name}"
-    connection.exec_driver_sql(statement)
+    if count_directly(connection, _kept(statement), {}) is None:
+        connection.exec_driver_sql(statement)
+
+
+@cache
+def _kept(statement: str) -> TextClause:
+    """The statement, always the same object, as it must be to be run on the driver itself."""
+    return text(statement)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
 from sqlalchemy import (
@@ -57,6 +58,7 @@ EXPECTED_VERSION = "svc_infra_version"
 """The name of the bound parameter that carries the version that a caller has read."""
 
 
+@cache
 def id_parameter(name: str) -> str:
     """The name of the bound parameter that carries the value of an id field."""
     return f"svc_infra_id_{name}"

@@ -193,10 +193,12 @@ class Writing(Paging[M, T, E]):
         if not execution.writes_directly:
             return unit_of_work.change(execution, parameters, marks, version=version) is not None
         statements, guarded = execution.statements, version is not None
-        connection = execution.connect(statements.update_one((), "exclude", guarded=guarded))
+        statement = statements.update_one((), "exclude", guarded=guarded)
+        connection = execution.connect(statement)
         key = self._key_returned(connection.dialect, has_returning=connection.dialect.update_returning)
+        if key:
+            statement = statements.update_one(key, "exclude", guarded=guarded)
         guard = {EXPECTED_VERSION: version} if guarded else {}
-        statement = statements.update_one(key, "exclude", guarded=guarded)
         bound = {**parameters, **guard, **plan.by_column(marks)}
         keys = self._keys_written(connection, statement, bound, key)
         return self._followed(execution, parameters, keys, marks, version)
@@ -208,11 +210,13 @@ class Writing(Paging[M, T, E]):
         cascades = execution.session is not None and plan.fields.cascades_deletes
         if not execution.writes_directly or cascades:
             return unit_of_work.remove(execution, parameters, deleted, version)
-        connection = execution.connect(statements.delete_one((), deleted, guarded=guarded))
+        statement = statements.delete_one((), deleted, guarded=guarded)
+        connection = execution.connect(statement)
         key = self._key_returned(connection.dialect, has_returning=connection.dialect.delete_returning)
-        guard = {EXPECTED_VERSION: version} if guarded else {}
-        statement = statements.delete_one(key, deleted, guarded=guarded)
-        keys = self._keys_written(connection, statement, {**parameters, **guard}, key)
+        if key:
+            statement = statements.delete_one(key, deleted, guarded=guarded)
+        bound = {**parameters, EXPECTED_VERSION: version} if guarded else parameters
+        keys = self._keys_written(connection, statement, bound, key)
         return self._followed(execution, parameters, keys, None, version)
 
     def _key_returned(self, dialect: Dialect, *, has_returning: bool) -> tuple[str, ...]:
