@@ -2,8 +2,9 @@
 
     uv run --group bench python -m benchmarks.sql_repository [--rounds 30] [--case "create rows"] [--json] [postgres]
 
-PostgreSQL is started for the run. Every contender of a case runs once per round, in turn, so that what disturbs the
-machine disturbs all of them; only the ratios of the medians mean anything. Each call runs in a transaction that is
+PostgreSQL is started for the run. Every contender of a case runs once per round, in an order that is shuffled each
+time: what disturbs the machine disturbs all of them, and nobody always comes after the one that leaves most to collect.
+Only the ratios of the medians mean anything. Each call runs in a transaction that is
 opened before and rolled back after the clock. Peers that are not installed (advanced-alchemy, FastCRUD, Piccolo; they
 are in the group `bench`) are left out. Cases called "... rows" build no objects.
 
@@ -17,6 +18,7 @@ import asyncio
 import importlib
 import itertools
 import json
+import random
 import statistics
 import sys
 import time
@@ -107,8 +109,9 @@ async def measure(engine: AsyncEngine, rounds: int, rows: int, chosen: list[str]
             if chosen and not any(case.startswith(name) for name in chosen):
                 continue
             times: dict[Contender, list[float]] = {each: [] for each in ordered(case) if each.ground in grounds}
+            shuffled = random.Random(0)
             for step in range(rounds + WARM_UP):
-                for contender, taken in times.items():
+                for contender in shuffled.sample(list(times), len(times)):
                     ground, elapsed = grounds[contender.ground], 0.0
                     for _ in range(calls_of(case)):
                         number = (next(numbers) * 7919) % rows + 1
@@ -118,7 +121,7 @@ async def measure(engine: AsyncEngine, rounds: int, rows: int, chosen: list[str]
                         elapsed += time.perf_counter() - begin
                         await ground.rollback()
                     if step >= WARM_UP:
-                        taken.append(elapsed / calls_of(case))
+                        times[contender].append(elapsed / calls_of(case))
             yield judged(case, {contender: statistics.median(taken) for contender, taken in times.items()})
 
 

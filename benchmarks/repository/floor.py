@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from benchmarks.repository.cases import contender, deep
-from benchmarks.repository.model import COLUMNS, WRITTEN, created
+from benchmarks.repository.model import COLUMNS, THOUSAND, WRITTEN, created
 
 NAME = "driver"
 PAGE = f"SELECT {COLUMNS} FROM bench_items WHERE deleted_at IS NULL ORDER BY created_at DESC, id DESC LIMIT 50 OFFSET "
@@ -72,4 +72,4 @@ async def _(d: Driver, _n: int) -> object:
 
 @contender("1,000 sent", NAME, "floor", ground="driver")
 async def _(d: Driver, _n: int) -> object:
-    return await d.insert_many(INSERT, [tuple(created(i).values()) for i in range(1000)])
+    return await d.insert_many(INSERT, [tuple(row.values()) for row in THOUSAND])

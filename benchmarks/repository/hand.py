@@ -6,7 +6,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from benchmarks.repository.cases import contender, deep
-from benchmarks.repository.model import Item, T, created
+from benchmarks.repository.model import THOUSAND, Item, T, created
 
 
 @contender("get", "orm by hand", "hand")
@@ -106,7 +106,7 @@ async def _(s: AsyncSession, _n: int) -> object:
 
 @contender("1,000 returned", "orm add_all", "hand")
 async def _(s: AsyncSession, _n: int) -> object:
-    items = [Item(**created(i)) for i in range(1000)]
+    items = [Item(**row) for row in THOUSAND]
     s.add_all(items)
     await s.flush()
     return items
@@ -114,5 +114,5 @@ async def _(s: AsyncSession, _n: int) -> object:
 
 @contender("1,000 sent", "orm add_all", "hand")
 async def _(s: AsyncSession, _n: int) -> object:
-    s.add_all([Item(**created(i)) for i in range(1000)])
+    s.add_all([Item(**row) for row in THOUSAND])
     await s.flush()

@@ -75,3 +75,5 @@ def _row(number: int, created_at: datetime) -> dict[str, Any]:
 
 
 WRITTEN = tuple(sample(0))
+THOUSAND = [created(number) for number in range(1000)]
+"""The rows that are created at once, as a service has them; nobody's time is that of making them up."""

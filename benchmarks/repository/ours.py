@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from benchmarks.repository.cases import contender, deep
-from benchmarks.repository.model import Item, created
+from benchmarks.repository.model import THOUSAND, Item, created
 from svc_infra.db.sql.repository import SqlRepository
 
 repo = SqlRepository(Item, soft_delete=True)
@@ -84,9 +84,9 @@ async def _(s: AsyncSession, _n: int) -> object:
 
 @contender("1,000 returned", "create_many", "ours", limit=0.35)
 async def _(s: AsyncSession, _n: int) -> object:
-    return await repo.create_many(s, (created(i) for i in range(1000)))
+    return await repo.create_many(s, THOUSAND)
 
 
 @contender("1,000 sent", "create_many", "ours", limit=0.15)
 async def _(s: AsyncSession, _n: int) -> object:
-    return await repo.create_many(s, (created(i) for i in range(1000)), returning=False)
+    return await repo.create_many(s, THOUSAND, returning=False)

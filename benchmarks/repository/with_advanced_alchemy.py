@@ -9,7 +9,7 @@ from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from benchmarks.repository.cases import contender
-from benchmarks.repository.model import Item, created
+from benchmarks.repository.model import THOUSAND, Item, created
 
 NAME = "advanced-alchemy"
 
@@ -60,9 +60,9 @@ async def _(s: AsyncSession, n: int) -> object:
 
 @contender("1,000 returned", NAME, "peer")
 async def _(s: AsyncSession, _n: int) -> object:
-    return await items(s).add_many([Item(**created(i)) for i in range(1000)])
+    return await items(s).add_many([Item(**row) for row in THOUSAND])
 
 
 @contender("1,000 sent", NAME, "peer")
 async def _(s: AsyncSession, _n: int) -> object:
-    return await items(s).add_many([Item(**created(i)) for i in range(1000)])
+    return await items(s).add_many([Item(**row) for row in THOUSAND])

@@ -8,7 +8,7 @@ from piccolo.columns import Boolean, Integer, Real, Serial, Timestamptz, Varchar
 from piccolo.table import Table
 
 from benchmarks.repository.cases import contender
-from benchmarks.repository.model import created
+from benchmarks.repository.model import THOUSAND, created
 
 NAME = "Piccolo"
 
@@ -95,7 +95,7 @@ async def _(_t: object, n: int) -> object:
 
 @contender("delete", NAME, "peer", ground="piccolo")
 async def _(_t: object, n: int) -> object:
-    await Items.delete().where(Items.id == n)
+    return bool(await Items.delete().where(Items.id == n).returning(Items.id))  # whether there was one, as ours tells
 
 
 @contender("delete rows", NAME, "peer", ground="piccolo")
@@ -105,9 +105,9 @@ async def _(_t: object, n: int) -> object:
 
 @contender("1,000 returned", NAME, "peer", ground="piccolo")
 async def _(_t: object, _n: int) -> object:
-    return await Items.insert(*[Items(**created(i)) for i in range(1000)]).returning(*Items.all_columns())
+    return await Items.insert(*[Items(**row) for row in THOUSAND]).returning(*Items.all_columns())
 
 
 @contender("1,000 sent", NAME, "peer", ground="piccolo")
 async def _(_t: object, _n: int) -> object:
-    return await Items.insert(*[Items(**created(i)) for i in range(1000)])
+    return await Items.insert(*[Items(**row) for row in THOUSAND])
