@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from svc_infra.db.sql.database import Database
     from svc_infra.db.sql.replicas import Replica
 
-__all__ = ["SessionScope"]
+__all__ = ["UNABLE_TO_REFUSE_WRITES", "SessionScope", "commit_in_time"]
 
 #: Seconds that giving a connection back after an error may take; beyond it the connection is thrown away.
 ROLLBACK_SECONDS = 5.0
@@ -79,10 +79,7 @@ class SessionScope:
             return
         replicas = self._database.replicas
         has_written = replicas is not None and not self._wishes.readonly
-        if self._database.is_embedded:
-            await session.commit()
-        else:
-            await _commit_in_time(session)
+        await commit_in_time(session, self._database)
         if replicas is not None and has_written:
             replicas.note_write()
         # The connection went back with the commit; what is left, forgetting the objects, needs no greenlet.
@@ -97,7 +94,15 @@ class SessionScope:
             raise typed from typed.__cause__
 
 
-async def _commit_in_time(session: AsyncSession) -> None:
+async def commit_in_time(session: AsyncSession, database: Database) -> None:
+    """Commit, and give up a server that does not answer.
+
+    Raises:
+        Disconnected: When it has not answered within `COMMIT_SECONDS`.
+    """
+    if database.is_embedded:
+        await session.commit()
+        return
     try:
         async with asyncio.timeout(COMMIT_SECONDS):
             await session.commit()

@@ -34,7 +34,7 @@ from svc_infra.api.fastapi.problem_document import problem_fields, problem_respo
 from svc_infra.api.fastapi.problems import Problem, ProblemError, problem_of, with_members, without_field
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.reading import Executor
-from svc_infra.db.sql.session import UNABLE_TO_REFUSE_WRITES
+from svc_infra.db.sql.session import UNABLE_TO_REFUSE_WRITES, commit_in_time
 
 __all__ = ["SQL", "Backend", "Call", "Operation", "ResourceRoute", "RouteSessions", "RouteSpec"]
 
@@ -338,8 +338,8 @@ def _guarded_handler(
         request: Request, session: AsyncSession | None = None, tenant: object = None, **held: AsyncSession
     ) -> Response:
         for name, dependency in to_end.items():
-            if dependency not in request.app.dependency_overrides and not _keeps_writes(held[name]):
-                await held[name].commit()
+            if dependency not in request.app.dependency_overrides:
+                await _end(held[name], database_of(request, spec.database))
         return await operation(spec.backend.call(request, spec, tenant, session))
 
     annotations: dict[str, object] = {"request": Request}
@@ -365,9 +365,13 @@ def _guarded_handler(
     return _Guarded(inner.get_route_handler(), inner.dependant)
 
 
-def _keeps_writes(session: AsyncSession) -> bool:
-    """Whether a commit could keep what was written in a read-only session, which only its end undoes."""
-    return session.get_bind().dialect.name in UNABLE_TO_REFUSE_WRITES
+async def _end(session: AsyncSession, database: Database) -> None:
+    """End what guards have begun, so that its connection goes back to the pool; their objects stay as they are.
+
+    Not where a commit could keep what was written in a read-only session, which only the session's end undoes there.
+    """
+    if session.in_transaction() and database.engine.dialect.name not in UNABLE_TO_REFUSE_WRITES:
+        await commit_in_time(session, database)
 
 
 def _documented(operation: Operation, spec: RouteSpec) -> Callable[..., object]:
