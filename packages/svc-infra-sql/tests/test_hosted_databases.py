@@ -17,9 +17,12 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from svc_infra.db.sql.database import Database
 from svc_infra.db.sql.dialects import register_dialects
-from svc_infra.db.sql.dialects.mssql import MSSQLDialectAsync
 from svc_infra.db.sql.errors import Disconnected
 from svc_infra.dburl import resolve_url
+
+pytest.importorskip("sqlalchemy.dialects.mssql.mssqlpython", reason="the extra [mssql] needs SQLAlchemy 2.1")
+
+from svc_infra.db.sql.dialects.mssql import MSSQLDialectAsync
 
 notes = Table("notes", MetaData(), Column("id", Integer, primary_key=True), Column("body", String(20)))
 

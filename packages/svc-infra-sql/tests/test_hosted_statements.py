@@ -121,7 +121,8 @@ URLS = ["mssql://app:secret@127.0.0.1:1/shop", "snowflake://app:secret@org-accou
 @pytest.mark.parametrize("url", URLS)
 async def test_every_method_of_the_repository_compiles(url: str) -> None:
     """Each method reaches the point where it sends a statement, which the database's own dialect has compiled."""
-    pytest.importorskip("mssql_python" if url.startswith("mssql") else "snowflake.sqlalchemy", exc_type=ImportError)
+    needed = "svc_infra.db.sql.dialects.mssql" if url.startswith("mssql") else "snowflake.sqlalchemy"
+    pytest.importorskip(needed, exc_type=ImportError)
     repository = SqlRepository(Parcel, soft_delete=True)
     seen: dict[str, str] = {}
     async with Database(url, environ={}) as database:

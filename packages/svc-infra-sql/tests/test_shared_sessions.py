@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 
 import pytest
+import sqlalchemy
 from sqlalchemy import String, text
 from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -36,6 +37,8 @@ FIXTURES = {"postgresql": "postgres_url", "mysql": "mysql_url", "sqlite": "sqlit
 @pytest.fixture(params=DRIVERS)
 async def database(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
     """Two connections by each driver, and forty rows."""
+    if request.param == "sqlite+aiosqlite" and sqlalchemy.__version__.startswith("2.0."):
+        pytest.skip("SQLAlchemy 2.0's adapter of aiosqlite has no lock; see svc_infra.db.sql._turns")
     url = request.getfixturevalue(FIXTURES[request.param.partition("+")[0]])
     url = request.param + url[url.index("://") :]
     async with Database(url, pool_size=2, max_overflow=0, pool_timeout=2.0) as database:

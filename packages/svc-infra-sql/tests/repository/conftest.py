@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
@@ -47,6 +48,9 @@ def made_tables() -> set[str]:
 @pytest.fixture
 async def database(kept_url: str, request: pytest.FixtureRequest, made_tables: set[str]) -> AsyncIterator[Database]:
     """The database, with the tables of the module's `TABLES`."""
+    has_computed = any(column.computed is not None for table in request.module.TABLES for column in table.columns)
+    if has_computed and kept_url.startswith("duckdb") and sqlalchemy.__version__.startswith("2.0."):
+        pytest.skip("SQLAlchemy 2.0 has no virtual columns for PostgreSQL's kin, and DuckDB no stored ones")
     async with Database(kept_url) as database:
         if kept_url not in made_tables:
             async with database.engine.begin() as connection:

@@ -37,13 +37,13 @@ class Padded(ModelBase):
 
 class Amount(ModelBase):
     __tablename__ = "spelled_amounts"
-    id: Mapped[Decimal] = mapped_column(Numeric(8, 2), primary_key=True)
+    id: Mapped[Decimal] = mapped_column(Numeric(8, 2), primary_key=True, autoincrement=False)
     note: Mapped[str | None] = mapped_column(String(20))
 
 
 class Ratio(ModelBase):
     __tablename__ = "spelled_ratios"
-    id: Mapped[float] = mapped_column(Numeric(8, 2, asdecimal=False), primary_key=True)
+    id: Mapped[float] = mapped_column(Numeric(8, 2, asdecimal=False), primary_key=True, autoincrement=False)
     note: Mapped[str | None] = mapped_column(String(20))
 
 

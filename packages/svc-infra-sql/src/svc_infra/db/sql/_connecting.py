@@ -11,6 +11,7 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import await_only, greenlet_spawn
 
+from svc_infra.db.sql._diagnosis import diagnose
 from svc_infra.db.sql._wait import bounded
 
 if TYPE_CHECKING:
@@ -46,15 +47,17 @@ def connect_with(engine: Engine, resolved: ResolvedUrl) -> None:
             opening = greenlet_spawn(dialect.connect, *cargs, **cparams)
             discard = dialect.do_terminate if dialect.has_terminate else None
             return await_only(bounded(opening, limit + GRACE_SECONDS, discard=discard))
-        except dialect.loaded_dbapi.Error as error:
-            setattr(error, _WHILE_CONNECTING, _place(resolved.url))
-            raise
         except OSError as error:  # asyncpg's: refused, unknown host, TLS, no answer (TimeoutError is an OSError)
             reason = str(error) or f"no answer within {limit:g} s"
             place = _place(resolved.url)
             failure = dialect.loaded_dbapi.OperationalError(f"can't connect to {place}: {reason}")
             setattr(failure, _WHILE_CONNECTING, place)
             raise failure from error
+        except Exception as error:
+            # Under SQLAlchemy 2.0 asyncpg's own.
+            if isinstance(error, dialect.loaded_dbapi.Error) or diagnose(error) is not None:
+                setattr(error, _WHILE_CONNECTING, _place(resolved.url))
+            raise
 
     event.listen(engine, "do_connect", connect)
 

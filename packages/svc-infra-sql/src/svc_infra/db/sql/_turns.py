@@ -3,7 +3,8 @@
 A session is one transaction, for one task. Where tasks share one, as under `asyncio.gather`, asyncpg refuses what comes
 while it waits for an answer. With the other drivers the second statement waits its turn, and is sent on a connection
 that may be another session's by then. MySQL's even send COMMIT and ROLLBACK meanwhile, so that one task takes the
-other's answer, who waits for ever. Here every driver refuses as asyncpg does.
+other's answer, who waits for ever. Here every driver refuses as asyncpg does, but for SQLite's under SQLAlchemy 2.0,
+whose adapter has no lock to take the place of: there the tasks' statements come one after the other.
 """
 
 from __future__ import annotations
@@ -62,10 +63,10 @@ def serve_one_task(engine: Engine) -> None:
         return  # asyncpg does so by itself, a connection in a thread of ours has its Turn
 
     def connect(dbapi_connection: Any, _record: object) -> None:
-        if has_lock:
-            dbapi_connection._execute_mutex = Turn()  # noqa: SLF001 (SQLAlchemy's adapters have no public name for it)
-        else:
+        if not has_lock:
             dbapi_connection.driver_connection.lock = Turn()
+        elif hasattr(dbapi_connection, "_execute_mutex"):
+            dbapi_connection._execute_mutex = Turn()  # noqa: SLF001 (SQLAlchemy's adapters have no public name for it)
 
     # Before SQLAlchemy's own listener, which looks at the first connection and rolls back.
     event.listen(engine, "connect", connect, insert=True)
@@ -76,7 +77,7 @@ def serve_one_task(engine: Engine) -> None:
 
 def _in_turn(end: Callable[[Any], None]) -> Callable[[Any], None]:
     def end_in_turn(dbapi_connection: Any) -> None:
-        with dbapi_connection._execute_mutex:  # noqa: SLF001
+        with turn_of(dbapi_connection):
             end(dbapi_connection)
 
     return end_in_turn

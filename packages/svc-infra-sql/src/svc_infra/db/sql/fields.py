@@ -177,7 +177,9 @@ class ModelFields(Generic[M]):
     def counts_key(self) -> bool:
         """Whether the database counts the primary key up, row by row."""
         counted = getattr(self.table, "autoincrement_column", None)
-        return counted is not None and self.primary_key == (self.name_of(counted),) and counted.default is None
+        if counted is None or not isinstance(counted.type, Integer):  # SQLAlchemy 2.0 means Numeric, too
+            return False
+        return self.primary_key == (self.name_of(counted),) and counted.default is None
 
     @cached_property
     def is_plain(self) -> bool:

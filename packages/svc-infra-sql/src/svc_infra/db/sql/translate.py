@@ -113,7 +113,7 @@ def translate(error: BaseException, *, table: Table | None = None) -> SqlError |
         return _caused(StaleVersion("the row was changed or deleted since it was read"), error)
     cause = _driver_error(error)
     diagnosis = diagnose(cause)
-    place = refused_place(error.orig) if isinstance(error, DBAPIError) else None
+    place = refused_place(error.orig if isinstance(error, DBAPIError) else error)
     if place is not None:
         if diagnosis is None or diagnosis.kind is not Disconnected:
             diagnosis = Diagnosis(Disconnected)
