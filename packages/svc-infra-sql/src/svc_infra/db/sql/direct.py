@@ -132,7 +132,7 @@ def begin_directly(
                 adapted._handle_exception(error)  # noqa: SLF001 (as in `DriverStatements.fetch`)
                 raise
         except BaseException as error:
-            _fail(connection, direct, arguments, run, error)
+            _fail(connection, direct.sql, arguments, run, error)
             raise
         disarm_deadline(run)
         return direct.rows(records)
@@ -184,7 +184,7 @@ def _sent(
     try:
         done = send(statements, connection, direct, arguments, alone=alone)
     except BaseException as error:
-        _fail(connection, direct, arguments, run, error)
+        _fail(connection, direct.sql, arguments, run, error)
         raise
     disarm_deadline(run)
     return direct, done
@@ -227,22 +227,20 @@ def send_many_directly(
             adapted._handle_exception(error)  # noqa: SLF001 (as in `DriverStatements.fetch`)
             raise
     except BaseException as error:
-        _fail(connection, direct, (), run, error)
+        _fail(connection, direct.sql, (), run, error)
         raise
     disarm_deadline(run)
     return True
 
 
-def _fail(
-    connection: Connection, direct: DriverStatement, arguments: Sequence[Any], run: _Run, error: BaseException
-) -> None:
+def _fail(connection: Connection, sql: str, arguments: Sequence[Any], run: _Run, error: BaseException) -> None:
     """Raise what `Connection.execute` would have raised, the connection being dealt with as it would have been.
 
     This is the one way to SQLAlchemy's own treatment of a driver's error: its listeners, the test for a lost
     connection, the end of it and of the pool's others, the wrapping. Its arguments are the same in 2.0 and 2.1.
     """
     handle: Any = connection._handle_dbapi_exception  # noqa: SLF001
-    handle(error, direct.sql, tuple(arguments), None, run)
+    handle(error, sql, tuple(arguments), None, run)
 
 
 def raise_as_sqlalchemy(connection: Connection, error: Exception, sql: str, table: Table) -> NoReturn:
@@ -265,8 +263,7 @@ def raise_as_sqlalchemy(connection: Connection, error: Exception, sql: str, tabl
             adapted._handle_exception(error)  # noqa: SLF001 (as in `DriverStatements.fetch`)
         except Exception as translated:  # noqa: BLE001 (it always raises)
             error = translated
-    handle: Any = connection._handle_dbapi_exception  # noqa: SLF001 (as in `_fail`)
-    handle(error, sql, (), None, _Run(connection.dialect, table))
+    _fail(connection, sql, (), _Run(connection.dialect, table), error)
     raise error
 
 

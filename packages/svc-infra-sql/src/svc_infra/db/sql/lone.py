@@ -148,14 +148,17 @@ class LoneConnection:
 
         Nothing of it is done then. asyncpg runs it again by itself, where it is asked to run it.
         """
-        try:
+
+        def run() -> R:
             with self._usual.connect() as connection:
                 return read(connection.execute(statement, parameters, execution_options=options))
+
+        try:
+            return run()
         except NotSupportedError as error:
             if not isinstance(translate(error), SchemaChanged):
                 raise
-        with self._usual.connect() as connection:
-            return read(connection.execute(statement, parameters, execution_options=options))
+        return run()
 
     def _check(self, statement: Any) -> None:
         if self._readonly and not statement.is_select:

@@ -26,6 +26,7 @@ __all__ = ["RepositoryPlan"]
 M = TypeVar("M")
 
 _SCALARS: Final = frozenset({int, str, UUID})
+"""The types of most ids, which are told from a mapping at a tenth of the cost of looking whether one is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +163,7 @@ class RepositoryPlan(Generic[M]):
             InvalidQuery: When a composite id has another number of parts, or lacks one.
         """
         names = self.id_fields
-        if len(names) == 1 and not isinstance(id, Mapping):
+        if len(names) == 1 and (type(id) in _SCALARS or not isinstance(id, Mapping)):
             return {names[0]: id}
         if isinstance(id, Mapping):
             if set(id) != set(names):
@@ -179,9 +180,6 @@ class RepositoryPlan(Generic[M]):
             InvalidQuery: As `id_parts` does.
             InvalidValue: When a part does not fit its column.
         """
-        if len(self.id_fields) == 1 and type(id) in _SCALARS:  # most ids, without a look at what else one may be
-            name = self.id_fields[0]
-            return {id_parameter(name): checker.value(name, id)}
         return {id_parameter(name): checker.value(name, part) for name, part in self.id_parts(id).items()}
 
     def by_column(self, values: Mapping[str, Any]) -> dict[str, Any]:

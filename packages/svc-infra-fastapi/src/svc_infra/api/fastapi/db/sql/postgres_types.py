@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from ipaddress import ip_interface, ip_network
-from typing import Annotated, Any, Final, Literal, LiteralString, TypeAlias
+from typing import Annotated, Any, Final, Literal, LiteralString, TypeAlias, get_args
 
 import sqlalchemy as sa
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema, create_model
@@ -148,7 +148,7 @@ def _shown(name: str, bound: _Kind, annotation: Callable[[_Kind, Place], object]
     members = {
         "lower": limit,
         "upper": limit,
-        "bounds": {"type": "string", "enum": ["[)", "(]", "[]", "()"]},
+        "bounds": {"type": "string", "enum": list(get_args(_Bounds))},
         "empty": {"type": "boolean"},
     }
     schema = {"type": "object", "title": name, "properties": members, "required": list(members)}
